@@ -1,0 +1,1 @@
+"""Frames in, frames out: planes, network, difference. Never opens a file."""

@@ -1,0 +1,36 @@
+"""One family of errors; each is a single sentence for the person at the terminal.
+
+VdeblurError                exit code 1: it failed although the request was sound
+├── InputError              exit code 2: the file, option or pair of them cannot work; nothing was written
+├── BrokenSourceError       exit code 2: the source breaks off in the middle, says where
+└── MissingRuntimeError     exit code 2: an optional part is not installed, says what to install
+
+The sentence says what was found, with which file or option, and what to do.  Tracebacks
+are shown with ``--debug`` only.  Ctrl-C is KeyboardInterrupt as ever (exit code 130).
+"""
+
+from __future__ import annotations
+
+
+class VdeblurError(Exception):
+    """The work failed (disk full, encoder broke, device lost): exit code 1."""
+
+    exit_code = 1
+
+
+class InputError(VdeblurError):
+    """What was asked for cannot work; found before anything was written: exit code 2."""
+
+    exit_code = 2
+
+
+class BrokenSourceError(InputError):
+    """The source is damaged or cut off; ``at_s`` is the last good time in seconds, where known."""
+
+    def __init__(self, message: str, at_s: float | None = None) -> None:
+        super().__init__(message)
+        self.at_s = at_s
+
+
+class MissingRuntimeError(InputError):
+    """An optional library, device or encoder is not here; the message says how to get it."""

@@ -1,0 +1,1 @@
+"""What people ask for; the only floor where video and engine meet."""

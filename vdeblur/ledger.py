@@ -1,0 +1,89 @@
+"""The one place where frames and seconds are counted.
+
+True fps is frames written over wall time from opening to closing the files.  Steady fps, between the
+first and the last frame written, is another, named thing.  Owned by the job; `note` is called by the
+writing thread only, `spend` by any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from vdeblur.frame import Fate, Frame
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What became of every frame, seconds by stage, and the rates that follow from them."""
+
+    started_s: float = field(default_factory=time.perf_counter)
+    ended_s: float | None = None
+    first_frame_s: float | None = None
+    last_frame_s: float | None = None
+    fates: Counter[Fate] = field(default_factory=Counter)
+    rows: list[tuple[int, int, Fate, float]] = field(default_factory=list)
+    stages_s: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def note(self, frame: Frame) -> None:
+        """A frame was handed to the encoder."""
+        now = time.perf_counter()
+        if self.first_frame_s is None:
+            self.first_frame_s = now
+        self.last_frame_s = now
+        self.fates[frame.fate] += 1
+        self.rows.append((frame.index, frame.pts, frame.fate, now - self.started_s))
+
+    @contextmanager
+    def spend(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to a stage ("decode", "engine", "encode", ...); stages overlap."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.stages_s[stage] += time.perf_counter() - begin
+
+    def close(self) -> None:
+        """All files are closed: the clock of true fps stops."""
+        self.ended_s = time.perf_counter()
+
+    @property
+    def frames(self) -> int:
+        return len(self.rows)
+
+    @property
+    def wall_s(self) -> float:
+        return (self.ended_s or time.perf_counter()) - self.started_s
+
+    @property
+    def true_fps(self) -> float:
+        """Frames written over wall time from opening to closing the files."""
+        return self.frames / self.wall_s if self.wall_s > 0 else 0.0
+
+    @property
+    def steady_fps(self) -> float | None:
+        """Rate between the first and the last frame written; None below two frames."""
+        if self.frames < 2 or self.first_frame_s is None or self.last_frame_s is None:
+            return None
+        span = self.last_frame_s - self.first_frame_s
+        return (self.frames - 1) / span if span > 0 else None
+
+    def totals(self) -> dict[str, Any]:
+        """Plain values for a report: no rows."""
+        return {
+            "frames": self.frames,
+            "fates": {str(fate): count for fate, count in self.fates.items()},
+            "wall_s": round(self.wall_s, 3),
+            "true_fps": round(self.true_fps, 3),
+            "steady_fps": None if self.steady_fps is None else round(self.steady_fps, 3),
+            "stages_s": {stage: round(seconds, 3) for stage, seconds in self.stages_s.items()},
+            "notes": list(self.notes),
+        }

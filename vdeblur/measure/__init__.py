@@ -1,0 +1,1 @@
+"""Runs the real jobs and looks at them."""

@@ -1,0 +1,1 @@
+"""Names of weights -> files -> tensors -> a network with weights."""
