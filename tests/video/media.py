@@ -7,6 +7,7 @@ arguments (`Made.pts`), not from reading the file back.  Other folders: `from vi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import av
 import av.filter
 import numpy as np
 
-# The 88 bytes of FFmpeg's AVMasteringDisplayMetadata: R, G, B, white as x/50000, luminances as x/10000, two flags.
+# The 88 bytes of AVMasteringDisplayMetadata: R, G, B, white as x/50000, luminances as x/10000, two flags.
 _PRIMARIES = (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450)
 MASTERING = (
     b"".join(
@@ -182,7 +183,7 @@ def write_clip(
                 packet.pts = packet.dts = 0
                 out.mux(packet)
         field_tagger = _field_tagger(width, height, pix_fmt, time_base) if interlaced else None
-        lasts = [*(b - a for a, b in zip(times, times[1:], strict=False)), 0]
+        lasts = [*(b - a for a, b in itertools.pairwise(times)), 0]
         lasts[-1] = round(1 / rate / time_base)
         durations = dict(zip(times, lasts, strict=True))
         for number, when in enumerate(times):
@@ -268,7 +269,7 @@ def _mux(out: Any, stream: Any, frame: av.VideoFrame | None, durations: dict[int
 def _field_tagger(
     width: int, height: int, pix_fmt: str, time_base: Fraction
 ) -> Callable[[av.VideoFrame], av.VideoFrame]:
-    """A graph that marks new frames as interlaced, top field first (frames of our own come out bottom first)."""
+    """A graph that marks new frames as interlaced, top field first (new frames are bottom first)."""
     graph = av.filter.Graph()
     source = graph.add_buffer(width=width, height=height, format=pix_fmt, time_base=time_base)
     fields, sink = graph.add("setparams", "field_mode=tff"), graph.add("buffersink")
@@ -414,7 +415,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "444_12": ("44412.mkv", {"codec": "libx265", "pix_fmt": "yuv444p12le"}),
     "gray": ("gray.mkv", {"codec": "ffv1", "pix_fmt": "gray"}),
     "gray_10": ("gray10.mkv", {"codec": "ffv1", "pix_fmt": "gray10le"}),
-    "gbrp": ("gbrp.mkv", {"codec": "utvideo", "pix_fmt": "gbrp", "colour": None}),
+    "gbrp": ("gbrp.mov", {"codec": "libx265", "pix_fmt": "gbrp", "colour": None}),
     "gbrp_10": ("gbrp10.mkv", {"codec": "ffv1", "pix_fmt": "gbrp10le", "colour": None}),
     "alpha": ("alpha.mkv", {"codec": "ffv1", "pix_fmt": "yuva420p"}),
     "prores": ("prores.mov", {"codec": "prores_ks", "pix_fmt": "yuv422p10le"}),
