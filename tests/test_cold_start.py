@@ -1,0 +1,58 @@
+"""What needs neither weights nor a device is answered without importing torch, rich windows or OpenCV."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROBE = """
+import sys
+from vdeblur.cli.main import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code
+heavy = sorted({"torch", "cv2", "skimage", "openvino"} & set(sys.modules))
+print(f"\\ncode={code or 0} heavy={heavy}")
+"""
+
+
+def answer(*words: str, folder: Path) -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words], capture_output=True, text=True, cwd=folder, check=False, timeout=60
+    )
+    return done.stdout.splitlines()[-1], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["weights", "list"], 0),
+        (["missing.mp4"], 2),
+        (["notes.txt"], 2),
+        (["empty"], 2),
+        (["--strength", "7", "missing.mp4"], 2),
+        (["--no-such-option"], 2),
+        (["--device", "toaster", "missing.mp4"], 2),
+        ([], 2),
+        (["info", "missing.mp4"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_light_commands_load_nothing_heavy(words: list[str], code: int, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a video\n" * 4000, encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    last, everything = answer(*words, folder=tmp_path)
+    assert last == f"code={code} heavy=[]", everything
+    assert "Traceback" not in everything
+
+
+def test_importing_the_package_is_silent_and_light(tmp_path: Path) -> None:
+    program = "import sys, vdeblur; print(sorted({'torch', 'av', 'numpy', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

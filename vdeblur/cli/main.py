@@ -1,0 +1,354 @@
+"""The `vdeblur` command: words in, exit code out.
+
+`vdeblur FILE` deblurs; other commands are words.  Everything heavy is imported by the command that
+needs it, so that help, plans and errors come at once.  Exit codes: 0 done, 1 failed, 2 the request
+cannot work, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from vdeblur import __version__
+from vdeblur.errors import InputError, VdeblurError
+
+if TYPE_CHECKING:
+    from vdeblur.jobs.plan import Item, Options
+
+COMMANDS = """\
+other commands:
+  vdeblur info FILE                what a file holds
+  vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
+  vdeblur doctor                   what this machine can do
+  vdeblur weights list|import|export|remove
+                                   networks: which are known, here, or to be had
+each has --help. Exit codes: 0 done, 1 failed, 2 the request cannot work, 130 Ctrl-C.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code and prints at most one line of error."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        signal.signal(signal.SIGTERM, _terminate)
+    except ValueError:
+        pass  # not the main thread: a test or a notebook calls us
+    try:
+        if words and words[0] in _COMMANDS:
+            return _COMMANDS[words[0]](words[1:])
+        if words[:1] == ["deblur"]:
+            words = words[1:]
+        return _deblur(words)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("vdeblur: stopped", file=sys.stderr)
+        return 130
+    except VdeblurError as error:
+        if debug:
+            raise
+        print(f"vdeblur: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is wrong and nobody listens.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, MemoryError, RuntimeError, ValueError) as error:
+        if debug:
+            raise
+        print(f"vdeblur: {_one_line(error)} (--debug shows where)", file=sys.stderr)
+        return 1
+
+
+def _deblur(words: list[str]) -> int:
+    parser = _deblur_parser()
+    asked = parser.parse_args(words)
+    if not asked.input:
+        parser.error("name a video to deblur; `vdeblur --help` shows what there is")
+    from vdeblur.jobs import plan
+
+    options = _options(asked)
+    if asked.preview is not None:
+        if len(asked.input) > 1:
+            raise InputError("--preview looks at one file: name one")
+        from vdeblur.jobs.preview import preview
+
+        print(preview(asked.input[0], asked.preview, asked.output, options))
+        return 0
+    items = plan.expand(asked.input, asked.output)
+    if len(items) == 1:
+        _run(items[0], options, asked)
+        return 0
+    if asked.report is not None:
+        raise InputError("--report is for one input: name one file")
+    return _run_all(items, options, asked)
+
+
+def _run(item: Item, options: Options, asked: argparse.Namespace) -> None:
+    from vdeblur.cli import show
+    from vdeblur.jobs.plan import make_plan
+
+    plan = make_plan(item.source, item.target, options)
+    if asked.dry_run:
+        show.pairs(plan.describe())
+        return
+    from vdeblur.jobs import deblur
+
+    with show.Display(plan, quiet=asked.quiet) as display:
+        result = deblur.run(plan, display.tell)
+    if asked.report is not None:
+        show.write_json(asked.report, result.report())
+    if not asked.quiet:
+        show.summary(result)
+
+
+def _run_all(items: list[Item], options: Options, asked: argparse.Namespace) -> int:
+    """Each in turn; what is there already is skipped, what fails does not stop the rest."""
+    done = skipped = 0
+    failed: list[str] = []
+    worst = 0
+    for number, item in enumerate(items, 1):
+        if not asked.quiet:
+            print(f"[{number}/{len(items)}] {item.source}", file=sys.stderr)
+        try:
+            if not options.overwrite and _is_done(item, options):
+                skipped += 1
+                continue
+            if item.target is not None and not asked.dry_run:
+                item.target.parent.mkdir(parents=True, exist_ok=True)
+            _run(item, options, asked)
+            done += 1
+        except VdeblurError as error:
+            if asked.debug:
+                raise
+            print(f"vdeblur: {error}", file=sys.stderr)
+            failed.append(item.source)
+            worst = max(worst, error.exit_code)
+    if not asked.quiet:
+        print(f"{done} done, {skipped} there already, {len(failed)} failed", file=sys.stderr)
+    return 0 if not failed else (worst if done == 0 and skipped == 0 else 1)
+
+
+def _is_done(item: Item, options: Options) -> bool:
+    if item.target is not None:
+        return any(item.target.parent.glob(f"{_escaped(item.target.stem)}.*"))
+    source = Path(item.source)
+    return any(source.parent.glob(f"{_escaped(source.stem)}.deblurred.*"))
+
+
+def _escaped(text: str) -> str:
+    import glob
+
+    return glob.escape(text)
+
+
+def _info(words: list[str]) -> int:
+    parser = _Parser("vdeblur info", "What a file holds: streams, times, colour, and what the decoder really gives.")
+    parser.add_argument("file")
+    parser.add_argument("--video-stream", type=int, metavar="N", help="look at this stream instead")
+    asked = parser.parse_args(words)
+    from vdeblur.cli import show
+    from vdeblur.video.clip import probe
+
+    show.clip(probe(asked.file, video_stream=asked.video_stream))
+    return 0
+
+
+def _demo(words: list[str]) -> int:
+    parser = _Parser("vdeblur demo", "Makes a shaken clip with sound, deblurs it, and measures what was won.")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("vdeblur-demo"), metavar="DIR")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of the clip (default %(default)s)")
+    _network_options(parser)
+    asked = parser.parse_args(words)
+    from vdeblur.cli import show
+    from vdeblur.measure.demo import demo
+
+    with show.waiting("making a shaken clip, deblurring it, measuring"):
+        result = demo(asked.folder, seconds=asked.seconds, **_network(asked))
+    show.pairs(result.describe())
+    return 0
+
+
+def _doctor(words: list[str]) -> int:
+    parser = _Parser("vdeblur doctor", "What this machine can do: devices, encoders, runtimes, expected speed.")
+    parser.parse_args(words)
+    from vdeblur.cli import show
+    from vdeblur.measure.doctor import examine
+
+    with show.waiting("trying devices and encoders"):
+        report = examine()
+    show.doctor(report)
+    return 0
+
+
+def _weights(words: list[str]) -> int:
+    parser = _Parser("vdeblur weights", "Networks with weights: what is known, what is here, how to get more.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|import|export|remove")
+    actions.add_parser("list", help="the table of known weights").add_argument("--debug", action="store_true")
+    fetch = actions.add_parser("import", help="take an official or own weights file into your data folder")
+    fetch.add_argument("source", metavar="FILE_OR_URL")
+    fetch.add_argument("--name", required=True, help="the name for --model")
+    export = actions.add_parser("export", help="write a network as ONNX")
+    export.add_argument("name", metavar="NAME_OR_FILE")
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE")
+    export.add_argument("--size", type=_size, default=(360, 640), metavar="WxH", help="default 640x360")
+    remove = actions.add_parser("remove", help="delete imported weights")
+    remove.add_argument("name")
+    for action in (fetch, export, remove):
+        action.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args(words)
+    from vdeblur.cli import show
+    from vdeblur.weights import catalogue, store
+
+    if asked.action == "list":
+        show.weights(catalogue.rows())
+    elif asked.action == "import":
+        with show.waiting(f"importing {asked.source}"):
+            stored = store.import_weights(asked.source, asked.name)
+        show.pairs(stored.describe())
+    elif asked.action == "remove":
+        print(store.remove(asked.name))
+    else:
+        print(store.export_onnx(asked.name, asked.onnx, *asked.size))
+    return 0
+
+
+_COMMANDS = {"info": _info, "demo": _demo, "doctor": _doctor, "weights": _weights}
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, like every other error; common options on all."""
+
+    def __init__(self, prog: str, description: str = "", **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **settings)
+        self.add_argument("--debug", action="store_true", help="show tracebacks")
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see `{self.prog} --help`)")
+
+
+def _deblur_parser() -> _Parser:
+    parser = _Parser(
+        "vdeblur",
+        "Deblur videos: sharp pictures, everything else in the file as it was.",
+        usage="vdeblur INPUT [INPUT ...] [-o OUTPUT] [options]",
+        epilog=COMMANDS,
+    )
+    parser.add_argument("--version", action="version", version=f"vdeblur {__version__}")
+    parser.add_argument(
+        "input", nargs="*", metavar="INPUT", help="video, URL, - (stdin), folder of videos, folder or pattern of pictures"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUTPUT", help="file, or a folder for several (default INPUT.deblurred.ext)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
+    _network_options(parser)
+
+    part = parser.add_argument_group("what to do")
+    part.add_argument("--strength", type=float, default=1.0, help="0 (nothing) to 1 (all); default 1")
+    part.add_argument("--start", type=_seconds, metavar="TIME", help="from here: seconds or h:m:s")
+    part.add_argument("--end", type=_seconds, metavar="TIME", help="to here")
+    part.add_argument("--video-stream", type=int, metavar="N", help="deblur stream N (`vdeblur info` lists them)")
+    part.add_argument("--deinterlace", action="store_true", help="make interlaced video progressive first (bwdif)")
+    part.add_argument("--compare", choices=("side", "split"), help="before and after in one picture")
+    part.add_argument("--preview", type=_seconds, metavar="TIME", help="one frame before/after as PNG, nothing else")
+    part.add_argument("--keep-partial", action="store_true", help="keep what is finished if the source breaks off")
+
+    part = parser.add_argument_group("encoding (default: suited to the source)")
+    part.add_argument("--codec", help="h264, h265, av1, vp9, ffv1, prores, or an encoder's name (h264_nvenc, ...)")
+    part.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
+    part.add_argument("--preset", help="the encoder's speed preset")
+    part.add_argument("--encoder-option", action="append", default=[], type=_pair, metavar="K=V", help="repeatable")
+    part.add_argument("--encoder", choices=("auto", "ffmpeg"), default="auto", help="ffmpeg: your own ffmpeg encodes")
+
+    part = parser.add_argument_group("what to say")
+    part.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    part.add_argument("--report", type=Path, metavar="FILE.json", help="write what became of every frame")
+    part.add_argument("--quiet", action="store_true", help="errors only")
+    return parser
+
+
+def _network_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that runs a network."""
+    part = parser.add_argument_group("network")
+    part.add_argument("--model", default="auto", help="a name from `vdeblur weights list` (default: the best here)")
+    part.add_argument("--weights", type=Path, metavar="FILE", help="a weights file instead of a name")
+    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    part.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
+    part.add_argument("--backend", default="auto", help="auto, torch, cuda or openvino")
+    part.add_argument("--tile", default="auto", help="auto, off, or the side of a tile in pixels")
+
+
+def _network(asked: argparse.Namespace) -> dict[str, Any]:
+    return {key: getattr(asked, key) for key in ("model", "weights", "device", "precision", "backend", "tile")}
+
+
+def _options(asked: argparse.Namespace) -> Options:
+    from vdeblur.jobs.plan import Options
+
+    return Options(
+        **_network(asked),
+        strength=asked.strength,
+        codec=asked.codec,
+        crf=asked.crf,
+        preset=asked.preset,
+        encoder=asked.encoder,
+        encoder_options=tuple(asked.encoder_option),
+        video_stream=asked.video_stream,
+        deinterlace=asked.deinterlace,
+        start=asked.start,
+        end=asked.end,
+        compare=asked.compare,
+        keep_partial=asked.keep_partial,
+        overwrite=asked.overwrite,
+    )
+
+
+def _seconds(text: str) -> Fraction:
+    """`12.5`, `1:30`, `0:01:30.25` -> exact seconds."""
+    try:
+        total = Fraction(0)
+        for part in text.split(":"):
+            total = total * 60 + Fraction(part)
+        if total < 0 or text.count(":") > 2:
+            raise ValueError
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds or h:m:s") from None
+    return total
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`640x360` -> (height, width)."""
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give WIDTHxHEIGHT")
+    return int(height), int(width)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r}: give KEY=VALUE")
+    return key, value
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 300 else text[:297] + "..."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Everything that is printed for people, and the only file that knows rich.
+
+Progress and messages go to stderr, results to stdout.  What is not a terminal gets plain lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from vdeblur.errors import InputError
+from vdeblur.frame import Fate
+
+if TYPE_CHECKING:
+    from vdeblur.jobs.deblur import Event, Result
+    from vdeblur.jobs.plan import Plan
+    from vdeblur.measure.doctor import Report
+    from vdeblur.video.clip import Clip
+    from vdeblur.weights.catalogue import Row
+
+LONG_RUN_S = 600  # above this the faster network is named
+PLAIN_LINE_S = 10  # between two lines of progress where there is no terminal
+
+_err = Console(stderr=True, highlight=False)
+_out = Console(highlight=False)
+
+
+class Display:
+    """Draws the events of one run: notes, the estimate, and a bar (or plain lines)."""
+
+    def __init__(self, plan: Plan, *, quiet: bool) -> None:
+        self._plan, self._quiet = plan, quiet
+        self._bar: Progress | None = None
+        self._last_line_s = time.monotonic()
+        self._total: int | None = None
+
+    def __enter__(self) -> Display:
+        if not self._quiet:
+            for note in self._plan.notes:
+                _err.print(Text(f"note: {note}"))
+            if _err.is_terminal:
+                self._bar = Progress(
+                    SpinnerColumn(),
+                    TextColumn("{task.description}", markup=False),
+                    BarColumn(bar_width=None),
+                    _Rate(),
+                    TimeRemainingColumn(),
+                    console=_err,
+                    transient=True,
+                )
+                self._bar.start()
+                self._task = self._bar.add_task("opening", total=None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def tell(self, event: Event) -> None:
+        """Called by any thread of the run."""
+        from vdeblur.jobs import deblur
+
+        if self._quiet:
+            return
+        if isinstance(event, deblur.Note):
+            _err.print(Text(f"note: {event.text}"))
+        elif isinstance(event, deblur.Started):
+            self._start(event)
+        elif self._bar is not None:
+            self._bar.update(self._task, completed=event.frames)
+        elif time.monotonic() - self._last_line_s > PLAIN_LINE_S:
+            self._last_line_s = time.monotonic()
+            _err.print(Text(f"{event.frames} of {self._total or '?'} frames, at {event.time_s:.1f} s"))
+
+    def _start(self, event: deblur.Started) -> None:  # type: ignore[name-defined]  # noqa: F821
+        self._total = event.frames
+        if self._bar is not None:
+            words = f"{event.model} on {event.device}" if event.model != "none" else "copying frames"
+            self._bar.update(self._task, description=words, total=event.frames)
+        if event.s_per_frame is None:
+            return
+        line = f"{event.model} on {event.device}: about {1 / event.s_per_frame:.3g} frames/s"
+        if event.frames:
+            whole_s = event.frames * event.s_per_frame
+            line += f", {_span(whole_s)} for {event.frames} frames"
+            if whole_s > LONG_RUN_S and event.model != "mimo-unet-tiny":
+                line += " (--model mimo-unet-tiny is faster)"
+        _err.print(Text(line))
+
+
+class _Rate(ProgressColumn):
+    """Frames done, of how many, and frames each second."""
+
+    def render(self, task: Task) -> Text:
+        total = f"/{task.total:.0f}" if task.total else ""
+        rate = f"{task.speed:.1f}" if task.speed else "-"
+        return Text(f"{task.completed:.0f}{total} frames  {rate} fps")
+
+
+def summary(result: Result) -> None:
+    """One line for a finished run, and one for every frame that was not plainly deblurred."""
+    ledger = result.ledger
+    _out.print(
+        Text(f"{result.target}: {ledger.frames} frames in {_span(ledger.wall_s)}, {ledger.true_fps:.2f} fps true")
+    )
+    for fate in (Fate.REDONE, Fate.REFUSED):
+        if ledger.fates[fate]:
+            _err.print(Text(f"note: {ledger.fates[fate]} frames {fate}"))
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> None:
+    """Two columns of words."""
+    width = max(len(name) for name, _ in rows)
+    before = None
+    for name, value in rows:
+        print(f"{'' if name == before else name:<{width}}  {value}")
+        before = name
+
+
+def clip(found: Clip) -> None:
+    """What a file holds."""
+    picture, layout = found.picture, found.picture.layout
+    rows = [("file", found.source), ("container", found.container)]
+    if found.pictures:
+        rows.append(("pictures", str(len(found.pictures))))
+    for stream in found.streams:
+        words = [f"{stream.index}: {stream.kind} {stream.codec or stream.codec_tag or 'unknown'}"]
+        words += [f"[{stream.language}]"] if stream.language else []
+        words += [f'"{stream.title}"'] if stream.title else []
+        words += ["cover picture"] if stream.is_cover else []
+        words += ["<- this one is deblurred"] if stream.index == picture.index else []
+        rows.append(("stream", _plain(" ".join(words))))
+    rate, seconds = picture.rate, picture.duration_from_header_s
+    colour = picture.colour
+    rows += [
+        ("size", f"{layout.width}x{layout.height}"),
+        ("format", f"{picture.pix_fmt} ({layout.depth} bit, {layout.range} range, matrix {layout.matrix})"),
+        ("colour tags", f"primaries {colour.primaries}, transfer {colour.transfer}, matrix {colour.matrix} (H.273)"),
+        ("rate in header", "none" if rate is None else f"{rate} = {float(rate):.6g} frames/s"),
+        ("frames in header", "none" if not picture.frames_from_header else str(picture.frames_from_header)),
+        ("length in header", "none" if seconds is None else f"{seconds:.3f} s"),
+        ("time base", str(picture.time_base)),
+        ("first pts", str(picture.first_pts)),
+    ]
+    if picture.rotation:
+        rows.append(("rotation", f"{picture.rotation} degrees (kept, not applied)"))
+    if picture.sample_aspect_ratio not in (None, 1):
+        rows.append(("sample aspect", str(picture.sample_aspect_ratio)))
+    if picture.interlaced:
+        rows.append(("interlaced", {2: "top field first", 3: "bottom field first"}.get(picture.field_order, "yes")))
+    hdr = [name for name, data in (("mastering display", picture.hdr.mastering), ("light level", picture.hdr.light)) if data]
+    if hdr or picture.hdr.dynamic:
+        rows.append(("HDR data", ", ".join([*hdr, *picture.hdr.dynamic])))
+    if found.chapters:
+        rows.append(("chapters", str(found.chapters)))
+    rows += [("tag", _plain(f"{key} = {value}")) for key, value in found.tags.items()]
+    rows += [("note", text) for text in found.warnings]
+    pairs(rows)
+
+
+def weights(rows: Sequence[Row]) -> None:
+    """The table of known weights."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "family", "parameters", "here", "licence", "scores", "official file"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(
+                Text(str(cell))
+                for cell in (
+                    row.name,
+                    row.family,
+                    f"{row.parameters:,}" if row.parameters else "?",
+                    "yes" if row.here else "no",
+                    row.licence,
+                    row.scores,
+                    row.page,
+                )
+            )
+        )
+    _out.print(table)
+
+
+def doctor(report: Report) -> None:
+    """Every check and what came of it."""
+    pairs(report.describe())
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A word while something long happens."""
+    if _err.is_terminal:
+        with _err.status(Text(what)):
+            yield
+    else:
+        yield
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Written beside and renamed, like everything else."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(json.dumps(values, indent=1, default=str), encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise InputError(f"--report {path}: cannot be written ({error.strerror})") from error
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _plain(text: str) -> str:
+    """Text from a file, made harmless for a terminal: control characters become blanks."""
+    return "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "replace").decode())
+
+
+if sys.platform == "win32":  # pragma: no cover
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -1,0 +1,312 @@
+"""File to file: the pipeline's one owner.
+
+Three threads, joined by two bounded pumps: the reader's demuxes and decodes, the caller's runs the
+network, the writer's encodes and muxes.  They start from the writer backwards.  An error in any of them
+ends all of them; they are joined, the unfinished file is removed, and the error comes out once.  Nothing
+ever stands under the target's name before it is whole.
+
+    reader thread --frames--> Pump --> engine (this thread) --frames--> Pump --> writer thread
+          `--packets of other streams--> Carry ----------------------------------^
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from vdeblur import __version__
+from vdeblur.errors import InputError
+from vdeblur.frame import Fate, Frame
+from vdeblur.jobs.compare import compared
+from vdeblur.jobs.plan import Options, Plan, make_plan
+from vdeblur.jobs.pump import Pump
+from vdeblur.ledger import Ledger
+from vdeblur.video.carry import Carry
+from vdeblur.video.ffmpeg import FfmpegWriter
+from vdeblur.video.pictures import PictureWriter, read_pictures
+from vdeblur.video.reader import Reader
+from vdeblur.video.writer import Writer
+
+QUEUE = 4  # frames waiting between two stages; more only costs memory
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The engine is open and the first frame has been timed."""
+
+    model: str
+    device: str
+    frames: int | None
+    s_per_frame: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One more frame stands in the file; `time_s` is its presentation time."""
+
+    frames: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the person should know."""
+
+    text: str
+
+
+Event = Started | Progress | Note
+Tell = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished run: where the file is, what happened to the frames, and with what."""
+
+    target: Path
+    ledger: Ledger
+    settings: dict[str, Any]
+
+    def report(self) -> dict[str, Any]:
+        """Plain values for a JSON file: settings, versions, totals, and every frame."""
+        keys = ("index", "pts", "fate", "written_after_s")
+        return {
+            "target": str(self.target),
+            "settings": self.settings,
+            "versions": versions(),
+            "totals": self.ledger.totals(),
+            "frames": [
+                dict(zip(keys, (i, pts, str(fate), round(s, 4)), strict=True)) for i, pts, fate, s in self.ledger.rows
+            ],
+        }
+
+
+class _Sink(Protocol):
+    """What writes frames: a video file, the user's ffmpeg, or pictures."""
+
+    def write(self, frame: Frame) -> None: ...
+    def finish(self) -> Path: ...
+    def abandon(self) -> None: ...
+
+
+def deblur_file(source: str | Path, target: str | Path | None = None, **options: Any) -> Result:
+    """Deblur a whole video (or pictures) and keep everything else in the file.
+
+    `options` are the fields of `vdeblur.jobs.plan.Options`, e.g. ``model="mimo-unet-tiny"``.
+    Raises VdeblurError; nothing is left under the target's name then.
+    """
+    plan = make_plan(str(source), None if target is None else Path(target), Options(**options))
+    return run(plan)
+
+
+def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
+    """Carry out a plan.
+
+    Raises VdeblurError for anything that goes wrong and KeyboardInterrupt for Ctrl-C; the target is
+    absent then, unless `keep_partial` was asked for and frames were finished.
+    """
+    ledger = Ledger()
+    with ExitStack() as stack:
+        frames, said, sink_for = _open_ends(plan, stack)
+        engine, settings = _open_engine(plan, stack, tell)
+        sink: deque[_Sink] = deque(maxlen=1)  # filled by the writer thread with its first frame
+        decoded: Pump[Frame] = Pump(QUEUE)
+        finished: Pump[Frame] = Pump(QUEUE)
+
+        def read() -> None:
+            try:
+                for frame in _timed(frames, ledger, "decode"):
+                    if not decoded.put(frame):
+                        return
+                decoded.end()
+            except BaseException as error:
+                decoded.end(error)
+
+        failure: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                for frame in finished:
+                    with ledger.spend("encode"):
+                        if not sink:
+                            sink.append(sink_for())
+                        sink[0].write(frame)
+                    ledger.note(frame)
+                    for text in said():
+                        tell(Note(text))
+                    tell(Progress(ledger.frames, frame.time_s))
+            except BaseException as error:
+                failure.append(error)
+                finished.stop()
+
+        threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in (write, read)]
+        for thread in threads:
+            thread.start()
+        interrupted: KeyboardInterrupt | None = None
+        try:
+            for frame in engine(decoded):
+                if not finished.put(frame):
+                    break
+            finished.end()
+        except KeyboardInterrupt as error:
+            interrupted = error
+            finished.end() if plan.options.keep_partial else finished.stop()
+        except BaseException as error:
+            failure.append(error)
+            finished.stop()
+        finally:
+            decoded.stop()
+            for thread in threads:
+                _join(thread)
+
+        try:
+            if failure:
+                raise failure[0]
+            if interrupted and not (plan.options.keep_partial and sink):
+                raise interrupted
+            if not sink:
+                raise InputError(f"{plan.clip.source}: not a single frame came out of it")
+            with ledger.spend("close"):
+                target = sink[0].finish()
+        except BaseException:
+            if sink:
+                sink[0].abandon()
+            raise
+        for text in said():
+            tell(Note(text))
+    ledger.close()
+    if interrupted:
+        tell(Note(f"stopped; the {ledger.frames} frames done so far are kept in {target}"))
+        raise interrupted
+    return Result(target, ledger, settings)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that has a say in the result."""
+    import av
+    import numpy
+
+    found = {"vdeblur": __version__, "python": platform.python_version(), "numpy": numpy.__version__}
+    found |= {"av": av.__version__, "ffmpeg": str(av.ffmpeg_version_info)}
+    import sys
+
+    if "torch" in sys.modules:
+        found["torch"] = str(sys.modules["torch"].__version__)
+    return found
+
+
+def _open_ends(
+    plan: Plan, stack: ExitStack
+) -> tuple[Iterable[Frame], Callable[[], list[str]], Callable[[], _Sink]]:
+    """The source's frames, the reader's warnings so far (each once), and what opens the target."""
+    if plan.output is None or plan.carried is None:
+        return (
+            read_pictures(plan.clip),
+            list,
+            lambda: PictureWriter(plan.target, plan.clip, overwrite=plan.options.overwrite),
+        )
+    output, carried, options = plan.output, plan.carried, plan.options
+    reader = stack.enter_context(
+        Reader(
+            plan.clip,
+            start=options.start,
+            end=options.end,
+            deinterlace=options.deinterlace,
+            wanted=carried.wanted,
+            keep_partial=options.keep_partial,
+        )
+    )
+    carry = Carry(carried, reader)
+    reader.on_packet = carry.offer
+    told = 0
+
+    def said() -> list[str]:
+        nonlocal told
+        fresh = [*reader.warnings, *carry.warnings][told:]
+        told += len(fresh)
+        return fresh
+
+    kind = FfmpegWriter if options.encoder == "ffmpeg" else Writer
+    return reader, said, lambda: kind(plan.target, plan.clip, output, carry, overwrite=options.overwrite)
+
+
+def _open_engine(
+    plan: Plan, stack: ExitStack, tell: Tell
+) -> tuple[Callable[[Iterable[Frame]], Iterator[Frame]], dict[str, Any]]:
+    """The function from frames to frames, and what it runs on."""
+    options = plan.options
+    asked = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in dataclasses.asdict(options).items()
+    }
+    asked |= {"start": None if options.start is None else str(options.start)}
+    asked |= {"end": None if options.end is None else str(options.end)}
+    if plan.weights is None:
+        tell(Started("none", "none", plan.expected_frames, None))
+        return _passed, {"source": plan.clip.source, **asked}
+
+    from vdeblur.engine.deblurrer import Deblurrer
+
+    engine = stack.enter_context(
+        Deblurrer.load(
+            options.model,
+            weights=options.weights,
+            device=options.device,
+            precision=options.precision,
+            backend=options.backend,
+            tile=options.tile,
+            strength=options.strength,
+        )
+    )
+    layout = plan.clip.picture.layout
+    seconds = engine.estimate_s_per_frame(layout)
+    described = engine.describe(layout)
+    tell(Started(plan.weights.name, described["device"], plan.expected_frames, seconds))
+    settings = {"source": plan.clip.source, **asked, **described, "weights_name": plan.weights.name}
+    if options.compare is None:
+        return engine.deblur, settings
+    mode, rotation = options.compare, plan.clip.picture.rotation
+
+    def both(frames: Iterable[Frame]) -> Iterator[Frame]:
+        waiting: deque[Frame] = deque()
+
+        def remember() -> Iterator[Frame]:
+            for frame in frames:
+                waiting.append(frame)
+                yield frame
+
+        for result in engine.deblur(remember()):
+            yield compared(waiting.popleft(), result, mode, rotation)
+
+    return both, settings
+
+
+def _passed(frames: Iterable[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        yield dataclasses.replace(frame, fate=Fate.PASSED)
+
+
+def _timed(frames: Iterable[Frame], ledger: Ledger, stage: str) -> Iterator[Frame]:
+    source = iter(frames)
+    while True:
+        with ledger.spend(stage):
+            frame = next(source, None)
+        if frame is None:
+            return
+        yield frame
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for a thread; a second Ctrl-C does not leave it behind."""
+    while thread.is_alive():
+        try:
+            thread.join(0.5)
+        except KeyboardInterrupt:
+            continue

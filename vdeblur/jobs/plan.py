@@ -1,0 +1,236 @@
+"""From what was asked to what will be done: every decision and every early error, before the first frame.
+
+No torch here: a plan is made, printed (`--dry-run`) and refused without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from vdeblur.engine.device import check_choice, guess_kind
+from vdeblur.errors import InputError
+from vdeblur.jobs.compare import compared_layout
+from vdeblur.video import carry, codecs, ffmpeg, pictures
+from vdeblur.video.clip import Clip, probe
+from vdeblur.video.writer import check_target
+from vdeblur.weights import store
+
+Compare = Literal["side", "split"]
+
+VIDEO_SUFFIXES = frozenset(
+    ".3gp .asf .avi .flv .gif .h264 .h265 .hevc .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .nut .ogv "
+    ".ts .vob .webm .wmv .y4m".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for beside the source and the target; the defaults suit most files."""
+
+    model: str = "auto"
+    weights: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    backend: str = "auto"
+    tile: str = "auto"
+    strength: float = 1.0
+    codec: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+    encoder: Literal["auto", "ffmpeg"] = "auto"
+    encoder_options: tuple[tuple[str, str], ...] = ()
+    video_stream: int | None = None
+    deinterlace: bool = False
+    start: Fraction | None = None
+    end: Fraction | None = None
+    compare: Compare | None = None
+    keep_partial: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All decisions of one run. `weights` is None where no network runs (strength 0); `output` and
+    `carried` are None for pictures."""
+
+    clip: Clip
+    target: Path
+    options: Options
+    weights: store.WeightsRef | None
+    output: codecs.OutputChoice | None
+    carried: carry.CarryPlan | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth saying before the run: what was guessed, what cannot be kept."""
+        found: list[str] = list(self.clip.warnings)
+        if self.output is not None:
+            found += self.output.notes
+        if self.carried is not None:
+            found += self.carried.notes
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def expected_frames(self) -> int | None:
+        """For the progress bar only, from what the header says; never judged by."""
+        if self.clip.pictures:
+            return len(self.clip.pictures)
+        picture, start, end = self.clip.picture, self.options.start, self.options.end
+        if start is None and end is None and picture.frames_from_header:
+            return picture.frames_from_header
+        if picture.rate is None or picture.duration_from_header_s is None:
+            return None
+        last = picture.duration_from_header_s if end is None else min(float(end), picture.duration_from_header_s)
+        return max(1, round((last - float(start or 0)) * float(picture.rate)))
+
+    def describe(self) -> list[tuple[str, str]]:
+        """The plan in words, for `--dry-run`."""
+        layout, options = self.clip.picture.layout, self.options
+        rate = self.clip.picture.rate
+        rows = [
+            ("source", self.clip.source),
+            (
+                "picture",
+                f"{layout.width}x{layout.height} {self.clip.picture.pix_fmt}, {self.clip.picture.codec}, "
+                f"{layout.range} range, {layout.matrix}"
+                + (f", {float(rate):.6g} frames/s in the header" if rate else ""),
+            ),
+            ("target", str(self.target)),
+        ]
+        if self.output is not None:
+            encoder = "your ffmpeg" if options.encoder == "ffmpeg" else self.output.encoder
+            chosen = " ".join(f"{key}={value}" for key, value in self.output.options.items())
+            rows.append(("encoder", f"{encoder} {self.output.pix_fmt} in {self.output.container} {chosen}".strip()))
+        if self.carried is not None:
+            rows += [("carried", line) for line in self.carried.lines()]
+        if options.start is not None or options.end is not None:
+            end = "the end" if options.end is None else f"{float(options.end):g} s"
+            rows.append(("range", f"{float(options.start or 0):g} s to {end}"))
+        if self.weights is None:
+            rows.append(("network", "none (strength 0: frames pass as they are)"))
+        else:
+            rows.append(("network", f"{self.weights.name} ({self.weights.path})"))
+            rows.append(("device", f"{options.device}, precision {options.precision}, backend {options.backend}"))
+            rows.append(("tile", options.tile))
+            rows.append(("strength", f"{options.strength:g}"))
+        rows += [("note", note) for note in self.notes]
+        return rows
+
+
+def make_plan(source: str, target: Path | None, options: Options) -> Plan:
+    """Look at the source and decide everything.
+
+    Raises InputError for all that can be known before the first frame: unreadable or unsuitable source,
+    target that may not be written, unknown model, codec or option, impossible combination.
+    """
+    _check_numbers(options)
+    check_choice(options.device, options.precision, options.backend)
+    clip = probe(source, video_stream=options.video_stream)
+    if clip.pictures:
+        return _plan_pictures(clip, target, options)
+    if options.encoder == "ffmpeg":
+        ffmpeg.find_binary()
+    goal = target or default_target(clip)
+    shown = dataclasses.replace(clip, picture=_compared(clip, options))
+    output = codecs.choose_output(
+        shown,
+        goal,
+        codec=options.codec,
+        crf=options.crf,
+        preset=options.preset,
+        encoder_options=dict(options.encoder_options),
+        deinterlace=options.deinterlace,
+        encoder=options.encoder,
+    )
+    check_target(goal, source, overwrite=options.overwrite)
+    carried = carry.plan_carry(clip, output)
+    return Plan(clip, goal, options, _weights(options), output, carried)
+
+
+def default_target(clip: Clip) -> Path:
+    """`INPUT.deblurred.ext` beside the input; `ext` is the source's where it can take the result."""
+    if "://" in clip.source or clip.source == "-":
+        raise InputError(f"{clip.source}: say with -o where the result shall be written")
+    source = Path(clip.source)
+    return source.with_name(f"{source.stem}.deblurred{codecs.default_suffix(clip)}")
+
+
+def _plan_pictures(clip: Clip, target: Path | None, options: Options) -> Plan:
+    if options.start is not None or options.end is not None:
+        raise InputError("--start and --end are for videos: name the pictures that are wanted")
+    if options.codec or options.encoder != "auto" or options.encoder_options:
+        raise InputError("--codec and encoder options are for videos; pictures keep their own format")
+    goal = target or pictures.default_target(clip)
+    pictures.check_target(clip, goal, overwrite=options.overwrite)
+    return Plan(clip, goal, options, _weights(options), None, None)
+
+
+def _compared(clip: Clip, options: Options):  # type: ignore[no-untyped-def]
+    if options.compare is None:
+        return clip.picture
+    layout = compared_layout(clip.picture.layout, options.compare, clip.picture.rotation)
+    return dataclasses.replace(clip.picture, layout=layout)
+
+
+def _weights(options: Options) -> store.WeightsRef | None:
+    if options.strength == 0:
+        return None
+    return store.resolve(options.model, options.weights, guess_kind(options.device))
+
+
+def _check_numbers(options: Options) -> None:
+    if not 0 <= options.strength <= 1:
+        raise InputError(f"--strength {options.strength:g}: must lie between 0 (nothing) and 1 (the whole correction)")
+    if options.start is not None and options.start < 0:
+        raise InputError(f"--start {float(options.start):g}: must not be negative")
+    if options.end is not None and options.end <= (options.start or 0):
+        raise InputError(f"--end {float(options.end):g}: must come after --start {float(options.start or 0):g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One source of a batch and its target (None: beside the source)."""
+
+    source: str
+    target: Path | None
+
+
+def expand(sources: Iterable[str], target: Path | None) -> list[Item]:
+    """The runs that the sources on the command line stand for.
+
+    One file: one item with the target as it is. Several, or a folder of videos: `target` is a folder in
+    which the tree below each source folder is kept. A folder of pictures is one item.
+    Raises InputError for a folder with neither.
+    """
+    sources = list(sources)
+    folders = {s: _videos_below(Path(s)) for s in sources if Path(s).is_dir() and not pictures.is_pictures(s)}
+    for folder, videos in folders.items():
+        if not videos:
+            raise InputError(f"{folder}: a folder without videos or pictures")
+    if len(sources) == 1 and not folders:
+        return [Item(sources[0], target)]
+    if target is not None and target.exists() and not target.is_dir():
+        raise InputError(f"-o {target}: must be a folder for several inputs, and this is a file")
+    items: list[Item] = []
+    for source in sources:
+        if source in folders:
+            root = Path(source)
+            for video in folders[source]:
+                goal = None if target is None else (target / video.relative_to(root))
+                items.append(Item(str(video), goal))
+        else:
+            items.append(Item(source, None if target is None else target / Path(source).name))
+    return items
+
+
+def _videos_below(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and ".deblurred" not in path.suffixes
+    )
