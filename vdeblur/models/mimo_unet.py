@@ -35,7 +35,9 @@ class MimoUNet(DeblurNetwork):
     family = "mimo-unet"
     half_is_safe = True
 
-    def __init__(self, channels: int = 32, blocks: int = 8, stem: Stem = "full", dropout: float = 0.0) -> None:
+    def __init__(
+        self, channels: int = 32, blocks: int = 8, stem: Stem = "full", dropout: float = 0.0
+    ) -> None:
         super().__init__()
         if stem not in ("full", "half"):
             raise ValueError(f"stem is {stem!r}; expected 'full' or 'half'")
@@ -82,7 +84,9 @@ class MimoUNet(DeblurNetwork):
         """Targets taken down bilinearly, each from the full picture (align_corners False, no smoothing before)."""
         s = 2 * self.step
         middle, coarse = (
-            F.interpolate(rgb, scale_factor=1 / n, mode="bilinear", align_corners=False, recompute_scale_factor=False)
+            F.interpolate(
+                rgb, scale_factor=1 / n, mode="bilinear", align_corners=False, recompute_scale_factor=False
+            )
             for n in (s, 2 * s)
         )
         return rgb, middle, coarse

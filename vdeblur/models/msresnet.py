@@ -39,7 +39,9 @@ class MSResNet(DeblurNetwork):
         self.levels = scales
         coarsest = 2 ** (scales - 1)
         self.multiple_of = coarsest
-        convolutions = sum(2**s * (4 * blocks + 4) for s in range(scales)) + sum(2 * 2**s for s in range(1, scales))
+        convolutions = sum(2**s * (4 * blocks + 4) for s in range(scales)) + sum(
+            2 * 2**s for s in range(1, scales)
+        )
         self.reach = convolutions + 4 * (coarsest - 1)  # pixel shuffle 1 and pyramid filter 3 px per doubling
 
         self.body_models = nn.ModuleList(

@@ -1,0 +1,166 @@
+"""Score weights on real pairs of blurred and sharp pictures, and on the sharp ones alone.
+
+    python scripts/score_pairs.py PAIRS WEIGHTS...       PAIRS/<set>/<clip>/{blur,sharp}/*.png
+
+PSNR is taken over RGB, 8 bit, after rounding; means go over the pictures of a clip, then clips, then sets. `gain` is
+PSNR(result, sharp) - PSNR(blurred, sharp); `worst` the smallest gain of a picture; `blurred`, `result` and `sharp`
+are mean brightness in 1/255; `untouched` is PSNR between a sharp picture and the network's result on it (mean, with
+differences under 1e-10 counted as 100 dB) and `shift` the mean change of its brightness. Clips marked * are those by
+which trials are chosen; `others` is the mean over the remaining ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from vdeblur.data.drawings import Picture
+from vdeblur.data.opencv import opencv
+from vdeblur.metrics import psnr
+from vdeblur.models.contract import DeblurNetwork
+from vdeblur.models.mimo_unet import MimoUNet
+
+CHOOSING = ("reds/000", "reds_x4/v000", "gopro/car", "gopro/building")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument(
+        "weights", type=Path, nargs="+", help=".safetensors, or last.pt of a run (its average)"
+    )
+    parser.add_argument("--every", type=int, default=1, help="score every n-th frame of a clip only")
+    parser.add_argument("--brief", action="store_true", help="one line for each file of weights")
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    for weights in options.weights:
+        rows = score(open_network(weights), options.pairs, options.every)
+        print(brief(weights, rows) if options.brief else table(weights, rows), flush=True)
+
+
+def open_network(path: Path) -> DeblurNetwork:
+    """A MIMO-UNet with half stem or full stem from a file of weights, sizes read from the tensors."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)["average"]
+    channels, inputs = state["feat_extract.0.main.0.weight"].shape[:2]
+    blocks = 1 + max(int(key.split(".")[3]) for key in state if key.startswith("Encoder.0.layers."))
+    network = MimoUNet(channels, blocks, "half" if inputs == 12 else "full")
+    network.load_state_dict(state)
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+Row = dict[str, float]
+
+
+def score(network: DeblurNetwork, pairs: Path, every: int) -> dict[str, Row]:
+    """Means over the frames of each clip, by "<set>/<clip>"."""
+    rows: dict[str, Row] = {}
+    for clip in sorted(path.parent for path in pairs.glob("*/*/blur")):
+        frames: dict[str, list[float]] = defaultdict(list)
+        for path in sorted((clip / "blur").glob("*.png"))[::every]:
+            blurred, sharp = read(path), read(clip / "sharp" / path.name)
+            result, untouched = run(network, blurred), run(network, sharp)
+            frames["before"].append(psnr(blurred, sharp, 255))
+            frames["after"].append(psnr(result, sharp, 255))
+            frames["blurred"].append(float(blurred.mean()))
+            frames["result"].append(float(result.mean()))
+            frames["sharp"].append(float(sharp.mean()))
+            frames["untouched"].append(min(100.0, psnr(untouched, sharp, 255)))
+            frames["shift"].append(float(untouched.mean()) - float(sharp.mean()))
+        row = {key: float(np.mean(values)) for key, values in frames.items()}
+        row["gain"] = row["after"] - row["before"]
+        row["worst"] = float(np.min(np.array(frames["after"]) - np.array(frames["before"])))
+        rows[f"{clip.parent.name}/{clip.name}"] = row
+    if not rows:
+        sys.exit(f"{pairs}: no <set>/<clip>/blur folders here")
+    return rows
+
+
+def table(weights: Path, rows: dict[str, Row]) -> str:
+    """A Markdown table: clips, then sets, then the mean over the sets."""
+    head = ["clip", "before", "after", "gain", "worst", "blurred", "result", "sharp", "untouched", "shift"]
+    lines = [f"{weights.name}", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    sets = by_set(rows)
+    named = {(f"{name} *" if name in CHOOSING else name): row for name, row in rows.items()}
+    for name, row in (
+        named | {f"**{name}**": row for name, row in sets.items()} | {"**mean**": mean(sets)}
+    ).items():
+        cells = [
+            name,
+            *(
+                f"{row[key]:+.3f}" if key in ("gain", "worst", "shift") else f"{row[key]:.2f}"
+                for key in head[1:]
+            ),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    others = mean(by_set({name: row for name, row in rows.items() if name not in CHOOSING}))
+    chosen = mean(by_set({name: row for name, row in rows.items() if name in CHOOSING}))
+    lines.append(
+        f"\ngain on the choosing clips {chosen['gain']:+.3f} dB, on the others {others['gain']:+.3f} dB\n"
+    )
+    return "\n".join(lines)
+
+
+def brief(weights: Path, rows: dict[str, Row]) -> str:
+    sets = by_set(rows)
+    chosen = mean(by_set({name: row for name, row in rows.items() if name in CHOOSING}))
+    parts = [
+        f"{name} {row['gain']:+.3f} ({row['result'] - row['blurred']:+.2f})" for name, row in sets.items()
+    ]
+    all_sets = mean(sets)
+    worst = min(row["worst"] for row in rows.values())
+    return (
+        f"{weights.parent.name}/{weights.name}: mean {all_sets['gain']:+.3f}  choosing {chosen['gain']:+.3f}  "
+        f"{'  '.join(parts)}  worst {worst:+.3f}  untouched {all_sets['untouched']:.1f} dB {all_sets['shift']:+.3f}"
+    )
+
+
+def by_set(rows: dict[str, Row]) -> dict[str, Row]:
+    sets: dict[str, list[Row]] = defaultdict(list)
+    for name, row in rows.items():
+        sets[name.split("/")[0]].append(row)
+    return {name: mean(dict(enumerate(members))) for name, members in sets.items()}
+
+
+def mean(rows: dict[str, Row] | dict[int, Row]) -> Row:
+    """The mean of each figure; of `worst` the least."""
+    members = list(rows.values())
+    result = {key: float(np.mean([row[key] for row in members])) for key in members[0]}
+    return result | {"worst": min(row["worst"] for row in members)}
+
+
+def read(path: Path) -> Picture:
+    cv2 = opencv()
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        sys.exit(f"{path} does not open as a picture")
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+@torch.inference_mode()
+def run(network: DeblurNetwork, picture: Picture) -> Picture:
+    """The network on one picture in float32, borders mirrored up to its multiple, rounded to 8 bit."""
+    height, width = picture.shape[:2]
+    m = network.multiple_of
+    rgb = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    padded = F.pad(rgb, (0, -width % m, 0, -height % m), mode="reflect")
+    result = network(padded.contiguous(memory_format=torch.channels_last))[0, :, :height, :width]
+    return np.asarray((result.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,340 @@
+"""Sharp pictures to pairs of blurred and sharp ones, by moving a camera and things before it during an exposure.
+
+Light is averaged linearly over sub-frames, in each of which nearer layers hide farther ones; then comes the camera:
+response, noise, compression. The sharp side is the picture at the middle of the exposure. The reasons for each part
+(what matters for real video) are in docs/training-notes.md.
+
+`make_pair` is a pure function of its random generator. `PairPool` keeps some hundred pairs in memory and hands out
+crops of them, turned, mirrored and with swapped colours, because making a pair costs far more than a crop of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vdeblur.data import sensor
+from vdeblur.data.drawings import Mask, Picture, draw_text, drawn_picture, soft_mask
+from vdeblur.data.opencv import opencv
+from vdeblur.errors import InputError
+
+Pose = NDArray[np.float64]
+"""Nx2x3: for each sub-frame the affine map from output to source pixels, as `warpAffine` takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlurSettings:
+    """How often and how strongly things happen; every share is a probability.
+
+    `shortest_px` and `longest_px` bound the length of the camera's path (log-uniform). `neutral` is the share of
+    pairs whose sharp side takes over the very low frequencies of the blurred side: averaging linear light brightens
+    (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a network that learns one camera's change shifts
+    the brightness of all others.
+    """
+
+    size: int = 256
+    shortest_px: float = 1.2
+    longest_px: float = 48.0
+    still: float = 0.08
+    layers: float = 0.5
+    few_frames: float = 0.12
+    fewest: int = 9
+    most: int = 65
+    drawn: float = 0.15
+    text: float = 0.08
+    soft: float = 0.4
+    highlights: float = 0.3
+    noise: float = 0.5
+    jpeg: float = 0.15
+    h264: float = 0.1
+    neutral: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A blurred picture and the sharp one at the middle of its exposure, HxWx3 uint8 RGB."""
+
+    blurred: Picture
+    sharp: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Light times cover (HxWx3), cover (HxW) and the layer's motion."""
+
+    light: sensor.Light
+    cover: Mask
+    pose: Pose
+
+
+def held_out(name: str) -> bool:
+    """Whether a photograph never enters training: those whose file name has a CRC-32 divisible by ten."""
+    return crc32(name.encode()) % 10 == 0
+
+
+def load_photographs(folder: Path, validation: bool = False) -> list[Picture]:
+    """The training photographs of a folder, or those held out, sorted by name.
+
+    Raises:
+        InputError: there are none.
+    """
+    cv2 = opencv()
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    chosen = [p for p in paths if held_out(p.name) == validation]
+    if not chosen:
+        raise InputError(
+            f"No photographs (.jpg, .png) for {'validation' if validation else 'training'} in {folder}."
+        )
+    pictures = []
+    for path in chosen:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError(f"{path} does not open as a picture.")
+        pictures.append(np.ascontiguousarray(picture[..., ::-1]))
+    return pictures
+
+
+def make_pair(
+    rng: np.random.Generator, photographs: Sequence[Picture], settings: BlurSettings | None = None
+) -> Pair:
+    """One random pair of `settings.size` pixels a side."""
+    s = settings or BlurSettings()
+    response = sensor.random_response(rng)
+    highlight = (float(rng.uniform(0.75, 0.95)), float(np.exp(rng.uniform(0.0, np.log(8.0)))))
+    lifted = rng.random() < s.highlights
+    ground = _source(rng, photographs, s)
+
+    def light_of(picture: Picture) -> sensor.Light:
+        light = response.light(picture)
+        return sensor.lift_highlights(light, *highlight) if lifted else light
+
+    still = rng.random() < s.still
+    length = 0.0 if still else float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
+    layers = int(rng.integers(1, 4)) if rng.random() < s.layers else 0
+    lengths = [0.0 if still else _layer_length(rng, length, s) for _ in range(layers)]
+    count = _sub_frames(rng, max([length, *lengths]), s)
+
+    moves = _motion(rng, count, length, s.size)
+    scene = [_Layer(light_of(ground), np.ones((s.size, s.size), np.float32), moves)]
+    for own in lengths:
+        parallax = float(rng.uniform(0.0, 1.5)) if rng.random() < 0.6 else 0.0
+        pose = _motion(rng, count, own, s.size)
+        pose[:, :, 2] += parallax * moves[:, :, 2]
+        cover = soft_mask(rng, s.size, s.size)
+        scene.append(_Layer(light_of(_source(rng, photographs, s)) * cover[..., None], cover, pose))
+
+    middle = count // 2
+    sharp_light = _expose(scene, [middle])
+    blurred_light = sharp_light if still else _expose(scene, range(count))
+    sharp = response.code(sharp_light)
+    clean = response.code(blurred_light)
+    if rng.random() < s.neutral:
+        sharp = sharp + _very_low(clean - sharp)
+    if rng.random() < s.noise:
+        shot = float(np.exp(rng.uniform(np.log(1e-5), np.log(1e-3))))
+        read = float(np.exp(rng.uniform(np.log(3e-4), np.log(8e-3))))
+        clean = response.code(sensor.add_noise(rng, blurred_light, shot, read))
+    blurred = _rounded(clean)
+    kind = rng.random()
+    if kind < s.jpeg:
+        blurred = sensor.jpeg(blurred, int(rng.integers(60, 98)))
+    elif kind < s.jpeg + s.h264:
+        blurred = _through_video(rng, blurred, moves)
+    return Pair(blurred, _rounded(sharp))
+
+
+class PairPool:
+    """An endless stream of training samples from a pool of pairs that is renewed one by one.
+
+    Each pair serves `reuse` samples on average: a random crop, one of eight turns and mirrorings, one of six orders
+    of colours. Blurred and sharp side are uint8, crop x crop x 3.
+    """
+
+    def __init__(
+        self,
+        photographs: Sequence[Picture],
+        settings: BlurSettings,
+        crop: int,
+        seed: int,
+        pool: int = 512,
+        reuse: int = 24,
+    ) -> None:
+        self.photographs = photographs
+        self.settings = settings
+        self.crop = crop
+        self.rng = np.random.default_rng(seed)
+        self.size = pool
+        self.reuse = reuse
+
+    def __iter__(self) -> Iterator[tuple[Picture, Picture]]:
+        pairs: list[Pair] = []
+        served = 0
+        while True:
+            # Filling up: a young pool makes one pair for every four samples, a full one for every `reuse`.
+            pace = self.reuse if len(pairs) == self.size else min(4, self.reuse)
+            if served % pace == 0:
+                pair = make_pair(self.rng, self.photographs, self.settings)
+                if len(pairs) < self.size:
+                    pairs.append(pair)
+                else:
+                    pairs[self.rng.integers(self.size)] = pair
+            served += 1
+            yield self._sample(pairs[self.rng.integers(len(pairs))])
+
+    def _sample(self, pair: Pair) -> tuple[Picture, Picture]:
+        height, width = pair.sharp.shape[:2]
+        top = self.rng.integers(height - self.crop + 1)
+        left = self.rng.integers(width - self.crop + 1)
+        turns, mirrored = int(self.rng.integers(4)), self.rng.random() < 0.5
+        colours = self.rng.permutation(3)
+
+        def take(picture: Picture) -> Picture:
+            part = np.rot90(picture[top : top + self.crop, left : left + self.crop], turns)
+            return np.ascontiguousarray((part[:, ::-1] if mirrored else part)[..., colours])
+
+        return take(pair.blurred), take(pair.sharp)
+
+
+def _source(rng: np.random.Generator, photographs: Sequence[Picture], s: BlurSettings) -> Picture:
+    """A sharp picture of s.size: a scaled part of a photograph or a drawing; at times softened as a lens does."""
+    cv2 = opencv()
+    photograph = photographs[rng.integers(len(photographs))]
+    if rng.random() < s.drawn:
+        picture = drawn_picture(rng, s.size, s.size, photograph)
+    else:
+        smallest = s.size / min(photograph.shape[:2])
+        scale = max(float(rng.uniform(0.5, 1.3)), smallest)
+        part = int(np.ceil(s.size / scale))
+        part = min(part, *photograph.shape[:2])
+        top = rng.integers(photograph.shape[0] - part + 1)
+        left = rng.integers(photograph.shape[1] - part + 1)
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        picture = cv2.resize(
+            photograph[top : top + part, left : left + part], (s.size, s.size), interpolation=way
+        )
+        if rng.random() < s.text:
+            draw_text(rng, picture, photograph, int(rng.integers(1, 6)))
+    if rng.random() < s.soft:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 0.8)))
+    return np.asarray(picture, np.uint8)
+
+
+def _layer_length(rng: np.random.Generator, camera: float, s: BlurSettings) -> float:
+    if rng.random() < 0.2:
+        return 0.0
+    return float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
+
+
+def _sub_frames(rng: np.random.Generator, length: float, s: BlurSettings) -> int:
+    """An odd number, so that one sub-frame is the middle; at times as few as a 240 fps camera would give."""
+    if rng.random() < s.few_frames:
+        return int(rng.choice([7, 9, 11, 13]))
+    return int(np.clip(np.ceil(length * 1.1) // 2 * 2 + 1, s.fewest, s.most))
+
+
+def _motion(rng: np.random.Generator, count: int, length: float, size: int) -> Pose:
+    """Affine poses along a path with inertia: `length` px of shift, some rotation, zoom and unequal depth.
+
+    The middle pose is the identity, so that the sharp side is the source itself.
+    """
+    pose = np.zeros((count, 2, 3))
+    pose[:, 0, 0] = pose[:, 1, 1] = 1.0
+    if length == 0.0:
+        return pose
+    shift = _walk(rng, count, 2)
+    travelled = np.linalg.norm(np.diff(shift, axis=0), axis=1).sum()
+    pose[:, :, 2] = shift * (length / max(float(travelled), 1e-9))
+    if rng.random() < 0.7:
+        half = size / 2
+        # Displacements at the border of the picture, as shares of the path's length.
+        turn, zoom = rng.normal(0.0, 0.25, 2) * length / half
+        shear = rng.normal(0.0, 0.12, (2, 2)) * length / half
+        matrix = np.array([[zoom, -turn], [turn, zoom]]) + shear
+        centre = rng.uniform(0, size, 2)
+        course = _walk(rng, count, 1)[:, 0]
+        course /= max(float(np.ptp(course)), 1e-9)
+        pose[:, :, :2] += course[:, None, None] * matrix
+        pose[:, :, 2] -= course[:, None] * (matrix @ centre)
+    return pose
+
+
+def _walk(rng: np.random.Generator, count: int, axes: int) -> NDArray[np.float64]:
+    """Positions of a walk whose velocity is a first-order process; zero at the middle sample."""
+    memory = float(np.exp(rng.uniform(np.log(0.2), np.log(8.0))))  # in exposures: from trembling to gliding
+    keep = np.exp(-1.0 / (memory * count))
+    kicks = rng.standard_normal((count, axes)) * np.sqrt(1 - keep * keep)
+    velocity = np.empty((count, axes))
+    velocity[0] = rng.standard_normal(axes)
+    for i in range(1, count):
+        velocity[i] = keep * velocity[i - 1] + kicks[i]
+    walk = np.cumsum(velocity, axis=0)
+    return np.asarray(walk - walk[count // 2])
+
+
+def _expose(scene: Sequence[_Layer], frames: Sequence[int]) -> sensor.Light:
+    """The mean light over the given sub-frames; layers hide those before them in every sub-frame."""
+    cv2 = opencv()
+    size = scene[0].light.shape[0]
+    way = (cv2.INTER_CUBIC if len(frames) <= 13 else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
+    total = np.zeros((size, size, 3), np.float32)
+    for i in frames:
+        picture: sensor.Light | None = None
+        for layer in scene:
+            matrix = layer.pose[i]
+            moved = not np.array_equal(matrix, _IDENTITY)
+            light, cover = layer.light, layer.cover
+            if moved:
+                light = cv2.warpAffine(
+                    light, matrix, (size, size), flags=way, borderMode=cv2.BORDER_REFLECT_101
+                )
+            if picture is None:
+                picture = light if moved else light.copy()
+                continue
+            if moved:
+                cover = cv2.warpAffine(
+                    cover, matrix, (size, size), flags=way, borderMode=cv2.BORDER_REFLECT_101
+                )
+            picture *= (1.0 - cover)[..., None]
+            picture += light
+        assert picture is not None
+        total += picture
+    total /= len(frames)
+    return np.maximum(total, 0.0)
+
+
+_IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def _very_low(difference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The part of a difference that is smoother than about 32 px."""
+    cv2 = opencv()
+    size = difference.shape[0]
+    small = cv2.resize(difference, (size // 16, size // 16), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), 2.0, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _through_video(rng: np.random.Generator, blurred: Picture, moves: Pose) -> Picture:
+    """The middle of three frames after H.264: the neighbours are the picture moved on by the exposure's path."""
+    cv2 = opencv()
+    size = blurred.shape[0]
+    step = moves[-1, :, 2] - moves[0, :, 2]
+    before, after = (
+        cv2.warpAffine(
+            blurred,
+            np.array([[1.0, 0.0, sign * step[0]], [0.0, 1.0, sign * step[1]]]),
+            (size, size),
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        for sign in (-1.0, 1.0)
+    )
+    return sensor.h264([before, blurred, after], int(rng.integers(16, 30)))[1]
+
+
+def _rounded(code: NDArray[np.float32]) -> Picture:
+    return np.clip(code + 0.5, 0, 255).astype(np.uint8)
