@@ -1,0 +1,58 @@
+"""What the README says works: its commands exist, its Python lines run, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from video import media
+from vdeblur.cli import main as cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[list[str]]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_commands_exist_and_their_options_are_known(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    program, rest = words[0], words[1:]
+    if program.startswith("./"):
+        assert (ROOT / program).is_file()
+        assert (ROOT / program).stat().st_mode & 0o111
+        if program != "./scripts/vdeblur":
+            return
+    else:
+        assert program == "vdeblur"
+    if rest[0] in cli._COMMANDS:
+        with pytest.raises(SystemExit) as stop:
+            cli._COMMANDS[rest[0]](["--help"])
+        assert stop.value.code == 0
+        assert "usage" in capsys.readouterr().out
+    else:
+        asked = cli._deblur_parser().parse_args(rest)
+        assert asked.input
+
+
+def test_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    media.write_clip(tmp_path / "shaky.mp4")
+    picture = np.zeros((48, 64, 3), np.uint8)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {"picture": picture}
+    exec(compile(code, "README.md", "exec"), names)
+    assert (tmp_path / "sharp.mp4").is_file()
+    assert np.asarray(names["sharp"]).shape == picture.shape
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
