@@ -1,0 +1,270 @@
+"""`Deblurrer`: frames in, frames out, whatever the device; the one door to the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+
+from vdeblur.engine import planes, tiles
+from vdeblur.engine.device import choose, cpu_threads, guess_kind
+from vdeblur.engine.eager import Corrector, EagerLane, Staging, padded
+from vdeblur.errors import InputError
+from vdeblur.frame import Component, Fate, Frame, PlaneLayout
+from vdeblur.models.contract import DeblurNetwork
+
+Pixels = np.ndarray[Any, np.dtype[Any]]
+
+TRIAL_PX = 256
+"""Side of the picture that is timed before the first frame; cost is proportional to pixels."""
+
+
+class Deblurrer:
+    """Sharpens frames with one network; use it as a context manager, from one thread at a time.
+
+    `deblur(frames)` gives every frame back in order, each with its own pts, duration, index and side data and with its
+    `fate`; it may read some frames ahead. Only the network's difference is added to the planes, scaled by `strength`
+    and rounded once, so a difference of zero gives bit-identical planes; alpha and padding bits are never touched.
+    A result that deblurring cannot give is done again in float32, else the source frame passes (`engine/guard.py`).
+    Frames of one layout share buffers made when its first frame comes; another layout in mid-stream opens anew.
+    With strength 0 nothing runs and frames pass as they are.
+
+    Pictures as arrays: height x width x 3 (RGB) or height x width (grey); uint8, uint16, or float from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        network: DeblurNetwork,
+        *,
+        model: str = "custom",
+        device: str = "auto",
+        precision: str = "auto",
+        backend: str = "auto",
+        tile: str = "auto",
+        strength: float = 1.0,
+        sha256: str = "",
+    ) -> None:
+        if not 0.0 <= strength <= 1.0:
+            raise InputError(
+                f"--strength {strength:g}: must lie between 0 (nothing) and 1 (the whole correction)"
+            )
+        self.model = model
+        self.strength = strength
+        self._sha256 = sha256
+        self._tile = tile
+        self._choice = choose(device, precision, backend, half_is_safe=network.half_is_safe)
+        if self._choice.kind == "cpu":
+            torch.set_num_threads(cpu_threads())
+        self._corrector = Corrector(network, self._choice)
+        self._lane: EagerLane | None = None
+        self._s_per_px: float | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "auto",
+        *,
+        weights: Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        backend: str = "auto",
+        tile: str = "auto",
+        strength: float = 1.0,
+    ) -> Deblurrer:
+        """A network by name (`vdeblur weights list`), or from a weights file, on the device asked for.
+
+        Raises InputError or MissingRuntimeError, in one line, for whatever is not known, not here or not built.
+        """
+        from vdeblur.weights import loading, store
+
+        ref = store.resolve(model, weights, guess_kind(device))
+        loaded = loading.load_network(ref.path, ensemble=ref.ensemble)
+        return cls(
+            loaded.network,
+            model=ref.name,
+            device=device,
+            precision=precision,
+            backend=backend,
+            tile=tile,
+            strength=strength,
+            sha256=loaded.sha256,
+        )
+
+    def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Every frame, in order, sharpened."""
+        if self.strength == 0.0:
+            for frame in frames:
+                yield dataclasses.replace(frame, fate=Fate.PASSED)
+            return
+        for layout, group in groupby(frames, key=lambda frame: frame.layout):
+            yield from self._timed(self._open(layout), group)
+
+    def deblur_array(self, picture: Pixels) -> Pixels:
+        """A single picture, sharpened: same shape and type, rounded and clipped."""
+        picture = _checked(picture)
+        if picture.dtype.kind == "f":
+            return np.clip(self.deblur_rgb(picture), 0.0, 1.0).astype(picture.dtype)
+        return next(iter(self.deblur([frame_of(picture)]))).planes[0]
+
+    def deblur_rgb(self, picture: Pixels) -> Pixels:
+        """A single picture as float32 from 0 to 1, neither rounded nor clipped: for scores."""
+        picture = _checked(picture)
+        values = picture.astype(np.float32)
+        if picture.dtype.kind == "u":
+            values /= np.iinfo(picture.dtype).max
+        height, width = picture.shape[:2]
+        multiple = self._corrector.multiple_of
+        rows, columns = padded(height, width, multiple, multiple)
+        channels = values[..., None].repeat(3, axis=2) if picture.ndim == 2 else values
+        whole = np.pad(
+            channels.transpose(2, 0, 1)[None],
+            ((0, 0), (0, 0), (0, rows - height), (0, columns - width)),
+            "edge",
+        )
+        rgb = torch.from_numpy(np.clip(whole, 0.0, 1.0)).to(self._corrector.device)
+        difference, _ = self._corrector.judged(rgb, self._grid(rows, columns), height, width)
+        if difference is None or self.strength == 0.0:
+            return values
+        change = difference[0].permute(1, 2, 0).cpu().numpy() * np.float32(self.strength)
+        return values + (change.mean(axis=2) if picture.ndim == 2 else change)
+
+    def rgb(self, frame: Frame) -> Pixels:
+        """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
+        staging = Staging(frame.layout, 1)
+        picture = planes.to_rgb(staging.load(frame), frame.layout)
+        return (
+            picture[0, :, : frame.layout.height, : frame.layout.width].permute(1, 2, 0).contiguous().numpy()
+        )
+
+    def estimate_s_per_frame(self, layout: PlaneLayout) -> float:
+        """Seconds for a frame: measured on the frames so far, before the first on a small picture (second lap)."""
+        if self.strength == 0.0:
+            return 0.0
+        if self._s_per_px is None:
+            side = padded(TRIAL_PX, TRIAL_PX, self._corrector.multiple_of, self._corrector.multiple_of)
+            trial = torch.rand((1, 3, *side), generator=torch.Generator().manual_seed(0)).to(
+                self._corrector.device
+            )
+            for _ in range(2):
+                begin = time.perf_counter()
+                self._corrector(trial, tiles.Grid(*side)).cpu()
+                self._s_per_px = (time.perf_counter() - begin) / math.prod(side)
+        assert self._s_per_px is not None
+        return self._s_per_px * layout.height * layout.width
+
+    def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]:
+        """What runs, as plain values."""
+        return {
+            "model": self.model,
+            "weights_sha256": self._sha256,
+            "device": self._choice.device,
+            "device_name": self._choice.name,
+            "precision": self._choice.precision,
+            "backend": self._choice.backend,
+            "threads": torch.get_num_threads() if self._choice.kind == "cpu" else None,
+            "tile": self._tile,
+            "strength": self.strength,
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided that nobody asked for, one line each."""
+        return self._choice.notes
+
+    def close(self) -> None:
+        """Let go of the buffers; a later frame opens them again."""
+        self._lane = None
+
+    def __enter__(self) -> Deblurrer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, layout: PlaneLayout) -> EagerLane:
+        if self._lane is None or self._lane.layout != layout:
+            self._lane = None  # the old buffers go before the new ones come
+            across, down = layout.subsampling
+            multiple = self._corrector.multiple_of
+            size = padded(layout.height, layout.width, math.lcm(multiple, down), math.lcm(multiple, across))
+            self._lane = EagerLane(self._corrector, layout, self._grid(*size), self.strength)
+        return self._lane
+
+    def _grid(self, rows: int, columns: int) -> tiles.Grid:
+        return tiles.Grid(rows, columns)
+
+    def _timed(self, lane: EagerLane, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The lane's frames; the time of the latest is kept for estimates (waiting for frames is not counted)."""
+        waited = 0.0
+
+        def fed() -> Iterator[Frame]:
+            nonlocal waited
+            source = iter(frames)
+            while True:
+                begin = time.perf_counter()
+                frame = next(source, None)
+                waited += time.perf_counter() - begin
+                if frame is None:
+                    return
+                yield frame
+
+        results = lane.deblur(fed())
+        while True:
+            begin, waited = time.perf_counter(), 0.0
+            frame = next(results, None)
+            if frame is None:
+                return
+            self._s_per_px = (time.perf_counter() - begin - waited) / (lane.layout.height * lane.layout.width)
+            yield frame
+
+
+def deblur_array(picture: Pixels, model: str = "auto", **options: Any) -> Pixels:
+    """Deblur one picture: height x width x 3 (RGB) or height x width, uint8, uint16 or float from 0 to 1.
+
+    `options` are those of `Deblurrer.load`. For many pictures load once and call `Deblurrer.deblur_array`.
+    """
+    with Deblurrer.load(model, **options) as engine:
+        return engine.deblur_array(picture)
+
+
+def frame_of(picture: Pixels) -> Frame:
+    """A full-range frame of one packed plane around a uint8 or uint16 picture (RGB or grey)."""
+    from fractions import Fraction
+
+    height, width = picture.shape[:2]
+    wide = picture.dtype == np.uint16
+    grey = picture.ndim == 2
+    layout = PlaneLayout(
+        name=("gray16le" if wide else "gray") if grey else ("rgb48le" if wide else "rgb24"),
+        width=width,
+        height=height,
+        kind="gray" if grey else "rgb",
+        depth=16 if wide else 8,
+        subsampling=(1, 1),
+        components=(Component(0),) if grey else tuple(Component(0, i) for i in range(3)),
+        range="full",
+        matrix="rgb",
+    )
+    return Frame((picture,), layout, 0, Fraction(1, 25), 1, 0)
+
+
+def _checked(picture: Pixels) -> Pixels:
+    """The picture, or ValueError that says what is expected."""
+    shape_ok = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
+    type_ok = picture.dtype in (np.uint8, np.uint16) or picture.dtype.kind == "f"
+    if not (shape_ok and type_ok and picture.size):
+        raise ValueError(
+            f"a picture is height x width x 3 or height x width of uint8, uint16 or float, "
+            f"not {picture.dtype} {picture.shape}"
+        )
+    return picture

@@ -1,0 +1,273 @@
+"""Where the network runs, in which precision and by which backend; and what this machine has.
+
+The questions a plan asks (`check_choice`, `guess_kind`, `cpu_features`, `free_bytes("cpu")`) are answered without
+importing torch; `choose` imports it. What is asked for by name is given or refused in one line, never replaced.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from vdeblur.errors import InputError, MissingRuntimeError
+
+
+Kind = Literal["cpu", "cuda", "mps"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+BACKENDS = ("auto", "torch", "cuda", "openvino")
+LEAST_CAPABILITY = (5, 0)
+"""CUDA compute capability below which no current torch build has kernels (Maxwell, 2014)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was decided: device, precision and backend as they are really used.
+
+    device     torch's name of it, "cpu", "cuda:0", "mps"
+    name       the maker's name of the device
+    notes      decisions that the person did not ask for, one line each
+    """
+
+    device: str
+    kind: Kind
+    name: str
+    precision: Precision
+    backend: str
+    notes: tuple[str, ...] = ()
+
+
+def check_choice(device: str, precision: str, backend: str) -> None:
+    """Refuse values and combinations that cannot work on any machine, and what is not built yet; no torch.
+
+    Raises InputError (or MissingRuntimeError, where something can be installed) with the option's name.
+    """
+    kind = _asked_kind(device)
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {precision}: not known, choose one of {', '.join(PRECISIONS)}")
+    if backend not in BACKENDS:
+        raise InputError(f"--backend {backend}: not known, choose one of {', '.join(BACKENDS)}")
+    if backend == "openvino":
+        raise MissingRuntimeError("--backend openvino: not built into this version yet, use --backend torch")
+    if precision == "int8":
+        raise MissingRuntimeError(
+            "--precision int8: needs the openvino backend, not built into this version yet"
+        )
+    if backend == "cuda" and kind not in (None, "cuda"):
+        raise InputError(f"--backend cuda runs on NVIDIA devices only, not on --device {device}")
+    if precision == "fp16" and kind == "cpu":
+        raise InputError("--precision fp16: slow and coarse on a CPU, use bf16 or fp32 there")
+    if kind == "cuda" or (backend == "cuda" and kind is None):
+        _need_cuda(f"--device {device}" if kind == "cuda" else "--backend cuda")
+    if kind == "mps" and not _has_mps():
+        raise MissingRuntimeError("--device mps: needs a Mac with an Apple processor, use --device cpu")
+
+
+def guess_kind(device: str) -> Kind:
+    """The kind of device that `choose` will take for this option, without importing torch."""
+    kind = _asked_kind(device)
+    if kind is not None:
+        return kind
+    if _why_no_cuda() is None:
+        return "cuda"
+    return "mps" if _has_mps() else "cpu"
+
+
+def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = True) -> Choice:
+    """Decide for this machine and a network.
+
+    auto precision: float16 on a GPU where the network allows it (else float32); on a CPU bfloat16 products where
+    the processor has them (`cpu_features`), else float32. Reason: 2.2 times as fast as float32 at 4 % rms of the
+    correction (`docs/engine.md`); everything outside the convolutions stays float32.
+    """
+    check_choice(device, precision, backend)
+    notes: list[str] = []
+    if device == "auto" and backend == "torch" and guess_kind(device) == "cpu":
+        kind: Kind = "cpu"
+    else:
+        kind = guess_kind(device if backend != "cuda" or device != "auto" else "cuda")
+    chosen: Precision
+    if precision != "auto":
+        chosen = precision  # type: ignore[assignment]  # one of them: check_choice has seen it
+        if precision == "bf16" and kind == "cpu" and not cpu_features() & {"avx512_bf16", "amx_bf16"}:
+            notes.append("--precision bf16: this processor has no bfloat16 products, float32 may be faster")
+        if precision == "fp16" and not half_is_safe:
+            notes.append(
+                "--precision fp16: this network is not safe in half precision; doubtful frames are redone"
+            )
+    elif kind == "cpu":
+        chosen = "bf16" if cpu_features() & {"avx512_bf16", "amx_bf16"} else "fp32"
+    else:
+        chosen = "fp16" if half_is_safe else "fp32"
+    name, place = _name(kind), kind if ":" not in device else device
+    if kind == "cuda":
+        place, name = _cuda_device(device)
+    return Choice(place, kind, name, chosen, "torch", tuple(notes))
+
+
+def free_bytes(device: str = "cpu") -> int:
+    """Memory that can be had now: on a CPU what Linux calls available, within the container's limit."""
+    if device.startswith("cuda"):
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(torch.device(device))
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    found = [_ram_bytes()]
+    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
+    if limit is not None and used is not None:
+        found.append(max(0, limit - used))
+    return min(found)
+
+
+def cpu_threads() -> int:
+    """Processors this process may use, within the container's share."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            count = min(count, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        pass
+    return count
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """Of avx2, avx512_vnni, avx512_bf16, amx_bf16, amx_int8: what this processor has (Linux only, else nothing)."""
+    wanted = {"avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"}
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(wanted & set(flags.group(1).split())) if flags else frozenset()
+
+
+def _asked_kind(device: str) -> Kind | None:
+    """The kind a --device value names; None for auto."""
+    if device == "auto":
+        return None
+    if device == "cpu":
+        return "cpu"
+    if device == "mps":
+        return "mps"
+    if re.fullmatch(r"cuda(:\d+)?", device):
+        return "cuda"
+    raise InputError(f"--device {device}: not known, choose auto, cpu, cuda, cuda:N or mps")
+
+
+def _need_cuda(option: str) -> None:
+    reason = _why_no_cuda()
+    if reason is not None:
+        raise MissingRuntimeError(f"{option}: {reason}; use --device cpu")
+
+
+@cache
+def _why_no_cuda() -> str | None:
+    """Why no CUDA device can be used here, or None; asks the driver and the installed torch's version file."""
+    if not _torch_has_cuda():
+        return "the installed torch has no CUDA in it, install a CUDA build from pytorch.org"
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver on this machine"
+    count, major, minor = ctypes.c_int(0), ctypes.c_int(0), ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return "the NVIDIA driver finds no device"
+    device = ctypes.c_int(0)
+    driver.cuDeviceGet(ctypes.byref(device), 0)
+    driver.cuDeviceGetAttribute(ctypes.byref(major), 75, device)  # compute capability, CUDA driver API
+    driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
+    if (major.value, minor.value) < LEAST_CAPABILITY:
+        return f"compute capability {major.value}.{minor.value} is too old for the installed torch"
+    return None
+
+
+def _torch_has_cuda() -> bool:
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    try:
+        text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"^cuda\b[^=]*=\s*['\"]", text, re.MULTILINE) is not None
+
+
+def _has_mps() -> bool:
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def _cuda_device(device: str) -> tuple[str, str]:
+    """(torch's name, maker's name) of the CUDA device asked for; refuses one that torch has no kernels for."""
+    import torch
+
+    index = int(device.partition(":")[2] or 0)
+    if not torch.cuda.is_available():
+        raise MissingRuntimeError(
+            f"--device {device}: torch cannot open the GPU, update the driver or use --device cpu"
+        )
+    if index >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, counted from 0"
+        )
+    if not _has_kernels(torch.cuda.get_device_capability(index), torch.cuda.get_arch_list()):
+        major, minor = torch.cuda.get_device_capability(index)
+        raise MissingRuntimeError(
+            f"--device {device}: the installed torch has no kernels for compute capability {major}.{minor}; "
+            "install another build from pytorch.org or use --device cpu"
+        )
+    return f"cuda:{index}", torch.cuda.get_device_name(index)
+
+
+def _has_kernels(capability: tuple[int, int], built_for: list[str]) -> bool:
+    """Whether a build for these ("sm_80", "compute_90") runs on a device: same major, not newer; PTX runs upwards."""
+    for arch in built_for:
+        found = re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", arch)
+        if found is None:
+            continue
+        built = int(found[2]), int(found[3])
+        if found[1] == "compute" and built <= capability:
+            return True
+        if found[1] == "sm" and built[0] == capability[0] and built <= capability:
+            return True
+    return False
+
+
+def _name(kind: Kind) -> str:
+    if kind == "mps":
+        return "Apple GPU"
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
+    return found.group(1).strip() if found else platform.machine()
+
+
+def _ram_bytes() -> int:
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        # Elsewhere there is no cheap honest answer: half of what is built in, or 4 GiB.
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        return 4 << 30
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else 4 << 30
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

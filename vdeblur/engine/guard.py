@@ -1,0 +1,45 @@
+"""Is this a result that deblurring can give? Three figures of a difference, and the bounds they must keep.
+
+A frame whose result breaks a bound is done again in float32, and if that breaks one too, its source passes through
+and is counted (`Fate`). Figures are computed on the device in one pass; the decision needs them on the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Greatest values of a sound result; pixels count 0 to 1.
+
+    rms         root of the mean square of the difference
+    shift       mean of the difference, absolute: brightness must stay
+    block_rms   greatest rms of the difference within a block of BLOCK x BLOCK px: nonsense in one corner
+    """
+
+    rms: float
+    shift: float
+    block_rms: float
+
+
+BLOCK = 32
+BOUNDS = Bounds(rms=0.25, shift=0.08, block_rms=0.60)
+
+
+@torch.inference_mode()
+def figures(difference: Tensor) -> Tensor:
+    """(rms, shift, block_rms) of a difference (1, 3, height, width), a float32 tensor on its device."""
+    square = difference.square().mean(1, keepdim=True)
+    size = min(BLOCK, square.shape[-2]), min(BLOCK, square.shape[-1])
+    blocks = torch.nn.functional.avg_pool2d(square, size, ceil_mode=True)
+    return torch.stack([square.mean().sqrt(), difference.mean().abs(), blocks.max().sqrt()])
+
+
+def is_sound(difference: Tensor, bounds: Bounds = BOUNDS) -> bool:
+    """Whether a difference is finite and within the bounds (NaN and infinities break every comparison)."""
+    rms, shift, block_rms = figures(difference).tolist()
+    return bool(rms <= bounds.rms and shift <= bounds.shift and block_rms <= bounds.block_rms)
