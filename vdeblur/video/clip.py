@@ -1,12 +1,28 @@
-"""What a video file says of itself and what a look inside found, as values; nobody asks the container again."""
+"""What a video file says of itself and what a look inside found, as values; nobody asks the container again.
+
+`probe` opens the source once and decodes one picture, because headers lie about size, format and times.
+Whatever cannot be deblurred is refused here with one sentence; nothing has been written then.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from vdeblur.errors import BrokenSourceError, InputError
 from vdeblur.frame import PlaneLayout
+from vdeblur.video import formats, soundness
+from vdeblur.video.source import alpha_decoder, choose_video, opened
 
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
@@ -84,7 +100,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A readable source: file path, URL, "-" or a folder/pattern of pictures (`pictures` lists the files then)."""
+    """A readable source: file path, URL, "-" or a folder/pattern of pictures (`pictures` lists the files then).
+
+    `broken` says what is missing from a file that is cut off, `broken_at_s` at which time, where that is known;
+    such a clip is only read with `keep_partial`.
+    """
 
     source: str
     container: str
@@ -96,3 +116,235 @@ class Clip:
     size_bytes: int | None
     warnings: tuple[str, ...] = ()
     pictures: tuple[str, ...] = field(default=())
+    broken: str | None = None
+    broken_at_s: float | None = None
+
+    def refuse_broken(self) -> None:
+        """Raise BrokenSourceError for a file that is cut off."""
+        if self.broken is None:
+            return
+        when = "" if self.broken_at_s is None else f" at {self.broken_at_s:.2f} s"
+        raise BrokenSourceError(
+            f"{self.source}: breaks off{when} ({self.broken}); --keep-partial takes what is there",
+            self.broken_at_s,
+        )
+
+
+_SIDE_NAMES = {
+    "DYNAMIC_HDR_PLUS": "HDR10+ dynamic metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid dynamic metadata",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DOVI_METADATA": "Dolby Vision",
+    "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+}
+_TRANSFERS = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    11: "iec61966-2-4",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "smpte2084",
+    17: "smpte428",
+    18: "arib-std-b67",
+}
+_FRUITLESS = 2000  # packets without a single picture, after which nothing is expected any more
+_SMALL_GIF = 64 << 20
+
+
+def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10.0) -> Clip:
+    """Look into a source once: its streams, tags and first picture.
+
+    `video_stream` is the index of the stream to deblur where it is not to be the default one.
+    Raises InputError for everything that is not a readable video or set of pictures.  A file that is cut
+    off is described, with `broken` set.
+    """
+    from vdeblur.video import pictures
+
+    if pictures.is_pictures(source):
+        return pictures.probe_pictures(source)
+    with opened(source, timeout_s=timeout_s) as container:
+        video = choose_video(container, source, video_stream)
+        decoder = alpha_decoder(video)
+        frame = _first_frame(container, video, decoder or video.codec_context, source)
+        opaque = container.format.name == "gif" and _is_opaque(container, video, frame)
+        picture, warnings = _picture(container, video, frame, opaque)
+        cut = soundness.find_break(container, video, source)
+        return Clip(
+            source=source,
+            container=container.format.name,
+            streams=tuple(_stream(s) for s in container.streams),
+            picture=picture,
+            chapters=len(container.chapters()),
+            tags=dict(container.metadata),
+            bit_rate=container.bit_rate or None,
+            size_bytes=container.size if container.size > 0 else None,
+            warnings=tuple(warnings),
+            broken=cut[0] if cut else None,
+            broken_at_s=cut[1] if cut else None,
+        )
+
+
+def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
+    """The side data of a frame by name; empty where PyAV does not know one of its types and refuses them all."""
+    try:
+        parts: Iterator[Any] = iter(frame.side_data)
+        return {part.type.name: bytes(part) for part in parts}
+    except ValueError:
+        return {}
+
+
+def _first_frame(
+    container: InputContainer, video: VideoStream, decoder: VideoCodecContext, source: str
+) -> av.VideoFrame:
+    failed = 0
+    try:
+        for packet in container.demux(video):
+            try:
+                for frame in decoder.decode(packet if packet.size else None):
+                    return frame
+            except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.UnknownError):
+                failed += 1
+            if failed > _FRUITLESS:
+                break
+    except av.FFmpegError as error:
+        raise InputError(f"{source}: breaks off before the first picture ({error.strerror})") from error
+    raise InputError(
+        f"{source}: opens, but not one picture of stream {video.index} ({video.codec_context.name}) can be decoded"
+    )
+
+
+def _picture(
+    container: InputContainer, video: VideoStream, frame: av.VideoFrame, opaque: bool
+) -> tuple[Picture, list[str]]:
+    context = video.codec_context
+    warnings: list[str] = []
+    pix_fmt = frame.format.name
+    form, loss = formats.lossless_form(pix_fmt)
+    if opaque:
+        form = "gbrp"
+    if loss is not None:
+        warnings.append(loss)
+    colour = Colour(
+        range=int(frame.color_range),
+        matrix=int(frame.colorspace),
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+    )
+    layout = formats.layout_of(
+        form,
+        frame.width,
+        frame.height,
+        range_tag=colour.range,
+        matrix_tag=colour.matrix,
+        transfer=_TRANSFERS.get(colour.transfer, "unknown"),
+    )
+    if layout.kind == "yuv" and colour.matrix in (0, 2, 3):
+        guess = "BT.709" if layout.matrix == "bt709" else "BT.601"
+        warnings.append(f"the colour matrix is not stated: taken as {guess}, from its {frame.height} lines")
+    side = side_data(frame)
+    matrix = side.get("DISPLAYMATRIX")
+    if matrix is None and frame.rotation:
+        matrix = _rotated(frame.rotation)
+    dynamic = tuple(dict.fromkeys(name for key, name in _SIDE_NAMES.items() if key in side))
+    rate = video.average_rate or video.guessed_rate
+    return (
+        Picture(
+            index=video.index,
+            codec=_codec_name(context) or "unknown",
+            codec_tag=_printable(context.codec_tag),
+            pix_fmt=pix_fmt,
+            layout=layout,
+            time_base=Fraction(video.time_base or frame.time_base or Fraction(1, 1000)),
+            rate=Fraction(rate) if rate else None,
+            frames_from_header=video.frames or None,
+            duration_from_header_s=_duration_s(container, video),
+            first_pts=frame.pts,
+            bit_rate=context.bit_rate or None,
+            sample_aspect_ratio=_aspect(video),
+            display_matrix=matrix,
+            rotation=int(frame.rotation),
+            field_order=int(context.field_order),
+            interlaced=bool(frame.interlaced_frame),
+            colour=colour,
+            hdr=Hdr(side.get("MASTERING_DISPLAY_METADATA"), side.get("CONTENT_LIGHT_LEVEL"), dynamic),
+            has_alpha=layout.alpha is not None,
+            has_b_frames=bool(context.has_b_frames),
+        ),
+        warnings,
+    )
+
+
+def _stream(stream: av.stream.Stream) -> Stream:
+    context = stream.codec_context
+    kind: StreamKind = "data"
+    if stream.type in ("video", "audio", "subtitle", "attachment"):
+        kind = stream.type
+    return Stream(
+        index=stream.index,
+        kind=kind,
+        codec=_codec_name(context),
+        codec_tag=_printable(context.codec_tag) if context is not None else "",
+        language=stream.language,
+        title=stream.metadata.get("title"),
+        disposition=int(stream.disposition),
+        metadata=dict(stream.metadata),
+        time_base=stream.time_base or None,
+        is_cover=kind == "video" and bool(stream.disposition & Disposition.attached_pic),
+    )
+
+
+def _codec_name(context: av.CodecContext | None) -> str | None:
+    """The codec's name ("av1"), not the decoder's ("libdav1d")."""
+    if context is None:
+        return None
+    return str(getattr(context.codec, "canonical_name", None) or context.name)
+
+
+def _printable(tag: str) -> str:
+    """A codec tag without the zero and control bytes that some containers fill it with."""
+    return "".join(letter for letter in tag if letter.isprintable()).strip()
+
+
+def _duration_s(container: InputContainer, video: VideoStream) -> float | None:
+    """The stream's own claim before the container's: one long subtitle stretches a whole Matroska file."""
+    if video.duration and video.time_base:
+        return float(video.duration * video.time_base)
+    stated = video.metadata.get("DURATION", "").split(":")
+    try:
+        hours, minutes, seconds = (float(part) for part in stated)
+        return hours * 3600 + minutes * 60 + seconds
+    except ValueError:
+        return container.duration / 1e6 if container.duration else None
+
+
+def _aspect(video: VideoStream) -> Fraction | None:
+    ratio = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio
+    return Fraction(ratio) if ratio else None
+
+
+def _rotated(degrees: int) -> bytes:
+    """A display matrix (16.16 fixed point, 2.30 in the last column) that turns counter-clockwise."""
+    turn = math.radians(degrees)
+    cos, sin = round(math.cos(turn) * 65536), round(math.sin(turn) * 65536)
+    return np.array([cos, -sin, 0, sin, cos, 0, 0, 0, 1 << 30], "<i4").tobytes()
+
+
+def _is_opaque(container: InputContainer, video: VideoStream, first: av.VideoFrame) -> bool:
+    """Whether no picture of a GIF lets anything through; big ones are not read through and keep their alpha."""
+    if container.size > _SMALL_GIF or first.format.name != "bgra":
+        return False
+    frames = [first]
+    try:
+        for packet in container.demux(video):
+            frames += video.codec_context.decode(packet if packet.size else None)
+            if any((formats.views(frame)[0][..., 3] != 255).any() for frame in frames):
+                return False
+            frames.clear()
+    except av.FFmpegError:
+        return False
+    return True

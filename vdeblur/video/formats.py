@@ -1,0 +1,209 @@
+"""FFmpeg's pixel formats as plane layouts, and a decoded picture's planes as numpy views.
+
+`layout_of` reads a format as it lies in memory; `lossless_form` names the format that takes the place of
+one that cannot be read so (palettes, macro-pixels, big-endian words), and says where that loses something.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import av
+import numpy as np
+
+from vdeblur import colour
+from vdeblur.frame import Component, Kind, Plane, PlaneLayout, Range
+
+# Order of the components inside a packed pixel: R, G, B (then alpha).  FFmpeg's descriptors know it, PyAV does not say.
+_PACKED = {
+    "rgb24": (0, 1, 2),
+    "bgr24": (2, 1, 0),
+    "rgba": (0, 1, 2, 3),
+    "bgra": (2, 1, 0, 3),
+    "argb": (1, 2, 3, 0),
+    "abgr": (3, 2, 1, 0),
+    "rgb48le": (0, 1, 2),
+    "bgr48le": (2, 1, 0),
+    "rgba64le": (0, 1, 2, 3),
+    "bgra64le": (2, 1, 0, 3),
+    "ya8": (0, 1),
+    "ya16le": (0, 1),
+}
+# Y in one plane, both chroma components in the other; nv21 and nv42 hold Cr before Cb.
+_SEMI_PLANAR = re.compile(r"nv(12|16|24|21|42|20le)|p[024]1[026]le")
+
+# What takes the place of a format whose samples are not whole words; exact unless it stands in _LOSSY.
+_REPLACED = {
+    "pal8": "bgra",
+    "monow": "gray",
+    "monob": "gray",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "yvyu422": "yuv422p",
+    "uyyvyy411": "yuv411p",
+    "y210le": "yuv422p10le",
+    "y212le": "yuv422p12le",
+    "y216le": "yuv422p16le",
+    "xv30le": "yuv444p10le",
+    "v30xle": "yuv444p10le",
+    "xv36le": "yuv444p12le",
+    "xv48le": "yuv444p16le",
+    "ayuv64le": "yuva444p16le",
+    "vuya": "yuva444p",
+    "ayuv": "yuva444p",
+    "uyva": "yuva444p",
+    "vuyx": "yuv444p",
+    "vyu444": "yuv444p",
+    "rgb0": "gbrp",
+    "bgr0": "gbrp",
+    "0rgb": "gbrp",
+    "0bgr": "gbrp",
+    "rgb565le": "gbrp",
+    "bgr565le": "gbrp",
+    "rgb555le": "gbrp",
+    "bgr555le": "gbrp",
+    "rgb444le": "gbrp",
+    "bgr444le": "gbrp",
+    "rgb8": "gbrp",
+    "bgr8": "gbrp",
+    "rgb4_byte": "gbrp",
+    "bgr4_byte": "gbrp",
+    "x2rgb10le": "gbrp10le",
+    "x2bgr10le": "gbrp10le",
+    "xyz12le": "gbrp12le",
+    "gbrpf32le": "gbrp16le",
+    "gbrapf32le": "gbrap16le",
+    "gbrpf16le": "gbrp16le",
+    "gbrapf16le": "gbrap16le",
+    "rgbf32le": "gbrp16le",
+    "rgbaf32le": "gbrap16le",
+    "rgbf16le": "gbrp16le",
+    "rgbaf16le": "gbrap16le",
+    "grayf32le": "gray16le",
+    "grayf16le": "gray16le",
+    "yaf32le": "ya16le",
+    "yaf16le": "ya16le",
+    "rgb96le": "gbrp16le",
+    "rgba128le": "gbrap16le",
+    "gray32le": "gray16le",
+}
+_LOSSY = re.compile(r"xyz12|f16|f32|96le|128le|gray32|bayer")
+
+
+def lossless_form(name: str) -> tuple[str, str | None]:
+    """The format in which such pictures reach the engine (often `name` itself), and what is lost on the way."""
+    if _direct(name):
+        return name, None
+    # Big-endian words, and samples in the high bits (msb): the same numbers in another order.
+    little = (name[:-2] + "le" if name.endswith("be") else name).replace("msb", "")
+    if _direct(little):
+        return little, None
+    form = _REPLACED.get(little)
+    if form is None:
+        shape = av.VideoFormat(name, 16, 16)
+        deep = any(part.bits > 8 for part in shape.components)
+        alpha = any(part.is_alpha for part in shape.components)
+        form = ("gbrap" if alpha else "gbrp") + ("16le" if deep else "")
+        return form, f"pictures in {name} are converted to {form}, which is not exact"
+    return form, f"pictures in {name} are converted to {form}, which is not exact" if _LOSSY.search(
+        name
+    ) else None
+
+
+def layout_of(
+    name: str, width: int, height: int, *, range_tag: int = 0, matrix_tag: int = 2, transfer: str = "unknown"
+) -> PlaneLayout:
+    """How to read pictures of that format; tags are H.273 numbers, untagged ones get the usual guess.
+
+    Only for formats that `lossless_form` names.
+    """
+    shape = av.VideoFormat(name, 64, 64)
+    parts = shape.components
+    alpha = next((k for k, part in enumerate(parts) if part.is_alpha), None)
+    kind: Kind = "rgb" if shape.is_rgb else "gray" if len(parts) - (alpha is not None) == 1 else "yuv"
+    depth = parts[0].bits
+    matrix = "rgb" if kind != "yuv" else colour.matrix_for(matrix_tag, height)
+    places = _places(name, kind)
+    return PlaneLayout(
+        name=name,
+        width=width,
+        height=height,
+        kind=kind,
+        depth=depth,
+        subsampling=(64 // shape.chroma_width(64), 64 // shape.chroma_height(64))
+        if kind == "yuv"
+        else (1, 1),
+        components=tuple(place for k, place in enumerate(places) if k != alpha),
+        range=range_of(name, kind, range_tag),
+        matrix=matrix,
+        transfer=transfer,
+        lsb=16 - depth if re.fullmatch(r"p[024]1[026]le|nv20le", name) and name != "nv20le" else 0,
+        alpha=None if alpha is None else places[alpha],
+    )
+
+
+def range_of(name: str, kind: Kind, tag: int) -> Range:
+    """Tagged range; untagged YUV and grey are limited, RGB and the yuvj formats full."""
+    if name.startswith("yuvj") or tag == 2:
+        return "full"
+    return "full" if kind == "rgb" and tag != 1 else "limited"
+
+
+def views(frame: av.VideoFrame) -> tuple[Plane, ...]:
+    """The planes as arrays without row padding, sharing the frame's memory.
+
+    (rows, columns), or (rows, columns, n) where a plane holds n components.  Call `make_writable` on the
+    frame before, never after; the arrays keep the frame's buffers alive.
+    """
+    counts, wide = _plane_counts(frame.format.name)
+    found: list[Plane] = []
+    for plane, count in zip(frame.planes, counts, strict=True):
+        rows, columns, stride = plane.height, plane.width, plane.line_size
+        flat = np.frombuffer(memoryview(plane), np.uint8).reshape(rows, stride)
+        words = flat.view(np.uint16) if wide else flat
+        if count == 1:
+            found.append(words[:, :columns])
+        else:
+            size = words.itemsize
+            steps = (words.strides[0], count * size, size)
+            found.append(np.lib.stride_tricks.as_strided(words, (rows, columns, count), steps))
+    return tuple(found)
+
+
+@cache
+def _plane_counts(name: str) -> tuple[tuple[int, ...], bool]:
+    """Components in each plane, and whether samples are 16-bit words."""
+    parts = av.VideoFormat(name, 16, 16).components
+    planes = max(part.plane for part in parts) + 1
+    return tuple(sum(part.plane == k for part in parts) for k in range(planes)), parts[0].bits > 8
+
+
+@cache
+def _direct(name: str) -> bool:
+    """Whole little-endian words, every component at a place that we know."""
+    try:
+        shape = av.VideoFormat(name, 16, 16)
+    except ValueError:
+        return False
+    if shape.is_big_endian or shape.is_bit_stream or shape.has_palette or shape.is_bayer:
+        return False
+    parts = shape.components
+    if not parts or any(part.bits != parts[0].bits for part in parts) or not 8 <= parts[0].bits <= 16:
+        return False
+    if "msb" in name or re.search(r"f\d\d", name):
+        return False
+    if name in _PACKED or _SEMI_PLANAR.fullmatch(name):
+        return True
+    # One component a plane: planar YUV, GBR, grey.
+    return len({part.plane for part in parts}) == len(parts)
+
+
+def _places(name: str, kind: Kind) -> tuple[Component, ...]:
+    if name in _PACKED:
+        return tuple(Component(0, index) for index in _PACKED[name])
+    parts = av.VideoFormat(name, 16, 16).components
+    if _SEMI_PLANAR.fullmatch(name):
+        first = 1 if name in ("nv21", "nv42") else 0
+        return Component(0), Component(1, first), Component(1, 1 - first)
+    return tuple(Component(part.plane) for part in parts)

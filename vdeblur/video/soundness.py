@@ -1,0 +1,165 @@
+"""Is the file all there?  Judged by what its own structure points at, never by frame counts or durations.
+
+- MP4/MOV: a sample of the index that lies beyond the end; in fragmented files a fragment beyond the end
+- Matroska/WebM: a segment or cluster that reaches beyond the end
+- AVI: a RIFF chunk that reaches beyond the end
+Other containers have no such promise; the reader judges them by decode errors at their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+# Children of a segment: they end a cluster of unknown size.
+_LEVEL_1 = {_CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+
+
+def find_break(container: InputContainer, video: VideoStream, source: str) -> tuple[str, float | None] | None:
+    """(what is missing, seconds into the file where it breaks) for a file that is cut off, else None."""
+    size = container.size
+    if size <= 0:  # pipes and live streams
+        return None
+    if container.format.name.startswith("mov"):
+        times = [t for t in (_first_beyond(s, size) for s in (video, *container.streams)) if t is not None]
+        if times:
+            return "its index points beyond the end of the file", times[0]
+    path = Path(source.removeprefix("file:"))
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        magic = file.read(12)
+        if int.from_bytes(magic[:4], "big") == _EBML:
+            cut = _matroska_is_cut(file, size)
+        elif magic[:4] == b"RIFF":
+            cut = _riff_is_cut(file, size)
+        else:
+            cut = _fragments_are_cut(file, size)
+    return ("it ends in the middle of its data", _last_time_s(container, video)) if cut else None
+
+
+def lacks_index(path: Path) -> bool:
+    """Whether it is an MP4/MOV without a moov box."""
+    try:
+        with path.open("rb") as file:
+            kinds = [kind for kind, _, _ in _boxes(file, path.stat().st_size)]
+    except OSError:
+        return False
+    return bool(kinds) and kinds[0] in (b"ftyp", b"mdat", b"wide", b"free", b"skip") and b"moov" not in kinds
+
+
+def _first_beyond(stream: Stream, size: int) -> float | None:
+    """Time of the first sample that the file no longer holds."""
+    scale = float(stream.time_base or 0)
+    for entry in stream.index_entries:
+        if entry.pos + entry.size > size:
+            return entry.timestamp * scale
+    return None
+
+
+def _last_time_s(container: InputContainer, video: VideoStream) -> float | None:
+    """Where the last picture that is there ends; reads the file through, without decoding."""
+    last: float | None = None
+    try:
+        for packet in container.demux(video):
+            if packet.size and packet.pts is not None and not packet.is_corrupt:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                last = end if last is None else max(last, end)
+    except av.FFmpegError:
+        pass  # the very break that is being looked for
+    return last
+
+
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, begin, end) of the top-level boxes of an MP4/MOV; the last end may lie beyond the file."""
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        elif length == 0:  # to the end of the file
+            length = size - at
+        if length < 8:
+            return
+        yield kind, at, at + length
+        at += length
+
+
+def _fragments_are_cut(file: BinaryIO, size: int) -> bool:
+    """Only for fragmented files: elsewhere the index is the better witness, and `mdat` sizes lie."""
+    fragmented = False
+    for kind, _, end in _boxes(file, size):
+        fragmented = fragmented or kind == b"moof"
+        if fragmented and kind in (b"moof", b"mdat") and end > size:
+            return True
+    return False
+
+
+def _riff_is_cut(file: BinaryIO, size: int) -> bool:
+    """Big AVIs are several RIFF chunks in a row; 0 and all ones stand for a size that was never filled in."""
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(8)
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF):
+            return False
+        if at + 8 + length > size:
+            return True
+        at += 8 + length + length % 2
+    return False
+
+
+def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
+    """Walks segment and clusters by their sizes; stops without a verdict where the bytes make no sense."""
+    found = _element(file, 0)
+    if found is None or found[2] is None:
+        return False
+    found = _element(file, found[2])
+    if found is None or found[0] != _SEGMENT:
+        return False
+    _, at, end = found
+    if end is not None:
+        return end > size
+    # Written to a pipe: the segment's size is unknown, and perhaps that of clusters.
+    while at < size:
+        found = _element(file, at)
+        if found is None:
+            return False
+        kind, begin, end = found
+        if end is None:
+            if kind != _CLUSTER:
+                return False
+            at = begin  # go through its children as if they were its siblings
+            continue
+        if end > size and (kind in _LEVEL_1 or kind in (0xA3, 0xA0, 0xE7)):
+            return True
+        at = end
+    return False
+
+
+def _element(file: BinaryIO, at: int) -> tuple[int, int, int | None] | None:
+    """(id, begin of the data, end or None where unknown) of the EBML element at a position."""
+    file.seek(at)
+    head = file.read(12)
+    if len(head) < 2 or not head[0] & 0xF0:
+        return None
+    id_length = 9 - head[0].bit_length()
+    kind = int.from_bytes(head[:id_length], "big")
+    if len(head) <= id_length or not head[id_length]:
+        return None
+    length = 9 - head[id_length].bit_length()
+    field = head[id_length : id_length + length]
+    value = int.from_bytes(field, "big") & ((1 << 7 * length) - 1)
+    begin = at + id_length + length
+    unknown = value == (1 << 7 * length) - 1
+    return kind, begin, None if unknown else begin + value

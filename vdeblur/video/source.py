@@ -1,0 +1,219 @@
+"""Opening a source for reading: the one place that does it, and what FFmpeg says turned into a sentence.
+
+`opened` gives a container or raises InputError; `choose_video` picks the stream to deblur; `alpha_decoder`
+is the decoder for the formats whose usual one drops the alpha.  Stdin can be opened twice: what the
+first look read from a pipe is kept and read again.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from vdeblur.errors import InputError
+from vdeblur.video import soundness
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
+_TEXT = {
+    "tty",
+    "ass",
+    "srt",
+    "webvtt",
+    "lrc",
+    "microdvd",
+    "subviewer",
+    "aqtitle",
+    "sami",
+    "scc",
+    "stl",
+    "vobsub",
+}
+
+
+def is_url(source: str) -> bool:
+    """Whether the source is fetched over a network or another FFmpeg protocol (a file: URL is not)."""
+    return bool(_URL.match(source)) and not source.lower().startswith("file:")
+
+
+@contextmanager
+def opened(source: str, *, timeout_s: float = 10.0, last: bool = False) -> Iterator[InputContainer]:
+    """The open container, closed at the end; raises InputError with what is wrong and what to do.
+
+    `last` says that the source is not opened again, so that a pipe need not be remembered any more.
+    """
+    container = open_source(source, timeout_s=timeout_s, last=last)
+    try:
+        yield container
+    finally:
+        close(container)
+
+
+def open_source(source: str, *, timeout_s: float = 10.0, last: bool = False) -> InputContainer:
+    """Like `opened`, for those who close it themselves (with `close`)."""
+    if source == "-":
+        file: Any = _stdin(last)
+        name = "stdin"
+    elif is_url(source):
+        file, name = source, source
+    else:
+        _refuse_file(source)
+        # A colon would be read as a protocol's name.
+        file, name = (f"file:{source}" if ":" in source else source), source
+    # In PyAV a timeout interrupts any read, also of a slow disk, so files get none.
+    timeout = (timeout_s, timeout_s) if is_url(source) else None
+    try:
+        # Tags need not be UTF-8; surrogateescape keeps their bytes.
+        container: InputContainer = av.open(file, "r", metadata_errors="surrogateescape", timeout=timeout)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(_why(error, name, source)) from error
+    kind = container.format.name
+    if kind in _TEXT or kind.endswith("_pipe") or kind.startswith("image2"):
+        close(container)
+        if kind in _TEXT:
+            raise InputError(f"{name}: a text or subtitle file, not a video")
+        raise InputError(f"{name}: a single picture inside ({kind}); name it with the picture's own suffix")
+    return container
+
+
+def close(container: InputContainer) -> None:
+    """Close without the deadlock of frame-threaded decoders that were not drained."""
+    for stream in container.streams:
+        context = getattr(stream, "codec_context", None)
+        if context is not None and context.is_open:
+            context.flush_buffers()
+    container.close()
+
+
+def choose_video(container: InputContainer, source: str, wanted: int | None) -> VideoStream:
+    """The stream to deblur: the first video stream that is no cover picture, or the one marked default.
+
+    Among default ones a moving picture goes before a still one (AVIF holds both).
+    """
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    covers = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
+    if not videos:
+        what = "holds no video" if not covers else "holds no video, only a cover picture"
+        kinds = sorted({s.type for s in container.streams})
+        raise InputError(f"{source}: {what} (its streams: {', '.join(kinds) or 'none'})")
+    if wanted is not None:
+        for stream in videos:
+            if stream.index == wanted:
+                return stream
+        there = ", ".join(str(s.index) for s in videos)
+        found = [s.type for s in container.streams if s.index == wanted]
+        what = (
+            "does not exist"
+            if not found
+            else "is a cover picture"
+            if found == ["video"]
+            else f"is {found[0]}"
+        )
+        raise InputError(f"{source}: stream {wanted} {what}; --video-stream can be {there}")
+    return min(videos, key=lambda s: (not s.disposition & Disposition.default, s.frames == 1, s.index))
+
+
+def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    """A decoder of its own for VP8/VP9 with alpha (FFmpeg's usual ones drop it), else None."""
+    name = stream.codec_context.codec.name
+    if stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) != "1" or name not in (
+        "vp8",
+        "vp9",
+    ):
+        return None
+    try:
+        decoder = av.CodecContext.create("libvpx-vp9" if name == "vp9" else "libvpx", "r")
+    except (av.FFmpegError, ValueError):
+        return None
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.extradata = stream.codec_context.extradata
+    return decoder
+
+
+def _refuse_file(source: str) -> None:
+    path = Path(source.removeprefix("file:"))
+    try:
+        if path.is_dir():
+            raise InputError(f"{source}: a folder; vdeblur takes a video, or a folder of videos or pictures")
+        if not path.exists():
+            raise InputError(f"{source}: no such file")
+        if path.is_file() and path.stat().st_size == 0:
+            raise InputError(f"{source}: the file is empty")
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
+
+
+def _why(error: Exception, name: str, source: str) -> str:
+    """FFmpeg's exception as a sentence."""
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        protocol = source.split(":", 1)[0]
+        return f"{name}: the protocol {protocol}: is not in this build of FFmpeg (there are file, http(s), rtsp, udp, ...)"
+    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+        return f"{name}: no answer within the time limit; is the sender running?"
+    if isinstance(error, av.error.InvalidDataError):
+        if source == "-":
+            return "stdin: not a video that can be read from a pipe (an MP4 with its index at the end: save it first)"
+        if not is_url(source) and soundness.lacks_index(Path(source.removeprefix("file:"))):
+            return (
+                f"{name}: an MP4/MOV without its index (moov): cut off, or the recording was never finished"
+            )
+        return f"{name}: not a video, or damaged beyond reading"
+    if isinstance(error, PermissionError):
+        return f"{name}: no permission to read it"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{name}: cannot be opened ({text})"
+
+
+class _Replay:
+    """A pipe as a file for PyAV: first what an earlier look has read, then the rest."""
+
+    head = bytearray()  # shared: there is one stdin
+    kept = True
+
+    def __init__(self, raw: Any, last: bool) -> None:
+        self._raw, self._at = raw, 0
+        self._last = last
+
+    def read(self, count: int) -> bytes:
+        if self._at < len(self.head):
+            data = bytes(self.head[self._at : self._at + count])
+            self._at += len(data)
+            return data
+        data = bytes(self._raw.read1(count))
+        if not self._last:
+            self.head.extend(data)
+            self._at += len(data)
+        elif self.kept and data:
+            type(self).kept = False
+        return data
+
+
+class _Seekable:
+    """Stdin that is a file (`< clip.mp4`): read from where it stood at the start, without closing it."""
+
+    def __init__(self, raw: Any) -> None:
+        self.read, self.seek, self.tell = raw.read, raw.seek, raw.tell
+        raw.seek(0)
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _stdin(last: bool) -> _Replay | _Seekable:
+    raw = sys.stdin.buffer
+    if raw.isatty():
+        raise InputError("-: stdin is a terminal; pipe a video into it")
+    if raw.seekable():
+        return _Seekable(raw)
+    if not _Replay.kept:
+        raise InputError("-: stdin was read already and cannot be read again")
+    return _Replay(raw, last)
