@@ -1,0 +1,219 @@
+"""Bad input: one clear line, exit code 2 (1 where the request was sound), and nothing written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vdeblur.cli.main import main
+from video import media
+
+Scene = Callable[[Path], list[str]]
+
+
+def audio_only(folder: Path) -> list[str]:
+    import av
+    import numpy as np
+
+    with av.open(str(folder / "song.mp4"), "w") as output:
+        stream = output.add_stream("aac", rate=48000, layout="mono")
+        for start in range(0, 48000, 1024):
+            block = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            block.sample_rate, block.pts = 48000, start
+            output.mux(stream.encode(block))
+        output.mux(stream.encode(None))
+    return ["song.mp4"]
+
+
+def text(folder: Path) -> list[str]:
+    (folder / "notes.txt").write_text("The quick brown fox.\n" * 60_000, encoding="utf-8")
+    return ["notes.txt"]
+
+
+def text_named_mp4(folder: Path) -> list[str]:
+    (folder / "notes.mp4").write_text("The quick brown fox.\n" * 100, encoding="utf-8")
+    return ["notes.mp4"]
+
+
+def empty_folder(folder: Path) -> list[str]:
+    (folder / "clips").mkdir()
+    (folder / "clips" / "readme.txt").write_text("none here", encoding="utf-8")
+    return ["clips"]
+
+
+def empty_file(folder: Path) -> list[str]:
+    (folder / "empty.mkv").touch()
+    return ["empty.mkv"]
+
+
+def truncated_mp4(folder: Path) -> list[str]:
+    whole = media.write_clip(folder / "whole.mp4", frames=40, container_options={"movflags": "faststart"})
+    media.cut_off(whole.path, folder / "cut.mp4")
+    whole.path.unlink()
+    return ["cut.mp4"]
+
+
+def truncated_mkv(folder: Path) -> list[str]:
+    whole = media.write_clip(folder / "whole.mkv", frames=40)
+    media.cut_off(whole.path, folder / "cut.mkv")
+    whole.path.unlink()
+    return ["cut.mkv"]
+
+
+def unknown_model(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    return ["in.mp4", "--model", "mimo-unet-smal"]
+
+
+def model_without_weights(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    return ["in.mp4", "--model", "mimo-unet-plus"]
+
+
+def wrong_weights(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    (folder / "w.pt").write_bytes(b"not weights at all")
+    return ["in.mp4", "--weights", "w.pt"]
+
+
+def weights_with_code(folder: Path) -> list[str]:
+    import pickle
+
+    class Loud:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return print, ("code in the weights file ran",)
+
+    media.write_clip(folder / "in.mp4")
+    (folder / "w.pkl").write_bytes(pickle.dumps({"model": Loud()}))
+    return ["in.mp4", "--weights", "w.pkl"]
+
+
+def weights_with_nan(folder: Path) -> list[str]:
+    import torch
+
+    from vdeblur.models.mimo_unet import MimoUNet
+
+    state = MimoUNet(channels=8, blocks=1).state_dict()
+    next(iter(state.values()))[0] = float("nan")
+    torch.save({"model": state}, folder / "w.pkl")
+    media.write_clip(folder / "in.mp4")
+    return ["in.mp4", "--weights", "w.pkl"]
+
+
+def folder_missing(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    return ["in.mp4", "--strength", "0", "-o", "no/such/folder/out.mp4"]
+
+
+def target_is_source(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    return ["in.mp4", "--strength", "0", "-o", "./in.mp4", "--overwrite"]
+
+
+def target_exists(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    (folder / "out.mp4").write_bytes(b"precious")
+    return ["in.mp4", "--strength", "0", "-o", "out.mp4"]
+
+
+def impossible_pair(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    return ["in.mp4", "--strength", "0", "--codec", "prores", "-o", "out.webm"]
+
+
+def unknown_encoder_option(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    return ["in.mp4", "--strength", "0", "--encoder-option", "no_such_option=1", "-o", "out.mp4"]
+
+
+def unknown_codec(folder: Path) -> list[str]:
+    media.write_clip(folder / "in.mp4")
+    return ["in.mp4", "--strength", "0", "--codec", "h9000", "-o", "out.mp4"]
+
+
+CASES: dict[str, tuple[Scene, str]] = {
+    "missing file": (lambda folder: ["missing.mp4"], "missing.mp4"),
+    "folder without videos": (empty_folder, "without videos"),
+    "text file": (text, "notes.txt"),
+    "text named mp4": (text_named_mp4, "notes.mp4"),
+    "empty file": (empty_file, "empty.mkv"),
+    "audio only": (audio_only, "no video"),
+    "truncated mp4": (truncated_mp4, "cut.mp4"),
+    "truncated mkv": (truncated_mkv, "cut.mkv"),
+    "unknown model": (unknown_model, "mimo-unet-small"),
+    "model without weights": (model_without_weights, "import"),
+    "wrong weights": (wrong_weights, "w.pt"),
+    "weights with code": (weights_with_code, "w.pkl"),
+    "weights with NaN": (weights_with_nan, "w.pkl"),
+    "target folder missing": (folder_missing, "no/such/folder"),
+    "target is source": (target_is_source, "in.mp4"),
+    "target exists": (target_exists, "--overwrite"),
+    "impossible pair": (impossible_pair, "webm"),
+    "unknown encoder option": (unknown_encoder_option, "no_such_option"),
+    "unknown codec": (unknown_codec, "h9000"),
+}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_refused_in_one_line_and_nothing_written(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scene, must_say = CASES[case]
+    monkeypatch.chdir(tmp_path)
+    words = scene(tmp_path)
+    before = contents(tmp_path)
+    capfd.readouterr()
+    code = main(words)
+    said = capfd.readouterr()
+    errors = [line for line in said.err.splitlines() if not line.startswith("note: ")]
+    assert code == 2, said.err
+    assert len(errors) == 1, said.err
+    assert must_say in errors[0]
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert contents(tmp_path) == before
+
+
+def test_keep_partial_keeps_what_can_be_decoded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (name,) = truncated_mkv(tmp_path)
+    out = tmp_path / "out.mkv"
+    assert main([str(tmp_path / name), "-o", str(out), "--strength", "0", "--keep-partial"]) == 0
+    assert out.stat().st_size > 0
+    assert "breaks off" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX thing")
+def test_target_that_cannot_grow_fails_with_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on file size stands in for the full disk: both fail in the middle of writing."""
+    media.write_clip(tmp_path / "in.mkv", frames=60, size=(320, 240))
+    before = contents(tmp_path)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "vdeblur", "in.mkv", "-o", "out.mkv", "--strength", "0", "--codec", "ffv1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        check=False,
+        timeout=60,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("vdeblur:")]
+    assert done.returncode == 1, done.stderr
+    assert len(errors) == 1, done.stderr
+    assert "out.mkv" in errors[0]
+    assert "Traceback" not in done.stderr
+    assert contents(tmp_path) == before

@@ -1,0 +1,251 @@
+"""The whole command on small clips: planes, times, threads, ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from vdeblur.cli.main import main
+from vdeblur.errors import VdeblurError
+from vdeblur.frame import Fate, Frame
+from vdeblur.jobs import deblur
+from vdeblur.jobs.plan import Options, make_plan
+from video import media
+
+
+def planes_of(path: Path) -> list[list[bytes]]:
+    """Every plane of every frame as the decoder gives it, without row padding."""
+    result = []
+    with av.open(str(path)) as source:
+        for frame in source.decode(video=0):
+            rows = []
+            for plane in frame.planes:
+                data = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size))
+                count = plane.width * _bytes_per_sample(frame.format, plane)
+                rows.append(data[:, :count].tobytes())
+            result.append(rows)
+    return result
+
+
+def _bytes_per_sample(pixel_format: Any, plane: Any) -> int:
+    parts = [c for c in pixel_format.components if c.plane == plane.index]
+    return len(parts) * (2 if parts[0].bits > 8 else 1)
+
+
+class FakeEngine:
+    """Stands where the Deblurrer stands; `work` sees each frame."""
+
+    def __init__(self, work: Any = lambda frame: frame) -> None:
+        self.work = work
+
+    def __enter__(self) -> FakeEngine:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    notes: tuple[str, ...] = ()
+
+    def estimate_s_per_frame(self, layout: object) -> float:
+        return 0.001
+
+    def describe(self, layout: object) -> dict[str, Any]:
+        return {"device": "fake"}
+
+    def deblur(self, frames: Any) -> Iterator[Frame]:
+        for frame in frames:
+            yield self.work(frame)
+
+
+@pytest.fixture
+def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put a function in the network's place."""
+
+    def install(work: Any = lambda frame: frame) -> None:
+        from vdeblur.engine.deblurrer import Deblurrer
+
+        monkeypatch.setattr(Deblurrer, "load", lambda *args, **options: FakeEngine(work))
+
+    return install
+
+
+LOSSLESS = [
+    "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuv420p10le", "yuv422p10le", "yuv444p12le", "gray", "gray10le",
+    "gbrp", "gbrp10le", "yuva420p",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pix_fmt", LOSSLESS)
+def test_strength_zero_into_a_lossless_codec_gives_identical_planes(pix_fmt: str, tmp_path: Path) -> None:
+    codec = "mjpeg" if pix_fmt.startswith("yuvj") else "ffv1"
+    made = media.write_clip(tmp_path / "in.mkv", codec=codec, pix_fmt=pix_fmt, frames=4)
+    out = tmp_path / "out.mkv"
+    assert main([str(made.path), "-o", str(out), "--strength", "0", "--codec", "ffv1", "--quiet"]) == 0
+    assert planes_of(out) == planes_of(made.path)
+
+
+def test_network_result_reaches_the_file(tmp_path: Path, fake_engine: Any) -> None:
+    def brighter(frame: Frame) -> Frame:
+        import dataclasses
+
+        planes = (np.minimum(frame.planes[0], 225) + np.uint8(10), *frame.planes[1:])
+        return dataclasses.replace(frame, planes=planes, fate=Fate.DEBLURRED)
+
+    fake_engine(brighter)
+    made = media.write_clip(tmp_path / "in.mkv", codec="ffv1")
+    result = deblur.deblur_file(made.path, tmp_path / "out.mkv", codec="ffv1", model="mimo-unet-tiny")
+    before, after = planes_of(made.path), planes_of(result.target)
+    for old, new in zip(before, after, strict=True):
+        expected = np.minimum(np.frombuffer(old[0], np.uint8), 225) + 10
+        np.testing.assert_array_equal(np.frombuffer(new[0], np.uint8), expected)
+        assert old[1:] == new[1:]
+    assert result.ledger.fates == {Fate.DEBLURRED: made.frames}
+
+
+def test_report_tells_every_frame(tmp_path: Path) -> None:
+    made = media.make("vfr", tmp_path)
+    report = tmp_path / "report.json"
+    assert main([str(made.path), "-o", str(tmp_path / "o.mp4"), "--strength", "0", "--report", str(report)]) == 0
+    told = json.loads(report.read_text(encoding="utf-8"))
+    assert [row["pts"] for row in told["frames"]] == list(made.pts)
+    assert {row["fate"] for row in told["frames"]} == {"passed"}
+    assert told["totals"]["frames"] == made.frames
+    assert told["versions"]["av"] == av.__version__
+    assert told["settings"]["strength"] == 0
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = media.make("b_frames_audio", tmp_path)
+    assert main([str(made.path), "--strength", "0", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "b.deblurred.mp4" in said
+    assert "aac" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["b.mp4"]
+
+
+def test_range_starts_at_zero_and_cuts_the_sound(tmp_path: Path) -> None:
+    made = media.make("b_frames_audio", tmp_path, frames=50)
+    out = tmp_path / "out.mp4"
+    assert main([str(made.path), "-o", str(out), "--strength", "0", "--start", "0.4", "--end", "1.2", "--quiet"]) == 0
+    with av.open(str(out)) as result:
+        times = [frame.pts * frame.time_base for frame in result.decode(video=0)]
+    assert times == [Fraction(n, 25) for n in range(20)]
+    with av.open(str(out)) as result:
+        sound = [p.pts * p.time_base for p in result.demux(audio=0) if p.size]
+    assert -0.1 < sound[0] < 0.05
+    assert 0.7 < sound[-1] < 0.82
+
+
+def test_side_by_side_is_twice_as_wide(tmp_path: Path, fake_engine: Any) -> None:
+    fake_engine()
+    made = media.write_clip(tmp_path / "in.mkv", codec="ffv1", frames=3)
+    words = [str(made.path), "-o", str(tmp_path / "o.mkv"), "--codec", "ffv1", "--compare", "side", "--quiet"]
+    assert main([*words, "--model", "mimo-unet-tiny"]) == 0
+    with av.open(str(tmp_path / "o.mkv")) as result:
+        frame = next(result.decode(video=0))
+        assert (frame.width, frame.height) == (made.size[0] * 2, made.size[1])
+        luma = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)
+    width = made.size[0]
+    np.testing.assert_array_equal(luma[:, :width], luma[:, width : 2 * width])
+
+
+@pytest.mark.parametrize("fails_at", [0, 7])
+def test_engine_error_ends_all_threads_and_leaves_nothing(fails_at: int, tmp_path: Path, fake_engine: Any) -> None:
+    def work(frame: Frame) -> Frame:
+        if frame.index == fails_at:
+            raise RuntimeError("the device fell over")
+        return frame
+
+    fake_engine(work)
+    made = media.write_clip(tmp_path / "in.mp4", frames=60)
+    running = threading.active_count()
+    with pytest.raises(RuntimeError, match="fell over"):
+        deblur.deblur_file(made.path, tmp_path / "out.mp4", model="mimo-unet-tiny")
+    assert threading.active_count() == running
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_writer_error_ends_all_threads_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vdeblur.video.writer import Writer
+
+    plain = Writer.write
+
+    def write(self: Writer, frame: Frame) -> None:
+        if frame.index == 5:
+            raise VdeblurError("the encoder fell over")
+        plain(self, frame)
+
+    monkeypatch.setattr(Writer, "write", write)
+    made = media.write_clip(tmp_path / "in.mp4", frames=60)
+    running = threading.active_count()
+    with pytest.raises(VdeblurError, match="encoder fell over"):
+        deblur.deblur_file(made.path, tmp_path / "out.mp4", strength=0)
+    assert threading.active_count() == running
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_interrupt_keeps_only_what_was_asked_for(keep: bool, tmp_path: Path, fake_engine: Any) -> None:
+    def work(frame: Frame) -> Frame:
+        if frame.index == 30:
+            raise KeyboardInterrupt
+        return frame
+
+    fake_engine(work)
+    made = media.write_clip(tmp_path / "in.mp4", frames=60)
+    plan = make_plan(str(made.path), tmp_path / "out.mp4", Options(model="mimo-unet-tiny", keep_partial=keep))
+    with pytest.raises(KeyboardInterrupt):
+        deblur.run(plan)
+    assert (tmp_path / "out.mp4").exists() == keep
+    assert len(list(tmp_path.iterdir())) == 1 + keep
+    if keep:
+        with av.open(str(tmp_path / "out.mp4")) as result:
+            assert sum(1 for _ in result.decode(video=0)) == 30
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_in_a_real_process_leaves_nothing(tmp_path: Path) -> None:
+    media.write_clip(tmp_path / "in.mkv", frames=400, size=(640, 360))
+    words = ["in.mkv", "-o", "out.mkv", "--strength", "0", "--codec", "h265", "--preset", "slow"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vdeblur", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_folder_keeps_its_tree_skips_what_is_done_and_goes_on_after_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in"
+    (source / "deep").mkdir(parents=True)
+    media.write_clip(source / "a.mp4", frames=3)
+    (source / "b.mp4").write_text("broken", encoding="utf-8")
+    media.write_clip(source / "deep" / "c.mkv", frames=3)
+    words = [str(source), "-o", str(tmp_path / "out"), "--strength", "0"]
+    assert main(words) == 1
+    made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert made == ["a.mp4", "deep/c.mkv"]
+    assert "2 done, 0 there already, 1 failed" in capsys.readouterr().err
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.m*")}
+    assert main(words) == 1
+    assert "0 done, 2 there already, 1 failed" in capsys.readouterr().err
+    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.m*")}
