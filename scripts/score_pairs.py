@@ -2,11 +2,12 @@
 
     python scripts/score_pairs.py PAIRS WEIGHTS...       PAIRS/<set>/<clip>/{blur,sharp}/*.png
 
-PSNR is taken over RGB, 8 bit, after rounding; means go over the pictures of a clip, then clips, then sets. `gain` is
-PSNR(result, sharp) - PSNR(blurred, sharp); `worst` the smallest gain of a picture; `blurred`, `result` and `sharp`
-are mean brightness in 1/255; `untouched` is PSNR between a sharp picture and the network's result on it (mean, with
-differences under 1e-10 counted as 100 dB) and `shift` the mean change of its brightness. Clips marked * are those by
-which trials are chosen; `others` is the mean over the remaining ones.
+PSNR is taken over RGB, 8 bit, after rounding; means go over the pictures of a clip, then clips, then sets.
+`gain` is PSNR(result, sharp) - PSNR(blurred, sharp); `worst` the smallest gain of a picture; `blurred`,
+`result` and `sharp` are mean brightness in 1/255; `untouched` is PSNR between a sharp picture and the
+network's result on it (mean, with differences under 1e-10 counted as 100 dB) and `shift` the mean change of
+its brightness. Clips marked * are those by which trials are chosen; `others` is the mean over the remaining
+ones.
 """
 
 from __future__ import annotations
@@ -123,10 +124,14 @@ def brief(weights: Path, rows: dict[str, Row]) -> str:
     ]
     all_sets = mean(sets)
     worst = min(row["worst"] for row in rows.values())
-    return (
-        f"{weights.parent.name}/{weights.name}: mean {all_sets['gain']:+.3f}  choosing {chosen['gain']:+.3f}  "
-        f"{'  '.join(parts)}  worst {worst:+.3f}  untouched {all_sets['untouched']:.1f} dB {all_sets['shift']:+.3f}"
-    )
+    figures = [
+        f"mean {all_sets['gain']:+.3f}",
+        f"choosing {chosen['gain']:+.3f}",
+        *parts,
+        f"worst {worst:+.3f}",
+        f"untouched {all_sets['untouched']:.1f} dB {all_sets['shift']:+.3f}",
+    ]
+    return f"{weights.parent.name}/{weights.name}: " + "  ".join(figures)
 
 
 def by_set(rows: dict[str, Row]) -> dict[str, Row]:

@@ -11,14 +11,16 @@ Picture = NDArray[np.generic]
 
 
 def psnr(a: Picture, b: Picture, data_range: float) -> float:
-    """Peak signal-to-noise ratio in dB: 10 log10(data_range^2 / mean squared difference), computed in float64.
+    """Peak signal-to-noise ratio in dB: 10 log10(data_range^2 / mean squared difference), computed in
+    float64.
 
-    The mean goes over all pixels and channels together. Nothing is clamped or rounded here: for the `deepdeblur`
-    protocol give uint8 pictures and 255, for the `mimo` protocol a prediction clamped to [0, 1] but not rounded,
-    and 1. Equals scikit-image's `peak_signal_noise_ratio`. Equal pictures give infinity.
+    The mean goes over all pixels and channels together. Nothing is clamped or rounded here: for the
+    `deepdeblur` protocol give uint8 pictures and 255, for the `mimo` protocol a prediction clamped to [0, 1]
+    but not rounded, and 1. Equals scikit-image's `peak_signal_noise_ratio`. Equal pictures give infinity.
 
     Args:
-        a, b: HxWxC or HxW, same shape.
+        a: HxWxC or HxW.
+        b: the same shape.
         data_range: the distance between black and white; it is never guessed.
     """
     _check(a, b, data_range)
@@ -27,23 +29,24 @@ def psnr(a: Picture, b: Picture, data_range: float) -> float:
 
 
 def ssim(a: Picture, b: Picture, data_range: float) -> float:
-    """Structural similarity (Wang et al., 2004): Gaussian window of sigma 1.5 (11x11), K 0.01 and 0.03, population
-    covariance, mean over all positions whose window lies inside the picture (5 px are lost at each border) and over
-    channels.
+    """Structural similarity (Wang et al., 2004): Gaussian window of sigma 1.5 (11x11), K 0.01 and 0.03,
+    population covariance, mean over all positions whose window lies inside the picture (5 px are lost at each
+    border) and over channels.
 
     Equals scikit-image's `structural_similarity(channel_axis=2, gaussian_weights=True, sigma=1.5,
-    use_sample_covariance=False)` and the metric of DeepDeblur on rounded pictures; scikit-image's default (7x7
+    use_sample_covariance=False)` and DeepDeblur's metric on rounded pictures; scikit-image's default (7x7
     uniform window) gives other values.
 
     Args:
-        a, b: HxWxC or HxW, same shape, at least 11 px a side.
+        a: HxWxC or HxW, at least 11 px a side.
+        b: the same shape.
         data_range: the distance between black and white; it is never guessed.
     """
     from skimage.metrics import structural_similarity
 
     _check(a, b, data_range)
     channel_axis = 2 if a.ndim == 3 else None
-    value = structural_similarity(
+    value = structural_similarity(  # type: ignore[no-untyped-call]
         a,
         b,
         data_range=data_range,

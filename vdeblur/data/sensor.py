@@ -1,4 +1,5 @@
-"""What a camera does to light: response curve, highlights, noise, compression. Plain numpy, OpenCV and PyAV late.
+"""What a camera does to light: response curve, highlights, noise, compression. Plain numpy, OpenCV and PyAV
+late.
 
 Light is linear float32, HxWx3, where 1 is what an 8-bit picture shows as white; it may exceed 1.
 """
@@ -21,7 +22,9 @@ _STEPS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A camera's curve as two tables: code value to light (256 entries), light 0..1 to code value (4097 entries)."""
+    """A camera's curve as two tables: code value to light (256 entries), light 0..1 to code value (4097
+    entries).
+    """
 
     to_light: NDArray[np.float32]
     to_code: NDArray[np.float32]
@@ -36,7 +39,9 @@ class Response:
 
 
 def random_response(rng: np.random.Generator) -> Response:
-    """Identity (3 in 10), a power of 1.6 to 2.6 (4 in 10), or a power with an S curve like a camera's (3 in 10)."""
+    """Identity (3 in 10), a power of 1.6 to 2.6 (4 in 10), or a power with an S curve like a camera's (3 in
+    10).
+    """
     kind = rng.random()
     if kind < 0.3:
         return make_response(1.0, 0.0)
@@ -55,10 +60,12 @@ def make_response(gamma: float, contrast: float) -> Response:
 
 
 def lift_highlights(light: Light, threshold: float, gain: float) -> Light:
-    """Brighten what lies above `threshold` smoothly, up to `gain` times where light is 1: lamps, sky, reflections."""
+    """Brighten what lies above `threshold` smoothly, up to `gain` times where light is 1: lamps, sky,
+    reflections.
+    """
     peak = light.max(axis=2, keepdims=True)
     share = np.clip((peak - threshold) / (1.0 - threshold), 0.0, 1.0)
-    return light * (1.0 + (gain - 1.0) * share * share)
+    return np.asarray(light * (1.0 + (gain - 1.0) * share * share))
 
 
 def add_noise(rng: np.random.Generator, light: Light, shot: float, read: float) -> Light:
@@ -68,7 +75,7 @@ def add_noise(rng: np.random.Generator, light: Light, shot: float, read: float) 
     noise *= np.sqrt(shot * np.maximum(light, 0.0) + read * read)
     if rng.random() < 0.33:
         noise = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(0.5, 1.0)))
-    return light + noise
+    return np.asarray(light + noise)
 
 
 def jpeg(picture: Picture, quality: int) -> Picture:
@@ -94,5 +101,5 @@ def h264(pictures: list[Picture], crf: int) -> list[Picture]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     file.seek(0)
-    with av.open(file) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    with av.open(file, "r") as source:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in source.decode(video=0)]

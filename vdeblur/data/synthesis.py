@@ -1,11 +1,13 @@
-"""Sharp pictures to pairs of blurred and sharp ones, by moving a camera and things before it during an exposure.
+"""Sharp pictures to pairs of blurred and sharp ones, by moving a camera and things before it during an
+exposure.
 
-Light is averaged linearly over sub-frames, in each of which nearer layers hide farther ones; then comes the camera:
-response, noise, compression. The sharp side is the picture at the middle of the exposure. The reasons for each part
-(what matters for real video) are in docs/training-notes.md.
+Light is averaged linearly over sub-frames, in each of which nearer layers hide farther ones; then comes the
+camera: response, noise, compression. The sharp side is the picture at the middle of the exposure. The reasons
+for each part (what matters for real video) are in docs/training-notes.md.
 
-`make_pair` is a pure function of its random generator. `PairPool` keeps some hundred pairs in memory and hands out
-crops of them, turned, mirrored and with swapped colours, because making a pair costs far more than a crop of one.
+`make_pair` is a pure function of its random generator. `PairPool` keeps some hundred pairs in memory and
+hands out crops of them, turned, mirrored and with swapped colours, because making a pair costs far more than
+a crop of one.
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ Pose = NDArray[np.float64]
 class BlurSettings:
     """How often and how strongly things happen; every share is a probability.
 
-    `shortest_px` and `longest_px` bound the length of the camera's path (log-uniform). `neutral` is the share of
-    pairs whose sharp side takes over the very low frequencies of the blurred side: averaging linear light brightens
-    (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a network that learns one camera's change shifts
-    the brightness of all others.
+    `shortest_px` and `longest_px` bound the length of the camera's path (log-uniform). `neutral` is the share
+    of pairs whose sharp side takes over the very low frequencies of the blurred side: averaging linear light
+    brightens (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a
+    network that learns one camera's change shifts the brightness of all others.
     """
 
     size: int = 256
@@ -151,8 +153,8 @@ def make_pair(
 class PairPool:
     """An endless stream of training samples from a pool of pairs that is renewed one by one.
 
-    Each pair serves `reuse` samples on average: a random crop, one of eight turns and mirrorings, one of six orders
-    of colours. Blurred and sharp side are uint8, crop x crop x 3.
+    Each pair serves `reuse` samples on average: a random crop, one of eight turns and mirrorings, one of six
+    orders of colours. Blurred and sharp side are uint8, crop x crop x 3.
     """
 
     def __init__(
@@ -201,9 +203,11 @@ class PairPool:
 
 
 def _source(rng: np.random.Generator, photographs: Sequence[Picture], s: BlurSettings) -> Picture:
-    """A sharp picture of s.size: a scaled part of a photograph or a drawing; at times softened as a lens does."""
+    """A sharp picture of s.size: a scaled part of a photograph or a drawing; at times softened as a lens
+    does.
+    """
     cv2 = opencv()
-    photograph = photographs[rng.integers(len(photographs))]
+    photograph = photographs[int(rng.integers(len(photographs)))]
     if rng.random() < s.drawn:
         picture = drawn_picture(rng, s.size, s.size, photograph)
     else:
@@ -320,7 +324,9 @@ def _very_low(difference: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _through_video(rng: np.random.Generator, blurred: Picture, moves: Pose) -> Picture:
-    """The middle of three frames after H.264: the neighbours are the picture moved on by the exposure's path."""
+    """The middle of three frames after H.264: the neighbours are the picture moved on by the exposure's
+    path.
+    """
     cv2 = opencv()
     size = blurred.shape[0]
     step = moves[-1, :, 2] - moves[0, :, 2]
@@ -337,4 +343,4 @@ def _through_video(rng: np.random.Generator, blurred: Picture, moves: Pose) -> P
 
 
 def _rounded(code: NDArray[np.float32]) -> Picture:
-    return np.clip(code + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(code + 0.5, 0, 255), np.uint8)

@@ -20,8 +20,8 @@ def fft_loss(results: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """Sum over the scales of the mean absolute error of the spectra.
 
     Real and imaginary parts count as separate elements of the unnormalised, two-sided 2-D transform; the mean
-    modulus, the half spectrum and the orthonormal form are other losses with other weights. The transform is linear,
-    so one of the difference does.
+    modulus, the half spectrum and the orthonormal form are other losses with other weights. The transform is
+    linear, so one of the difference does.
     """
     parts = [
         torch.view_as_real(torch.fft.fft2(r.float() - t.float())).abs().mean()
@@ -35,10 +35,25 @@ def mimo_loss(results: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     return content_loss(results, targets) + FFT_WEIGHT * fft_loss(results, targets)
 
 
-def decibel_loss(results: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Sum over the scales of the mean over pictures of log mean squared error: what PSNR measures, up to a factor."""
+def relative_loss(results: Sequence[Tensor], targets: Sequence[Tensor], blurred: Sequence[Tensor]) -> Tensor:
+    """The MIMO loss of each picture over that of its blurred input, so that every pair counts the same.
+
+    PSNR is a ratio too: under the plain loss the few pairs with the longest blur outweigh all others. A floor
+    of about two levels keeps sharp pairs from doing so here.
+
+    Args:
+        results: the network's pictures, full size first.
+        targets: the sharp pictures of the same sizes.
+        blurred: the input at the same sizes.
+    """
     parts = []
-    for r, t in zip(results, targets, strict=True):
-        error = (r.float() - t.float()).square().mean(dim=(1, 2, 3))
-        parts.append(torch.log(error + 1e-5).mean())
+    for r, t, b in zip(results, targets, blurred, strict=True):
+        floor = 2 / 255 * (1 + 0.1 * 0.7 * (r.shape[-2] * r.shape[-1]) ** 0.5)
+        parts.append((_each(r.float() - t.float()) / (_each(b.float() - t.float()) + floor)).mean())
     return torch.stack(parts).sum()
+
+
+def _each(difference: Tensor) -> Tensor:
+    """The MIMO loss of one scale for each picture of a batch."""
+    spectrum = torch.view_as_real(torch.fft.fft2(difference))
+    return difference.abs().mean(dim=(1, 2, 3)) + FFT_WEIGHT * spectrum.abs().mean(dim=(1, 2, 3, 4))

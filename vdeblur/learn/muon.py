@@ -1,8 +1,8 @@
 """Muon (Jordan et al., 2024): momentum whose update is made nearly orthogonal, for convolution weights.
 
-The update of each weight, seen as an output x (input x kernel) matrix, is brought to singular values near 1 by five
-Newton-Schulz steps and scaled to the size of Adam's (0.2 sqrt of the longer side), so one learning rate serves both.
-What is not a 4-axis weight (biases) and what is named in `plain` goes through Adam.
+The update of each weight, seen as an output x (input x kernel) matrix, is brought to singular values near 1
+by five Newton-Schulz steps and scaled to the size of Adam's (0.2 sqrt of the longer side), so one learning
+rate serves both. What is not a 4-axis weight (biases) and what is named in `plain` goes through Adam.
 """
 
 from __future__ import annotations
@@ -60,4 +60,5 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.mT
         x = _A * x + (_B * gram + _C * (gram @ gram)) @ x
-    return x.mT if tall else x
+    result: Tensor = x.mT if tall else x
+    return result

@@ -1,10 +1,11 @@
 """Train a network on blur made from sharp photographs: settings on top, then one plain loop.
 
-    python scripts/train_default.py tiny --photographs PHOTOS --output RUN      (see there for the whole recipe)
+    python scripts/train_default.py tiny --photographs PHOTOS --output RUN      (see there for the whole
+    recipe)
 
-The loop makes its pairs itself, between two steps: on a CPU a pair costs a few per cent of the steps it feeds, and
-a process that waits for nobody keeps its core warm. Several processes (torchrun, gloo) share the gradient of every
-step. A run goes on from its last checkpoint when started again with the same output folder.
+The loop makes its pairs itself, between two steps: on a CPU a pair costs a few per cent of the steps it
+feeds, and a process that waits for nobody keeps its core warm. Several processes (torchrun, gloo) share the
+gradient of every step. A run goes on from its last checkpoint when started again with the same output folder.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor
 from vdeblur.data.drawings import Picture
 from vdeblur.data.synthesis import BlurSettings, Pair, PairPool, load_photographs, make_pair
 from vdeblur.learn import checkpoint
-from vdeblur.learn.loss import decibel_loss, mimo_loss
+from vdeblur.learn.loss import mimo_loss, relative_loss
 from vdeblur.learn.muon import Muon
 from vdeblur.models.contract import DeblurNetwork
 
@@ -34,7 +35,8 @@ from vdeblur.models.contract import DeblurNetwork
 class Settings:
     """All that a run depends on, besides the network it is given.
 
-    The rate rises over `warm_up` steps, stays, and falls along half a cosine to zero over the last `decay` steps.
+    The rate rises over `warm_up` steps, stays, and falls along half a cosine to zero over the last `decay`
+    steps.
     """
 
     photographs: Path
@@ -46,7 +48,7 @@ class Settings:
     crop: int = 192
     rate: float = 1e-3
     optimizer: Literal["adam", "muon"] = "adam"
-    loss: Literal["mimo", "decibel"] = "mimo"
+    loss: Literal["mimo", "relative"] = "mimo"
     clip: float = 1.0
     ema: float = 0.999
     bf16: bool = True
@@ -79,7 +81,6 @@ def train(network: DeblurNetwork, settings: Settings, say: Callable[[str], None]
     average = copy.deepcopy(network).eval().requires_grad_(False)
     weights = list(network.parameters())
     optimizers = make_optimizers(network, s)
-    measure = mimo_loss if s.loss == "mimo" else decibel_loss
     step, skipped, spent = 0, 0, 0.0
 
     if last.exists():
@@ -89,7 +90,8 @@ def train(network: DeblurNetwork, settings: Settings, say: Callable[[str], None]
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         step, skipped, spent = state["step"], state["skipped"], state["cpu_s"]
-        say(f"going on from step {step}")
+        if rank == 0:
+            say(f"going on from step {step}")
 
     batches = sample_batches(s, seed=(s.seed * 1009 + step) * 64 + rank)
     judges = validation_pairs(s) if rank == 0 else []
@@ -104,7 +106,11 @@ def train(network: DeblurNetwork, settings: Settings, say: Callable[[str], None]
         blurred, sharp = next(batches)
         with torch.autocast("cpu", torch.bfloat16, enabled=s.bf16):
             results = network.scales(blurred)
-        loss = measure(results, network.pyramid(sharp))
+        targets = network.pyramid(sharp)
+        if s.loss == "relative":
+            loss = relative_loss(results, targets, network.pyramid(blurred))
+        else:
+            loss = mimo_loss(results, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         if ranks > 1:
             share_gradients(weights, ranks)
@@ -123,9 +129,10 @@ def train(network: DeblurNetwork, settings: Settings, say: Callable[[str], None]
         if rank == 0 and step % s.log_every == 0:
             now = time.perf_counter()
             speed = s.log_every * s.batch * ranks / (now - at)
+            minutes = (spent + time.process_time() - began) / 60
             say(
                 f"step {step}  loss {total / s.log_every:.4f}  norm {float(norm):.2f}  rate {rate:.2e}  "
-                f"{speed:.1f} crops/s  skipped {skipped}  cpu {(spent + time.process_time() - began) / 60:.1f} min"
+                f"{speed:.1f} crops/s  skipped {skipped}  cpu {minutes:.1f} min"
             )
             at, total = now, 0.0
         if rank == 0 and (step % s.validate_every == 0 or step == s.steps):
@@ -155,10 +162,13 @@ def rate_at(step: int, s: Settings) -> float:
 
 
 def make_optimizers(network: DeblurNetwork, s: Settings) -> list[torch.optim.Optimizer]:
-    """Adam for everything, or Muon for the inner convolutions and Adam for what touches pictures and for biases."""
+    """Adam for everything, or Muon for the inner convolutions and Adam for what touches pictures and for
+    biases.
+    """
     if s.optimizer == "adam":
         return [torch.optim.Adam(network.parameters(), s.rate, fused=True)]
-    inner, plain = [], []
+    inner: list[Tensor] = []
+    plain: list[Tensor] = []
     for weight in network.parameters():
         is_inner = weight.dim() == 4 and min(weight.shape[:2]) > 12
         (inner if is_inner else plain).append(weight)
@@ -171,7 +181,7 @@ def share_gradients(weights: list[torch.nn.Parameter], ranks: int) -> None:
     flat = torch.cat([g.flatten() for g in gradients])
     dist.all_reduce(flat)
     flat /= ranks
-    parts = flat.split([g.numel() for g in gradients])
+    parts = torch.split(flat, [g.numel() for g in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view(gradient.shape))
 
@@ -196,7 +206,9 @@ def to_tensor(pictures: list[Picture]) -> Tensor:
 
 
 def validation_pairs(s: Settings, count: int = 64, seed: int = 20_261_121) -> list[Pair]:
-    """The same pairs for every run with these blur settings, made from photographs that training never sees."""
+    """The same pairs for every run with these blur settings, made from photographs that training never
+    sees.
+    """
     rng = np.random.default_rng(seed)
     photographs = load_photographs(s.photographs, validation=True)
     return [make_pair(rng, photographs, s.blur) for _ in range(count)]
@@ -204,7 +216,9 @@ def validation_pairs(s: Settings, count: int = 64, seed: int = 20_261_121) -> li
 
 @torch.no_grad()
 def validate(network: DeblurNetwork, pairs: list[Pair]) -> float:
-    """Mean gain in PSNR over the blurred input, in dB; pairs blurred by less than one level (rms) are left out."""
+    """Mean gain in PSNR over the blurred input, in dB; pairs blurred by less than one level (rms) are left
+    out.
+    """
     gains = []
     for pair in pairs:
         blurred, sharp = to_tensor([pair.blurred]), to_tensor([pair.sharp])

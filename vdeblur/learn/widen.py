@@ -1,7 +1,7 @@
 """Grow a trained MIMO-UNet to twice its width without changing what it computes (Net2Net, Chen et al., 2016).
 
-Every channel is doubled; a layer that reads the doubled channels shares its old weight between the copies unevenly at
-random, so the copies part ways with the first step of training.
+Every channel is doubled; a layer that reads the doubled channels shares its old weight between the copies
+unevenly at random, so the copies part ways with the first step of training.
 """
 
 from __future__ import annotations

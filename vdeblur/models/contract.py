@@ -1,7 +1,7 @@
 """What every network promises, so that the engine and the trainer need to know none of them by name.
 
-Pictures are float tensors, RGB, NCHW, range [0, 1], height and width multiples of `multiple_of`. Results have the
-same form, are not clamped, and may leave [0, 1]. A network holds no state between calls.
+Pictures are float tensors, RGB, NCHW, range [0, 1], height and width multiples of `multiple_of`. Results have
+the same form, are not clamped, and may leave [0, 1]. A network holds no state between calls.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class DeblurNetwork(torch.nn.Module, ABC):
 
     @abstractmethod
     def correction(self, rgb: Tensor) -> Tensor:
-        """The full-size result minus the input, Nx3xHxW: what the engine adds to a picture, before any rounding."""
+        """The full-size result minus the input, Nx3xHxW: what the engine adds to a picture, before any
+        rounding.
+        """
 
     @abstractmethod
     def scales(self, rgb: Tensor) -> Scales:
@@ -40,7 +42,9 @@ class DeblurNetwork(torch.nn.Module, ABC):
 
     @abstractmethod
     def pyramid(self, rgb: Tensor) -> Scales:
-        """The sharp picture at the sizes of `scales`, made the way this network's training wants its targets."""
+        """The sharp picture at the sizes of `scales`, made the way this network's training wants its
+        targets.
+        """
 
     def forward(self, rgb: Tensor) -> Tensor:
         """The full-size result, Nx3xHxW, not clamped."""

@@ -1,8 +1,8 @@
 """MIMO-UNet (Cho et al., ICCV 2021), its deeper and smaller sisters, and the rotation ensemble called "++".
 
-Written from the description of the architecture. Module names follow the published weight files, so a state dict
-loads as it is; where the arithmetic differs from the plain reading (1x1 convolutions before nearest upsampling,
-slices instead of nearest downsampling) the result is the same up to rounding.
+Written from the description of the architecture. Module names follow the published weight files, so a state
+dict loads as it is; where the arithmetic differs from the plain reading (1x1 convolutions before nearest
+upsampling, slices instead of nearest downsampling) the result is the same up to rounding.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Stem = Literal["full", "half"]
 class MimoUNet(DeblurNetwork):
     """One multi-input multi-output U-net with three levels; width, depth and stem are parameters.
 
-    Published sizes: 32 channels with 8 blocks (MIMO-UNet) or 20 blocks and dropout 0.1 (MIMO-UNet+), full stem.
-    The half stem works on 2x2 blocks of pixels laid into channels: its levels stand at 1/2, 1/4 and 1/8, it costs a
-    quarter and reaches twice as far.
+    Published sizes: 32 channels with 8 blocks (MIMO-UNet) or 20 blocks and dropout 0.1 (MIMO-UNet+), full
+    stem. The half stem works on 2x2 blocks of pixels laid into channels: its levels stand at 1/2, 1/4 and
+    1/8, it costs a quarter and reaches twice as far.
 
     Args:
         channels: features at the finest level; the next two have twice and four times as many. At least 4.
@@ -74,14 +74,19 @@ class MimoUNet(DeblurNetwork):
         return head
 
     def scales(self, rgb: Tensor) -> Scales:
-        """Results at 1, 1/2, 1/4 (half stem: 1, 1/4, 1/8); the coarse inputs are every n-th pixel of the picture."""
+        """Results at 1, 1/2, 1/4 (half stem: 1, 1/4, 1/8); the coarse inputs are every n-th pixel of the
+        picture.
+        """
         head, middle, coarse = self._heads(rgb, coarse=True)
-        assert middle is not None and coarse is not None
+        assert middle is not None
+        assert coarse is not None
         s = 2 * self.step
         return rgb + head, rgb[..., ::s, ::s] + middle, rgb[..., :: 2 * s, :: 2 * s] + coarse
 
     def pyramid(self, rgb: Tensor) -> Scales:
-        """Targets taken down bilinearly, each from the full picture (align_corners False, no smoothing before)."""
+        """Targets taken down bilinearly, each from the full picture (align_corners False, no smoothing
+        before).
+        """
         s = 2 * self.step
         middle, coarse = (
             F.interpolate(
@@ -148,7 +153,9 @@ class RotationEnsemble(DeblurNetwork):
 
 
 class _Conv(nn.Module):
-    """A convolution with bias and zero padding, then an optional ReLU; the transposed form doubles the size."""
+    """A convolution with bias and zero padding, then an optional ReLU; the transposed form doubles the
+    size.
+    """
 
     def __init__(
         self, c_in: int, c_out: int, kernel: int, stride: int = 1, relu: bool = True, transposed: bool = False
@@ -191,7 +198,9 @@ class _Stage(nn.Module):
 
 
 class _PictureFeatures(nn.Module):
-    """SCM: features of a coarse input picture, computed with few layers; the picture itself stays in front."""
+    """SCM: features of a coarse input picture, computed with few layers; the picture itself stays in
+    front.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -222,8 +231,8 @@ class _Attention(nn.Module):
 class _Fusion(nn.Module):
     """AFF: the encoder results of all levels brought to one size, concatenated, convolved 1x1 and 3x3.
 
-    A 1x1 convolution and nearest resampling commute, so each level is convolved at its own size with its own columns
-    of the weight, and only the narrow results are enlarged: the wide concatenation is never made.
+    A 1x1 convolution and nearest resampling commute, so each level is convolved at its own size with its own
+    columns of the weight, and only the narrow results are enlarged: the wide concatenation is never made.
     """
 
     def __init__(self, widths: tuple[int, int, int], c_out: int) -> None:
@@ -233,12 +242,12 @@ class _Fusion(nn.Module):
 
     def forward(self, e1: Tensor, e2: Tensor, e4: Tensor, level: int) -> Tensor:
         """`level` 0 fuses at the size of e1, 1 at the size of e2."""
-        narrow = self.conv[0].main[0]
-        w1, w2, w4 = narrow.weight.split(self.widths, dim=1)
+        weight, bias = self.conv.get_parameter("0.main.0.weight"), self.conv.get_parameter("0.main.0.bias")
+        w1, w2, w4 = torch.split(weight, list(self.widths), dim=1)
         middle = F.conv2d(e2, w2) + F.interpolate(F.conv2d(e4, w4), scale_factor=2.0, mode="nearest")
         if level == 0:
-            total = F.conv2d(e1, w1, narrow.bias) + F.interpolate(middle, scale_factor=2.0, mode="nearest")
+            total = F.conv2d(e1, w1, bias) + F.interpolate(middle, scale_factor=2.0, mode="nearest")
         else:
-            total = F.conv2d(e1[..., ::2, ::2], w1, narrow.bias) + middle
+            total = F.conv2d(e1[..., ::2, ::2], w1, bias) + middle
         result: Tensor = self.conv[1](F.relu(total))
         return result

@@ -1,8 +1,8 @@
 """MSResNet, the multi-scale network of DeepDeblur (Nah et al., CVPR 2017), coarse to fine.
 
-Written from the description of the architecture. Module names follow the published weight files below their "G"
-level. Inside, values run from -127.5 to 127.5; the contract's [0, 1] is kept at the border. The picture is predicted
-directly, there is no residual to the input.
+Written from the description of the architecture. Module names follow the published weight files below their
+"G" level. Inside, values run from -127.5 to 127.5; the contract's [0, 1] is kept at the border. The picture
+is predicted directly, there is no residual to the input.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from vdeblur.models.contract import DeblurNetwork, Scales
 
 _RANGE = 255.0
 _HALF_FILTER = (0.000011984, 0.003334841, 0.100430979, 0.396222195)
-"""Gaussian sigma 2/3 followed by 2x2 averaging, one side of the symmetric 8 taps (scikit-image `pyramid_gaussian`)."""
+"""Gaussian sigma 2/3 followed by 2x2 averaging, one side of the symmetric 8 taps (scikit-image
+`pyramid_gaussian`).
+"""
 
 
 class MSResNet(DeblurNetwork):
-    """Residual networks with 5x5 kernels, one per scale; each hands its enlarged result to the next finer one.
+    """Residual networks with 5x5 kernels, one per scale; each hands its enlarged result to the next finer
+    one.
 
     Args:
         features: width of every layer (published: 64).
@@ -79,8 +82,8 @@ class MSResNet(DeblurNetwork):
 def gaussian_pyramid(rgb: Tensor, levels: int) -> list[Tensor]:
     """Halve a picture `levels - 1` times (even sizes), full size first.
 
-    Each halving is a separable 8-tap filter with stride 2 and the borders mirrored with the edge pixel repeated; it
-    equals scikit-image's `pyramid_gaussian` with default arguments within 2e-5 of 255.
+    Each halving is a separable 8-tap filter with stride 2 and the borders mirrored with the edge pixel
+    repeated; it equals scikit-image's `pyramid_gaussian` with default arguments within 2e-5 of 255.
     """
     pyramid = [rgb]
     for _ in range(levels - 1):
