@@ -100,10 +100,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A readable source: file path, URL, "-" or a folder/pattern of pictures (`pictures` lists the files then).
+    """A readable source: file path, URL, "-" or a folder/pattern of pictures (`pictures` lists its files).
 
-    `broken` says what is missing from a file that is cut off, `broken_at_s` at which time, where that is known;
-    such a clip is only read with `keep_partial`.
+    `broken` says what is missing from a file that is cut off, `broken_at_s` at which time, where that is
+    known; such a clip is only read with `keep_partial`.
     """
 
     source: str
@@ -185,12 +185,12 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
             size_bytes=container.size if container.size > 0 else None,
             warnings=tuple(warnings),
             broken=cut[0] if cut else None,
-            broken_at_s=cut[1] if cut else None,
+            broken_at_s=None if cut is None or cut[1] is None else cut[1] - (container.start_time or 0) / 1e6,
         )
 
 
 def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
-    """The side data of a frame by name; empty where PyAV does not know one of its types and refuses them all."""
+    """The side data of a frame by name; empty where PyAV refuses all because it does not know one of them."""
     try:
         parts: Iterator[Any] = iter(frame.side_data)
         return {part.type.name: bytes(part) for part in parts}
@@ -214,7 +214,7 @@ def _first_frame(
     except av.FFmpegError as error:
         raise InputError(f"{source}: breaks off before the first picture ({error.strerror})") from error
     raise InputError(
-        f"{source}: opens, but not one picture of stream {video.index} ({video.codec_context.name}) can be decoded"
+        f"{source}: opens, but no picture of stream {video.index} ({video.codec_context.name}) decodes"
     )
 
 
@@ -335,7 +335,7 @@ def _rotated(degrees: int) -> bytes:
 
 
 def _is_opaque(container: InputContainer, video: VideoStream, first: av.VideoFrame) -> bool:
-    """Whether no picture of a GIF lets anything through; big ones are not read through and keep their alpha."""
+    """Whether no picture of a GIF lets anything through; big ones are not looked through and keep alpha."""
     if container.size > _SMALL_GIF or first.format.name != "bgra":
         return False
     frames = [first]

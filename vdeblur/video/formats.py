@@ -6,6 +6,7 @@ one that cannot be read so (palettes, macro-pixels, big-endian words), and says 
 
 from __future__ import annotations
 
+import ctypes
 import re
 from functools import cache
 
@@ -15,7 +16,7 @@ import numpy as np
 from vdeblur import colour
 from vdeblur.frame import Component, Kind, Plane, PlaneLayout, Range
 
-# Order of the components inside a packed pixel: R, G, B (then alpha).  FFmpeg's descriptors know it, PyAV does not say.
+# Order of the components inside a packed pixel: R, G, B (then alpha).  PyAV does not tell it.
 _PACKED = {
     "rgb24": (0, 1, 2),
     "bgr24": (2, 1, 0),
@@ -92,7 +93,7 @@ _LOSSY = re.compile(r"xyz12|f16|f32|96le|128le|gray32|bayer")
 
 
 def lossless_form(name: str) -> tuple[str, str | None]:
-    """The format in which such pictures reach the engine (often `name` itself), and what is lost on the way."""
+    """The format in which such pictures reach the engine (mostly `name` itself), and what that loses."""
     if _direct(name):
         return name, None
     # Big-endian words, and samples in the high bits (msb): the same numbers in another order.
@@ -169,6 +170,26 @@ def views(frame: av.VideoFrame) -> tuple[Plane, ...]:
             steps = (words.strides[0], count * size, size)
             found.append(np.lib.stride_tricks.as_strided(words, (rows, columns, count), steps))
     return tuple(found)
+
+
+def upright(frame: av.VideoFrame) -> av.VideoFrame:
+    """A copy whose rows lie from top to bottom; some decoders give bottom-up pictures (negative line sizes).
+
+    Times, colour tags and the key-frame mark come along; side data does not.
+    """
+    copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
+    for target, source in zip(copy.planes, frame.planes, strict=True):
+        stride, rows = -source.line_size, source.height
+        width = min(stride, abs(target.line_size))
+        # The pointer is that of the first row, which lies last in memory.
+        first = source.buffer_ptr - (rows - 1) * stride
+        bottom_up = np.ctypeslib.as_array((ctypes.c_uint8 * (rows * stride)).from_address(first))
+        into = np.frombuffer(memoryview(target), np.uint8).reshape(rows, abs(target.line_size))
+        into[:, :width] = bottom_up.reshape(rows, stride)[::-1, :width]
+    copy.pts, copy.time_base, copy.duration = frame.pts, frame.time_base, frame.duration
+    for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+        setattr(copy, tag, getattr(frame, tag))
+    return copy
 
 
 @cache

@@ -156,12 +156,12 @@ def _why(error: Exception, name: str, source: str) -> str:
     """FFmpeg's exception as a sentence."""
     if isinstance(error, av.error.ProtocolNotFoundError):
         protocol = source.split(":", 1)[0]
-        return f"{name}: the protocol {protocol}: is not in this build of FFmpeg (there are file, http(s), rtsp, udp, ...)"
+        return f"{name}: FFmpeg knows no protocol {protocol}: here (try http, rtsp, udp or a file)"
     if isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return f"{name}: no answer within the time limit; is the sender running?"
     if isinstance(error, av.error.InvalidDataError):
         if source == "-":
-            return "stdin: not a video that can be read from a pipe (an MP4 with its index at the end: save it first)"
+            return "stdin: no video that a pipe can carry (save an MP4 with its index at the end first)"
         if not is_url(source) and soundness.lacks_index(Path(source.removeprefix("file:"))):
             return (
                 f"{name}: an MP4/MOV without its index (moov): cut off, or the recording was never finished"

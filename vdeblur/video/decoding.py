@@ -1,0 +1,196 @@
+"""Demux and decode one video stream of an open file, and notice when the source breaks off.
+
+The pictures come as the decoder gives them, in order of presentation, times untouched.  Every packet of
+another stream that is wanted goes to `on_packet` on the way, in the order of the file.
+Used by one thread.  Errors in the middle are counted and the stream goes on; those at the end are a verdict.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any, TypeAlias, cast
+
+import av
+from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from vdeblur.video.clip import Clip
+from vdeblur.video.source import alpha_decoder, close, is_url, open_source
+
+Packet: TypeAlias = "av.Packet[Any]"
+OnPacket = Callable[[Packet], None]
+
+_RECENT = 64  # more than any decoder holds back
+_LAG_S = 5  # how far other streams may lie behind the video in a file
+
+
+class Decoding:
+    """An open source and the decoder of its video; `close` it.
+
+    origin           seconds on the file's own clock at which it starts: the zero of what a player shows
+    corrupt_frames   pictures that decoded with errors
+    failed_packets   packets that did not decode at all
+    """
+
+    def __init__(
+        self, clip: Clip, on_packet: OnPacket, wanted: frozenset[int], *, steady: bool, timeout_s: float
+    ) -> None:
+        self._clip, self._on_packet, self._wanted = clip, on_packet, wanted
+        self._live = is_url(clip.source)
+        # A frame thread that fails can take the picture before it along; live sources want no latency.
+        self._threads = "SLICE" if steady or self._live else "AUTO"
+        self.container = open_source(clip.source, timeout_s=timeout_s, last=True)
+        try:
+            self._prepare()
+            self.origin = _origin(self.container)
+        except BaseException:
+            close(self.container)
+            raise
+        self.corrupt_frames = 0
+        self.failed_packets = 0
+        self._needs_key = False
+        self._stopped: str | None = None  # why reading ended before the file did
+        self._last: Packet | None = None  # of any stream; the payload is not used
+        self._last_video: tuple[int | None, bool] | None = None  # (pts, is_corrupt)
+        self._since_failure = 1 << 30
+        self._recent: deque[int | None] = deque(maxlen=_RECENT)
+        self._reached: dict[int, Fraction] = {}  # time up to which each stream has been read
+
+    def _prepare(self) -> None:
+        self.video = cast(VideoStream, self.container.streams[self._clip.picture.index])
+        self.video.thread_type = self._threads
+        self._decoder: VideoCodecContext = alpha_decoder(self.video) or self.video.codec_context
+        self.tick = Fraction(self.video.time_base or self._clip.picture.time_base)
+        for stream in self.container.streams:
+            if stream.index != self.video.index and stream.index not in self._wanted:
+                stream.discard = av.stream.Discard.all
+        self._packets = self.container.demux()
+
+    def close(self) -> None:
+        """May be called twice."""
+        close(self.container)
+
+    def pictures(self) -> Iterator[av.VideoFrame]:
+        """All pictures from here to the end, then what the decoder still held."""
+        while (packet := self._next()) is not None:
+            if packet.stream.index != self.video.index:
+                continue
+            if self._needs_key and not packet.is_keyframe:
+                continue
+            self._needs_key = False
+            yield from self._decode(packet)
+        # Again after a failure: a decoder that fails on one picture while it is emptied still holds others.
+        for _ in range(_RECENT):
+            failed = self.failed_packets
+            yield from self._decode(None)
+            if self.failed_packets == failed:
+                return
+
+    def pass_on_until(self, end: Fraction) -> None:
+        """Read on without decoding until the other streams have come to `end` too (on the file's clock)."""
+        sounds = {s.index for s in self.container.streams if s.type == "audio"} & self._wanted
+        while True:
+            ahead = max(self._reached.values(), default=end)
+            waits = any(self._reached.get(index, self.origin) < end for index in sounds)
+            # Streams with few packets say nothing; a second of video further on they would have come.
+            if ahead >= end + (_LAG_S if waits else 1) or self._next() is None:
+                return
+
+    def verdict(self) -> str | None:
+        """After the last picture: why the source counts as broken off, else None.
+
+        Only what happened at the very end counts; errors in the middle have pictures after them.
+        """
+        if self._stopped is not None:
+            return self._stopped
+        if self._last is not None and self._last.is_corrupt:
+            return "its last packet is incomplete"
+        if self._last_video is None:
+            return None
+        pts, corrupt = self._last_video
+        if corrupt:
+            return "its last picture is incomplete"
+        if self._since_failure > _RECENT:
+            return None
+        came = pts in self._recent if pts is not None else self._since_failure > 0
+        return None if came else "its last picture cannot be decoded"
+
+    def seek(self, begin: Fraction) -> None:
+        """To a key frame shown at or before `begin`; a source that cannot do it stays at its start."""
+        if self._clip.picture.first_pts is None or self._clip.source == "-" or self._live:
+            return
+        self._needs_key = True
+        back = Fraction(0)
+        try:
+            while begin - back > self.origin:
+                self._jump(begin - back)
+                key = next((p for p in self.container.demux(self.video) if p.size and p.is_keyframe), None)
+                # Seeking goes by decoding times, which lie before the times of showing: look where it led.
+                shown = None if key is None else key.pts if key.pts is not None else key.dts
+                if shown is not None and shown * self.tick <= begin:
+                    self._jump(begin - back)
+                    return
+                back = max(Fraction(1), back * 3)
+            self._jump(min(self.origin, Fraction(0)))
+        except av.FFmpegError:
+            self._needs_key = False
+            close(self.container)
+            self.container = open_source(self._clip.source, last=True)
+            self._prepare()
+
+    def _jump(self, target: Fraction) -> None:
+        self.container.seek(int(target / self.tick), stream=self.video, backward=True)
+        self._packets = self.container.demux()
+
+    def _next(self) -> Packet | None:
+        """The next packet with content, handed over if it belongs to another stream; None at the end."""
+        while True:
+            try:
+                packet = next(self._packets, None)
+            except av.FFmpegError as error:
+                what = "the connection broke off" if self._live else "reading stops"
+                self._stopped = f"{what}: {error.strerror or type(error).__name__}"
+                return None
+            if packet is None:
+                return None
+            if not packet.size:
+                continue  # asks for a flush; packets without a time are real ones
+            self._last = packet
+            when = packet.dts if packet.dts is not None else packet.pts
+            if when is not None and packet.time_base:
+                self._reached[packet.stream.index] = when * Fraction(packet.time_base)
+            if packet.stream.index in self._wanted and packet.stream.index != self.video.index:
+                self._on_packet(packet)
+            return packet
+
+    def _decode(self, packet: Packet | None) -> list[av.VideoFrame]:
+        if packet is not None:
+            self._since_failure += 1
+            if not packet.is_discard:
+                self._last_video = (packet.pts, bool(packet.is_corrupt))
+        try:
+            pictures = self._decoder.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.FFmpegError:
+            self.failed_packets += 1
+            self._since_failure = 0
+            return []
+        for picture in pictures:
+            self._recent.append(picture.pts)
+            self.corrupt_frames += bool(picture.is_corrupt)
+        return pictures
+
+
+def _origin(container: InputContainer) -> Fraction:
+    """The container's start time, which FFmpeg rounds to microseconds, exactly as the stream has it."""
+    start = Fraction(container.start_time or 0, 1_000_000)
+    exact = [
+        s.start_time * Fraction(s.time_base)
+        for s in container.streams
+        if s.start_time is not None and s.time_base
+    ]
+    return min((t for t in exact if abs(t - start) <= Fraction(1, 1_000_000)), default=start)
