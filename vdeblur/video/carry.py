@@ -1,0 +1,348 @@
+"""Everything that only passes by: packets of other streams, chapters and tags.
+
+`plan_carry` decides for every other stream what happens to it and says before the run what cannot be
+carried.  `Carry` does it: copied packets keep their bytes; text subtitles are converted where the container
+demands it.  A stream that fails in the middle is given up with a warning, never the run.
+
+Threads: `offer` is called by the reading thread, everything else by the writing one; the queue between them
+is guarded by one lock.  Input streams are only looked at, never decoded here, except text subtitles, which
+nobody else touches.
+"""
+
+from __future__ import annotations
+
+import heapq
+import io
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any, Protocol
+
+import av
+
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.video import source, tags
+from vdeblur.video.clip import Clip, Stream
+from vdeblur.video.encoders import OutputChoice
+
+_TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
+# muxer -> (subtitle codecs that it takes as they are, what text is converted to)
+_SUBTITLES: dict[str, tuple[frozenset[str], str | None]] = {
+    "mp4": (frozenset({"mov_text", "dvd_subtitle"}), "mov_text"),
+    "mov": (frozenset({"mov_text", "eia_608"}), "mov_text"),
+    "matroska": (
+        frozenset({"subrip", "ass", "ssa", "webvtt", "dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle"}),
+        "srt",
+    ),
+    "webm": (frozenset({"webvtt"}), "webvtt"),
+    "mpegts": (frozenset({"dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"}), None),
+}
+# MPEG-TS takes any audio without a word and makes private data of what it does not know.
+_TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus"})
+_MILLISECOND = Fraction(1, 1000)
+
+
+class Action(StrEnum):
+    """What happens to a stream."""
+
+    COPY = "copied"
+    CONVERT = "converted"
+    ATTACH = "kept as an attachment"
+    ANEW = "written anew"
+    DROP = "cannot be carried"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One other stream, what happens to it, and why (or into what)."""
+
+    stream: Stream
+    action: Action
+    reason: str = ""
+
+    def line(self) -> str:
+        """For the plan: `audio 1 (aac, eng) copied`."""
+        about = ", ".join(word for word in (self.stream.codec, self.stream.language) if word)
+        head = f"{self.stream.kind} {self.stream.index}" + (f" ({about})" if about else "")
+        return f"{head} {self.action}" + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True)
+class CarryPlan:
+    """What passes by, decided before the run."""
+
+    clip: Clip
+    muxer: str
+    streams: tuple[Carried, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> frozenset[int]:
+        """Indices of the streams whose packets are needed."""
+        moving = (Action.COPY, Action.CONVERT, Action.ATTACH)
+        return frozenset(c.stream.index for c in self.streams if c.action in moving)
+
+    def lines(self) -> list[str]:
+        """One line for each stream, chapters and tags."""
+        found = [carried.line() for carried in self.streams]
+        if self.clip.chapters:
+            found.append(f"{self.clip.chapters} chapters")
+        if kept := tags.container_tags(self.clip.tags):
+            found.append(f"{len(kept)} tags")
+        return found
+
+
+def plan_carry(clip: Clip, choice: OutputChoice, *, takes: Callable[[int], bool] | None = None) -> CarryPlan:
+    """Decide for every stream but the deblurred one.
+
+    `takes(index)` says whether the muxer accepts that stream of the source; by default it is tried, with a
+    header in memory (not for pipes and network addresses, where the run itself finds out).
+    """
+    others = [s for s in clip.streams if s.index != clip.picture.index]
+    if takes is None:
+        takes = _trial(clip, choice.container) if others else lambda index: True
+    streams = tuple(Carried(s, *_decide(s, clip, choice, takes)) for s in others)
+    notes = [c.line() for c in streams if c.action is Action.DROP]
+    notes += [f"{c.line()}, styles may be simplified" for c in streams if c.action is Action.CONVERT]
+    if choice.container == "mpegts":
+        if clip.chapters:
+            notes.append(f"ts files hold no chapters: {clip.chapters} are lost")
+        if lost := tags.container_tags(clip.tags):
+            notes.append(f"ts files hold no tags: {', '.join(lost)} are lost")
+    return CarryPlan(clip, choice.container, streams, tuple(notes))
+
+
+def _decide(
+    stream: Stream, clip: Clip, choice: OutputChoice, takes: Callable[[int], bool]
+) -> tuple[Action, str]:
+    muxer = choice.container
+    quicktime = muxer in ("mp4", "mov")
+    name = choice.suffix[1:]
+    if stream.is_cover:
+        if muxer == "matroska":
+            return Action.ATTACH, "as Matroska keeps covers"
+        if not quicktime:
+            return Action.DROP, f"{name} files hold no cover pictures"
+    if stream.kind == "attachment" and muxer != "matroska":
+        return Action.DROP, f"{name} files hold no attachments; .mkv would"
+    if stream.kind == "subtitle":
+        as_is, text = _SUBTITLES[muxer]
+        if stream.codec in as_is:
+            return Action.COPY, ""
+        if stream.codec in _TEXT and text:
+            return Action.CONVERT, f"to {text}"
+        return Action.DROP, f"{name} files hold no {stream.codec or 'such'} subtitles; .mkv may"
+    if stream.kind == "data":
+        if "timecode" in stream.metadata:
+            return Action.ANEW, "from the timecode tag"
+        if clip.chapters and stream.codec_tag == "text" and not takes(stream.index):
+            return Action.ANEW, "from the chapters"
+        if not (quicktime or muxer == "mpegts"):
+            return Action.DROP, f"{name} files hold no data streams"
+    if muxer == "mpegts" and stream.kind == "audio" and stream.codec not in _TS_AUDIO:
+        return Action.DROP, f"ts files hold no {stream.codec}; .mkv would"
+    if not takes(stream.index):
+        what = stream.codec or stream.metadata.get("handler_name", "").strip() or "unknown"
+        return Action.DROP, f"no {name} muxer takes this {what} {stream.kind} stream"
+    return Action.COPY, ""
+
+
+def _trial(clip: Clip, muxer: str) -> Callable[[int], bool]:
+    """Which streams of a file the muxer takes, found out by writing headers into memory."""
+    if clip.source == "-" or source.is_url(clip.source):
+        return lambda index: True
+    found: dict[int, bool] = {}
+    with suppress(InputError), source.opened(clip.source) as container:
+        for stream in container.streams:
+            found[stream.index] = accepts(muxer, stream)
+    return lambda index: found.get(index, True)
+
+
+def accepts(muxer: str, stream: Any) -> bool:
+    """Whether this muxer writes a header with (a copy of) this stream in it."""
+    if stream.type == "data" and stream.name is None and not stream.frames and stream.duration == 0:
+        return False
+    try:
+        output = av.open(io.BytesIO(), "w", format=muxer)
+        _template(output, stream)
+        if stream.type == "attachment":
+            return True  # these go with the header of a file that has pictures
+        output.start_encoding()
+    except (av.FFmpegError, ValueError, TypeError):
+        return False
+    return True
+
+
+class _Muxes(Protocol):
+    @property
+    def container(self) -> Any: ...
+    def mux(self, packet: Any) -> None: ...
+
+
+class _Reads(Protocol):
+    """What is needed of the reader: its open container, and by how much times are moved (a range)."""
+
+    @property
+    def container(self) -> Any: ...
+
+
+class Carry:
+    """Carries out a plan, between a reader's packets and an output container."""
+
+    def __init__(self, plan: CarryPlan, reader: _Reads) -> None:
+        self.plan = plan
+        self.warnings: list[str] = []
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[float, int, Any]] = []  # heap; guarded by _lock
+        self._offered = 0  # guarded by _lock
+        self._latest: dict[int, float] = {}  # guarded by _lock
+        self._into: dict[int, Any] = {}  # source index -> output stream
+        self._converters: dict[int, _TextConverter] = {}
+        self._keeps_hidden = plan.muxer in ("mp4", "mov")  # their edit lists hide what is before the start
+        self._moving = plan.wanted
+
+    def offer(self, packet: Any) -> None:
+        """Take a packet of another stream; reading thread."""
+        index = packet.stream.index
+        if index not in self._moving or packet.size == 0:
+            return
+        if packet.is_discard and not self._keeps_hidden:
+            return
+        with self._lock:
+            # Packets of a stream stay in their order; Matroska gives the first ones no decoding time.
+            if packet.dts is not None:
+                self._latest[index] = float(packet.dts * packet.time_base)
+            self._offered += 1
+            heapq.heappush(self._waiting, (self._latest.get(index, float("-inf")), self._offered, packet))
+
+    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
+        """Make the output's streams in the source's order; `add_video` makes the deblurred one."""
+        clip = self.plan.clip
+        actions = {c.stream.index: c for c in self.plan.streams}
+        inputs = {s.index: s for s in self._reader.container.streams}
+        for stream in clip.streams:
+            if stream.index == clip.picture.index:
+                made = add_video(output)
+                self._label(made, stream, encoded_anew=True)
+            elif (carried := actions[stream.index]).action in (Action.COPY, Action.CONVERT):
+                self._add(output, carried, inputs[stream.index])
+        self._attach_covers(output, inputs)
+        chapters = self._chapters()
+        if chapters and self.plan.muxer != "mpegts":
+            output.set_chapters(chapters)
+        output.metadata.update(tags.container_tags(clip.tags))
+
+    def drain(self, sink: _Muxes, until_s: float | None) -> None:
+        """Write what is due up to this time (None: everything)."""
+        while True:
+            with self._lock:
+                if not self._waiting or (until_s is not None and self._waiting[0][0] > until_s):
+                    return
+                packet = heapq.heappop(self._waiting)[2]
+            index = packet.stream.index
+            if index not in self._into:
+                continue
+            try:
+                self._put(sink, index, packet)
+            except (av.FFmpegError, VdeblurError) as error:
+                cause = error.__cause__ if isinstance(error, VdeblurError) else error
+                if not isinstance(cause, av.error.ArgumentError | av.error.InvalidDataError):
+                    raise
+                del self._into[index]
+                at_s = float((packet.dts or 0) * packet.time_base)
+                self.warnings.append(
+                    f"stream {index} is given up at {at_s:.2f} s: {self.plan.muxer} refuses its packets"
+                )
+
+    def _put(self, sink: _Muxes, index: int, packet: Any) -> None:
+        converter = self._converters.get(index)
+        if converter is None:
+            packet.stream = self._into[index]
+            if packet.stream.disposition & av.stream.Disposition.attached_pic:
+                packet.pts = packet.dts = 0
+            sink.mux(packet)
+            return
+        converted = converter.convert(packet)
+        if converted is not None:
+            sink.mux(converted)
+
+    def _add(self, output: Any, carried: Carried, stream: Any) -> None:
+        index = carried.stream.index
+        if carried.action is Action.CONVERT:
+            wanted = _SUBTITLES[self.plan.muxer][1]
+            assert wanted is not None
+            self._converters[index] = converter = _TextConverter(output, stream, wanted)
+            made = converter.stream
+        else:
+            if not accepts(self.plan.muxer, stream):
+                self.warnings.append(
+                    f"stream {index} cannot be carried: the {self.plan.muxer} muxer refuses it"
+                )
+                return
+            made = _template(output, stream)
+        self._into[index] = made
+        self._label(made, carried.stream, encoded_anew=False)
+
+    def _label(self, made: Any, stream: Stream, *, encoded_anew: bool) -> None:
+        labels = tags.stream_tags(stream.metadata, encoded_anew=encoded_anew)
+        if self.plan.muxer in ("mp4", "mov") and "name" in labels:
+            labels.setdefault("title", labels["name"])  # how a track's title is read back from there
+        made.metadata.update(labels)
+        made.disposition = av.stream.Disposition(stream.disposition)
+
+    def _attach_covers(self, output: Any, inputs: dict[int, Any]) -> None:
+        """Matroska keeps covers as attachments in its header: their packets must be here by now."""
+        for carried in self.plan.streams:
+            if carried.action is not Action.ATTACH:
+                continue
+            index = carried.stream.index
+            with self._lock:
+                found = [entry for entry in self._waiting if entry[2].stream.index == index]
+                self._waiting = [entry for entry in self._waiting if entry[2].stream.index != index]
+                heapq.heapify(self._waiting)
+            if not found:
+                self.warnings.append(f"the cover picture (stream {index}) came too late to be attached")
+                continue
+            kind = "png" if carried.stream.codec == "png" else "jpg"
+            name = carried.stream.metadata.get("filename", f"cover.{kind}")
+            mimetype = carried.stream.metadata.get("mimetype", "image/png" if kind == "png" else "image/jpeg")
+            output.add_attachment(name, mimetype, bytes(found[0][2]))
+
+    def _chapters(self) -> list[Any]:
+        return list(self._reader.container.chapters())
+
+
+def _template(output: Any, stream: Any) -> Any:
+    """A copy of an input stream in an output container."""
+    made = output.add_stream_from_template(stream, opaque=True)
+    context = made.codec_context
+    if context is not None and context.name == "hevc" and output.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"
+    return made
+
+
+class _TextConverter:
+    """Text subtitles from one codec to another; times are set from the packets, in milliseconds."""
+
+    def __init__(self, output: Any, stream: Any, wanted: str) -> None:
+        self._decoder = stream.codec_context
+        self._decoder.open(strict=False)
+        self.stream = output.add_stream(wanted)
+        self.stream.codec_context.subtitle_header = self._decoder.subtitle_header
+        self.stream.time_base = _MILLISECOND
+
+    def convert(self, packet: Any) -> Any:
+        """The packet in the new codec, or None where nothing is shown."""
+        begin = round(packet.pts * packet.time_base / _MILLISECOND)
+        length = round((packet.duration or 0) * packet.time_base / _MILLISECOND)
+        shown = self._decoder.decode2(packet)
+        if shown is None:
+            return None
+        made = self.stream.codec_context.encode_subtitle(shown)
+        made.pts = made.dts = begin
+        made.duration, made.time_base, made.stream = length, _MILLISECOND, self.stream
+        return made

@@ -1,0 +1,237 @@
+"""What is written: tables of containers, encoders and pixel formats, and the one choice made from them.
+
+`choose_output` takes the picture as it will be written and finds the container, the encoder and the pixel
+format that lose least; whatever is lost all the same stands in `OutputChoice.notes`, so that it is said
+before the run.  An impossible pair is an InputError.  Nothing is opened here: `encoding` does that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vdeblur.errors import InputError
+from vdeblur.video import tags
+from vdeblur.video.clip import Clip, Picture
+from vdeblur.video.encoders import (
+    CHAINS,
+    CODECS,
+    DEFAULT_CHAIN,
+    ENCODERS,
+    HDR_CHAIN,
+    PQ_HLG,
+    WORDS,
+    OutputChoice,
+    family_of,
+    formats_of,
+)
+from vdeblur.video.encoders import encoder_options as table_options
+from vdeblur.video.shapes import nearest_format, shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A file type that can be written; `codecs` are the families that it holds."""
+
+    muxer: str
+    codecs: frozenset[str]
+    aspect: frozenset[str]  # families whose sample aspect ratio survives in it
+    matrix: bool = True  # holds a display matrix (rotation)
+
+
+_ALL = frozenset({"h264", "hevc", "av1", "vp9", "ffv1", "prores"})
+_SPS = frozenset({"h264", "hevc"})  # write the aspect ratio into their own bitstream
+_MP4 = Container("mp4", frozenset({"h264", "hevc", "av1", "vp9"}), _ALL)
+_TS = Container("mpegts", frozenset({"h264", "hevc"}), _SPS, matrix=False)
+CONTAINERS = {
+    ".mp4": _MP4,
+    ".m4v": _MP4,
+    ".mov": Container("mov", frozenset({"h264", "hevc", "prores", "av1", "vp9"}), _ALL),
+    ".mkv": Container("matroska", _ALL, _SPS),
+    ".webm": Container("webm", frozenset({"vp9", "av1"}), frozenset()),
+    ".ts": _TS,
+    ".m2ts": _TS,
+    ".mts": _TS,
+}
+# Sources that are no container of ours: what is written instead, best first.
+_INSTEAD = {".mxf": (".mov", ".mkv"), ".3gp": (".mp4", ".mkv"), ".3g2": (".mp4", ".mkv"), ".f4v": (".mp4",)}
+_BY_FORMAT = {"mov,mp4,m4a,3gp,3g2,mj2": ".mp4", "matroska,webm": ".mkv", "mpegts": ".ts", "mxf": ".mxf"}
+
+
+def default_suffix(clip: Clip, codec: str | None = None) -> str:
+    """The suffix of INPUT.deblurred.ext: the source's own where it can take the result."""
+    return choose_output(clip, None, codec=codec).suffix
+
+
+def choose_output(
+    clip: Clip,
+    target: Path | None,
+    *,
+    codec: str | None = None,
+    crf: int | None = None,
+    preset: str | None = None,
+    encoder_options: dict[str, str] | None = None,
+    deinterlace: bool = False,
+    encoder: str = "auto",
+) -> OutputChoice:
+    """Container, encoder, pixel format and options for this clip.
+
+    `target` None leaves the container free (the source's own first); a target with a suffix binds it.
+    `encoder` "ffmpeg" writes with the user's own binary: names of its encoders are welcome behind `codec`.
+    Raises InputError for an unknown codec or container and for pairs that cannot work.
+    """
+    interlaced = clip.picture.interlaced and not deinterlace
+    suffixes = _suffixes(clip, target)
+    candidates = list(_candidates(clip.picture, suffixes, codec, interlaced, encoder))
+    if not candidates:
+        raise InputError(_impossible(clip.picture, suffixes, codec))
+    best = min(candidates, key=lambda c: (c.lost_weight, candidates.index(c)))
+    table = ENCODERS[best.encoder]
+    container = CONTAINERS[best.suffix]
+    notes = [*_container_notes(clip, target, best.suffix, container), *best.lost]
+    options = table_options(clip, table, best.pix_fmt, crf, preset)
+    asked = dict(encoder_options or {})
+    for key, value in asked.items():
+        joined = key.endswith("-params") and key in options
+        options[key] = f"{options[key]}:{value}" if joined else value
+    if best.family == "ffv1" and clip.picture.codec not in CHAINS:
+        notes.append("FFV1 loses nothing but makes a file many times as large")
+    return OutputChoice(
+        suffix=best.suffix,
+        container=container.muxer,
+        container_options=container_options(clip, container.muxer),
+        family=best.family,
+        encoder=codec if encoder == "ffmpeg" and codec and codec not in CODECS else best.encoder,
+        pix_fmt=best.pix_fmt,
+        options=options,
+        notes=tuple(dict.fromkeys(notes)),
+        interlaced=interlaced and table.fields,
+        hdr10=table.hdr10,
+        asked=frozenset(asked),
+    )
+
+
+def container_options(clip: Clip, muxer: str) -> dict[str, str]:
+    """Muxer options: index in front, exact times, and room for tags that the plain boxes do not know."""
+    if muxer not in ("mp4", "mov"):
+        return {}
+    video = clip.picture.time_base.denominator
+    others = [s.time_base.denominator for s in clip.streams if s.kind == "audio" and s.time_base]
+    both = math.lcm(video, *others)
+    # A late start is written in movie time: a scale that divides every stream's own is exact for all.
+    movie = both if both <= 10_000_000 else video
+    flags = "+faststart"
+    if not tags.plain_boxes_hold(muxer, clip.tags) and not any(s.is_cover for s in clip.streams):
+        flags += "+use_metadata_tags"
+    return {"movflags": flags, "movie_timescale": str(movie), "video_track_timescale": str(video)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    suffix: str
+    family: str
+    encoder: str
+    pix_fmt: str
+    lost: tuple[str, ...]
+    lost_weight: int
+
+
+def _candidates(
+    picture: Picture, suffixes: tuple[str, ...], codec: str | None, interlaced: bool, backend: str
+) -> Iterator[_Candidate]:
+    for suffix in suffixes:
+        container = CONTAINERS[suffix]
+        for name in _encoders(picture, codec, backend):
+            table = ENCODERS[name]
+            if table.family not in container.codecs:
+                continue
+            pix_fmt, lost = nearest_format(picture.layout.name, formats_of(name))
+            if name == "libx264rgb" and shape_of(picture.layout.name).kind != "rgb":
+                continue
+            form, layout = shape_of(pix_fmt), picture.layout
+            if table.even and (layout.width % form.across or layout.height % form.down):
+                continue
+            if layout.height % 4 and interlaced and table.even and form.down == 2:
+                continue
+            lost = dict(lost)
+            if picture.hdr.mastering and not table.hdr10:
+                lost["HDR10 mastering data is lost"] = 40
+            elif picture.hdr.light and not table.hdr10:
+                lost["HDR10 light levels are lost"] = 40
+            if interlaced and not table.fields:
+                lost["the field order of interlaced pictures is lost"] = 80
+            ratio = picture.sample_aspect_ratio
+            if ratio and ratio != 1 and table.family not in container.aspect:
+                lost[f"the pixel aspect ratio {ratio.numerator}:{ratio.denominator} is lost"] = 90
+            if picture.display_matrix and not container.matrix:
+                lost["the rotation is lost"] = 90
+            words = tuple(f"{WORDS[table.family]} in {suffix[1:]}: {word}" for word in lost)
+            yield _Candidate(suffix, table.family, name, pix_fmt, words, sum(lost.values()))
+
+
+def _encoders(picture: Picture, codec: str | None, backend: str) -> tuple[str, ...]:
+    """Names of ENCODERS to try, best first."""
+    if codec is not None:
+        if codec in CODECS:
+            return CODECS[codec]
+        if backend == "ffmpeg" and (family := family_of(codec)):
+            return CODECS[family]
+        known = ", ".join(sorted(k for k in CODECS if not k.startswith(("lib", "prores_"))))
+        raise InputError(f"--codec {codec}: not a codec that can be written here; choose one of {known}")
+    source = "av1" if picture.codec == "libdav1d" else picture.codec
+    chain = CHAINS.get(source, HDR_CHAIN if picture.colour.transfer in PQ_HLG else DEFAULT_CHAIN)
+    return tuple(name for family in chain for name in CODECS[family])
+
+
+def _suffixes(clip: Clip, target: Path | None) -> tuple[str, ...]:
+    """The containers to choose from, best first."""
+    if target is not None:
+        suffix = target.suffix.lower()
+        if suffix in CONTAINERS:
+            return (suffix,)
+        known = ", ".join(CONTAINERS)
+        raise InputError(
+            f"{target.name}: no video can be written as {suffix or 'no suffix at all'}; use one of {known}"
+        )
+    own = own_suffix(clip)
+    if own in CONTAINERS:
+        return (own, ".mkv") if own != ".mkv" else (own,)
+    return _INSTEAD.get(own, (".mkv",))
+
+
+def own_suffix(clip: Clip) -> str:
+    """The suffix of the source, or what its container is called where it has none (pipes, URLs)."""
+    suffix = "" if "://" in clip.source or clip.source == "-" else Path(clip.source).suffix.lower()
+    return suffix or _BY_FORMAT.get(clip.container, "")
+
+
+def _impossible(picture: Picture, suffixes: tuple[str, ...], codec: str | None) -> str:
+    suffix, layout = suffixes[0], picture.layout
+    families = CONTAINERS[suffix].codecs
+    if codec and not {ENCODERS[name].family for name in CODECS.get(codec, ())} & families:
+        holders = ", ".join(s for s, c in CONTAINERS.items() if ENCODERS[CODECS[codec][0]].family in c.codecs)
+        others = ", ".join(sorted(families))
+        return f"--codec {codec}: {suffix} files cannot hold it; use {holders}, or one of {others}"
+    if layout.width % 2 or layout.height % 2:
+        return (
+            f"--codec {codec or 'h264'}: cannot hold {layout.width}x{layout.height} {layout.name} pictures, "
+            "only even sizes; use --codec vp9, av1 or ffv1 with a .mkv target"
+        )
+    return (
+        f"{suffix} files cannot hold {layout.name} pictures of {layout.width}x{layout.height}"
+        f"{f' in {codec}' if codec else ''}; use a .mkv target"
+    )
+
+
+def _container_notes(clip: Clip, target: Path | None, suffix: str, container: Container) -> Iterator[str]:
+    own = own_suffix(clip)
+    if target is None and own != suffix:
+        yield f"{own[1:] or clip.container} files cannot take the result: written as {suffix[1:]}"
+    if container.muxer in ("matroska", "webm") and 1000 % clip.picture.time_base.denominator:
+        yield f"{suffix[1:]} stores times in milliseconds: every time is rounded to the nearest"
+    if container.muxer == "mpegts":
+        yield "ts files shift all times by a constant and hold no frame durations"
+    if clip.picture.hdr.dynamic:
+        yield f"cannot be carried: {', '.join(clip.picture.hdr.dynamic)}"

@@ -1,0 +1,220 @@
+"""Tables of encoders: their words for quality and speed, what they can carry, and their pixel formats.
+
+`CODECS` is what may stand behind --codec, `CHAINS` which family suits which source; `encoder_options` turns
+the table, the source and the user's wishes into the options of one encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+
+import av
+
+from vdeblur.errors import InputError
+from vdeblur.video.clip import Clip, Picture
+from vdeblur.video.shapes import shape_of
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """One encoder: its family, its words for quality and speed, and what its bitstream can carry."""
+
+    family: str
+    quality: str | None = "crf"
+    best: int = 0
+    worst: int = 51
+    default: int | None = None
+    preset: str | None = "preset"
+    default_preset: str | None = None
+    capped: str | None = "maxrate"  # option that holds the rate near the source's
+    hdr10: bool = False
+    fields: bool = False  # interlaced pictures keep their field order
+    even: bool = False  # sizes must be multiples of the chroma subsampling
+    alpha: bool = False
+    more: tuple[tuple[str, str], ...] = ()
+
+
+ENCODERS = {
+    "libx264": Encoder("h264", default=18, default_preset="medium", hdr10=True, fields=True, even=True),
+    "libx264rgb": Encoder("h264", default=18, default_preset="medium", hdr10=True, fields=True),
+    # x265 writes interlaced pictures only as separate fields: whole frames lose their field order.
+    "libx265": Encoder("hevc", default=20, default_preset="fast", hdr10=True, even=True),
+    "libsvtav1": Encoder("av1", best=1, worst=63, default=24, default_preset="8", hdr10=True),
+    "libvpx-vp9": Encoder(
+        "vp9",
+        worst=63,
+        default=24,
+        preset="cpu-used",
+        default_preset="3",
+        capped="b",
+        alpha=True,
+        more=(("row-mt", "1"), ("deadline", "good")),
+    ),
+    "ffv1": Encoder(
+        "ffv1",
+        quality=None,
+        preset=None,
+        capped=None,
+        fields=True,
+        alpha=True,
+        more=(("level", "3"), ("slicecrc", "1"), ("g", "1")),
+    ),
+    "prores_ks": Encoder(
+        "prores", quality=None, preset=None, capped=None, fields=True, alpha=True, more=(("vendor", "apl0"),)
+    ),
+    "h264_nvenc": Encoder("h264", quality="cq", default=19, default_preset="p5", even=True),
+    "hevc_nvenc": Encoder("hevc", quality="cq", default=21, default_preset="p5", even=True),
+    "av1_nvenc": Encoder("av1", quality="cq", worst=63, default=24, default_preset="p5"),
+}
+# What may stand behind --codec, and the encoders tried for it in this order.
+CODECS = {
+    "h264": ("libx264", "libx264rgb"),
+    "h265": ("libx265",),
+    "hevc": ("libx265",),
+    "av1": ("libsvtav1",),
+    "vp9": ("libvpx-vp9",),
+    "ffv1": ("ffv1",),
+    "prores": ("prores_ks",),
+    **{name: (name,) for name in ENCODERS if name != "ffv1"},
+}
+# The source's codec -> families in order of preference; everything else is written as H.264 where it fits.
+CHAINS = {
+    "h264": ("h264", "hevc", "vp9", "ffv1"),
+    "hevc": ("hevc", "h264", "vp9", "ffv1"),
+    "av1": ("av1", "hevc", "h264", "vp9", "ffv1"),
+    "vp9": ("vp9", "av1", "hevc", "h264", "ffv1"),
+    "vp8": ("vp9", "av1", "hevc", "h264", "ffv1"),
+    "prores": ("prores", "hevc"),
+    **dict.fromkeys(
+        [
+            "ffv1",
+            "gif",
+            "apng",
+            "png",
+            "qtrle",
+            "huffyuv",
+            "ffvhuff",
+            "utvideo",
+            "magicyuv",
+            "rawvideo",
+            "v210",
+            "r210",
+            "v410",
+            "bmp",
+            "tiff",
+        ],
+        ("ffv1",),
+    ),
+}
+DEFAULT_CHAIN = ("h264", "hevc", "vp9", "av1", "ffv1")
+HDR_CHAIN = ("hevc", "av1", "h264", "ffv1")
+_PRORES_PROFILES = {
+    "apco": "proxy",
+    "apcs": "lt",
+    "apcn": "standard",
+    "apch": "hq",
+    "ap4h": "4444",
+    "ap4x": "4444xq",
+}
+PQ_HLG = (16, 18)
+# The encoder may use this multiple of the source's video rate: the file stays below twice its size.
+RATE_CAP = 1.8
+
+
+WORDS = {"h264": "H.264", "hevc": "H.265", "av1": "AV1", "vp9": "VP9", "ffv1": "FFV1", "prores": "ProRes"}
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChoice:
+    """What will be written; `notes` says everything that will be lost or changed."""
+
+    suffix: str
+    container: str
+    container_options: dict[str, str]
+    family: str
+    encoder: str
+    pix_fmt: str
+    options: dict[str, str]
+    notes: tuple[str, ...] = ()
+    interlaced: bool = False
+    hdr10: bool = False
+    asked: frozenset[str] = field(default_factory=frozenset)  # keys of `options` that the user gave
+
+
+@cache
+def formats_of(encoder: str) -> tuple[str, ...]:
+    """Pixel formats that we give to this encoder: at least 8 bits, no floats, no hardware surfaces."""
+    names = [f.name for f in av.codec.Codec(encoder, "w").video_formats or ()]
+    keeps_alpha = ENCODERS[encoder].alpha
+    unfit = ("cuda", "pal8", "bayer", "msble", "x2", "f16", "f32", "rgb0", "bgr0", "nv20")
+    return tuple(
+        n for n in names if not any(word in n for word in unfit) and (keeps_alpha or not shape_of(n).alpha)
+    )
+
+
+def family_of(encoder: str) -> str | None:
+    """The family of an encoder of somebody's ffmpeg, from its name (h264_vaapi, libaom-av1, ...)."""
+    marks = {
+        "264": "h264",
+        "265": "hevc",
+        "hevc": "hevc",
+        "av1": "av1",
+        "vp9": "vp9",
+        "ffv1": "ffv1",
+        "prores": "prores",
+    }
+    return next((family for mark, family in marks.items() if mark in encoder), None)
+
+
+def encoder_options(
+    clip: Clip, table: Encoder, pix_fmt: str, crf: int | None, preset: str | None
+) -> dict[str, str]:
+    options = dict(table.more)
+    if crf is not None and table.quality is None:
+        raise InputError(f"--crf {crf}: {WORDS[table.family]} has no such quality setting; leave it out")
+    if crf is not None and not table.best <= crf <= table.worst:
+        raise InputError(f"--crf {crf}: {WORDS[table.family]} takes {table.best} (best) to {table.worst}")
+    if preset is not None and table.preset is None:
+        raise InputError(f"--preset {preset}: {WORDS[table.family]} has no presets; leave it out")
+    if table.quality and (quality := crf if crf is not None else table.default) is not None:
+        options[table.quality] = str(quality)
+    if table.preset and (speed := preset or table.default_preset):
+        options[table.preset] = speed
+    if table.capped == "b":
+        options["b"] = "0"
+    if table.capped and crf is None and (rate := source_bit_rate(clip)):
+        cap = round(rate * RATE_CAP)
+        options[table.capped] = str(cap)
+        if table.capped == "maxrate" and table.family != "av1":
+            options["bufsize"] = str(cap)
+    if table.family == "prores":
+        options["profile"] = _prores_profile(clip.picture, pix_fmt)
+    return options
+
+
+def source_bit_rate(clip: Clip) -> int | None:
+    """Bits a second of the source's video as far as something trustworthy says it, else None.
+
+    A figure that would leave less than a hundredth of a bit for a pixel comes from a wrong duration.
+    """
+    picture = clip.picture
+    stated = [picture.bit_rate]
+    own = next((s for s in clip.streams if s.index == picture.index), None)
+    if own is not None:
+        stated += [int(v) for k, v in own.metadata.items() if k.upper().startswith("BPS") and v.isdigit()]
+    if clip.size_bytes and picture.duration_from_header_s:
+        stated.append(round(8 * clip.size_bytes / picture.duration_from_header_s))
+    stated.append(clip.bit_rate)
+    rate = picture.rate or Fraction(25)
+    floor = 0.01 * picture.layout.width * picture.layout.height * float(min(rate, 240))
+    return next((value for value in stated if value and value >= floor), None)
+
+
+def _prores_profile(picture: Picture, pix_fmt: str) -> str:
+    wants_444 = shape_of(pix_fmt).across == 1
+    known = _PRORES_PROFILES.get(picture.codec_tag)
+    if known and known.startswith("4444") == wants_444:
+        return known
+    return "4444" if wants_444 else "hq"

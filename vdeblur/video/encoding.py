@@ -1,0 +1,214 @@
+"""The encoder of one run: opened for the first frame, fed with frames, giving packets with exact times.
+
+Promises: every packet carries its frame's own pts and duration; a frame that already has the written pixel
+format reaches the encoder as the decoded picture it came in, edited in place, with all its side data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
+
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.frame import Frame
+from vdeblur.video import hdr
+from vdeblur.video.clip import Clip
+from vdeblur.video.encoders import ENCODERS, OutputChoice
+from vdeblur.video.formats import views
+from vdeblur.video.shapes import shape_of
+
+# Encoders that print to the terminal by themselves, and how each is asked not to.
+_QUIET = {"libx265": ("x265-params", "log-level=none")}
+_TOP_FIRST, _BOTTOM_FIRST = (2, 4), (3, 5)
+
+
+def configure(
+    context: Any, choice: OutputChoice, clip: Clip, size: tuple[int, int], time_base: Fraction
+) -> None:
+    """Set everything on an encoder that is not yet open; `size` is (width, height)."""
+    picture = clip.picture
+    context.width, context.height = size
+    context.pix_fmt = choice.pix_fmt
+    context.time_base = time_base
+    context.framerate = rate_of(clip)
+    context.flags |= Flags.frame_duration
+    if picture.sample_aspect_ratio:
+        context.sample_aspect_ratio = picture.sample_aspect_ratio
+    if shape_of(choice.pix_fmt).kind == shape_of(picture.layout.name).kind:
+        context.color_range = 2 if picture.layout.range == "full" else picture.colour.range
+        context.colorspace = picture.colour.matrix
+    context.color_primaries, context.color_trc = picture.colour.primaries, picture.colour.transfer
+    if choice.interlaced:
+        context.field_order = picture.field_order
+        if choice.family != "ffv1":
+            context.flags |= Flags.interlaced_dct | Flags.interlaced_me
+    context.options = _params(choice, clip)
+
+
+def rate_of(clip: Clip) -> Fraction:
+    """Frames a second for rate control and headers; containers of millisecond times claim up to 1000."""
+    rate = clip.picture.rate
+    return rate if rate and 0 < rate <= 300 else Fraction(25)
+
+
+def check_encoder(choice: OutputChoice, clip: Clip) -> None:
+    """Open the encoder once, before the run: refuses unknown options, bad values and absent hardware."""
+    context = av.CodecContext.create(choice.encoder, "w")
+    layout = clip.picture.layout
+    configure(context, choice, clip, (layout.width, layout.height), clip.picture.time_base)
+    open_encoder(context, choice)
+    if ENCODERS[choice.encoder].quality == "cq":  # hardware can open and still refuse its first frame
+        frame = av.VideoFrame(layout.width, layout.height, choice.pix_fmt)
+        frame.pts, frame.time_base = 0, clip.picture.time_base
+        try:
+            context.encode(frame)
+            context.encode(None)
+        except av.FFmpegError as error:
+            raise InputError(
+                f"--codec {choice.encoder}: does not encode on this machine ({error})"
+            ) from error
+
+
+def open_encoder(context: Any, choice: OutputChoice) -> None:
+    """Open a configured encoder, or say in one line what it does not like."""
+    os.environ.setdefault("SVT_LOG", "1")
+    given = ", ".join(f"{k}={v}" for k, v in choice.options.items())
+    try:
+        context.open()
+    except av.FFmpegError as error:
+        if ENCODERS[choice.encoder].quality == "cq":
+            raise InputError(
+                f"--codec {choice.encoder}: this machine has no hardware or driver for it ({error.strerror})"
+            ) from error
+        raise InputError(
+            f"{choice.encoder} refuses {context.width}x{context.height} {choice.pix_fmt} with {given} "
+            f"({error.strerror}); change --encoder-option, --preset or --crf"
+        ) from error
+    if unknown := sorted(set(context.options) & choice.asked):
+        raise InputError(f"--encoder-option {unknown[0]}: {choice.encoder} knows no such option")
+
+
+class Encoding:
+    """Frames in, packets out, for one output stream.
+
+    Used by the writing thread only.
+    """
+
+    def __init__(self, stream: Any, choice: OutputChoice, clip: Clip, first: Frame) -> None:
+        self.stream = stream
+        self._choice = choice
+        self._size = (first.layout.width, first.layout.height)
+        self._durations: dict[int, int] = {}
+        self._last_pts: int | None = None
+        self._reformatter = VideoReformatter()
+        # MP4 stores the steps between decoding times, so the last frame's own duration only survives where
+        # that frame is also decoded last: the last two frames become P frames, and no B frame follows them.
+        reorders = choice.encoder in ("libx264", "libx264rgb", "libx265")
+        self._held: deque[av.VideoFrame] = deque()
+        self._hold = 2 if reorders and choice.container in ("mp4", "mov") else 0
+        configure(stream.codec_context, choice, clip, self._size, first.time_base)
+        stream.time_base = first.time_base
+        open_encoder(stream.codec_context, choice)
+
+    def encode(self, frame: Frame) -> Iterator[av.Packet]:
+        """Packets that this frame brings to light; their frames may be earlier ones."""
+        picture = self._picture(frame)
+        if self._last_pts is not None and frame.pts <= self._last_pts:
+            raise VdeblurError(
+                f"frame {frame.index} is not later than the one before it: times must increase"
+            )
+        self._last_pts = frame.pts
+        self._durations[frame.pts] = frame.duration
+        self._held.append(picture)
+        while len(self._held) > self._hold:
+            yield from self._send(self._held.popleft())
+
+    def flush(self) -> Iterator[av.Packet]:
+        """The rest."""
+        while self._held:
+            picture = self._held.popleft()
+            picture.pict_type = PictureType.P
+            yield from self._send(picture)
+        yield from self._send(None)
+
+    def _send(self, picture: av.VideoFrame | None) -> Iterator[av.Packet]:
+        for packet in self.stream.encode(picture):
+            if packet.pts is not None:
+                packet.duration = self._durations.pop(packet.pts, packet.duration or 0)
+            yield packet
+
+    def _picture(self, frame: Frame) -> av.VideoFrame:
+        """The frame as the encoder wants it; in place where the decoded picture still fits."""
+        if (frame.layout.width, frame.layout.height) != self._size:
+            raise VdeblurError(f"frame {frame.index} has another size than the first one")
+        picture = picture_of(frame)
+        wanted = self._choice.pix_fmt
+        if picture.format.name != wanted:
+            picture = self._converted(picture, wanted)
+        picture.pict_type = PictureType.NONE
+        picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
+        return picture
+
+    def _converted(self, picture: av.VideoFrame, wanted: str) -> av.VideoFrame:
+        if wanted.replace("yuvj", "yuv") == picture.format.name.replace("yuvj", "yuv"):
+            # The same bytes under the name for the other range: swscale would change them.
+            other = av.VideoFrame(picture.width, picture.height, wanted)
+            for there, here in zip(views(other), views(picture), strict=True):
+                there[...] = here
+            _copy_tags(picture, other)
+            return other
+        return self._reformatter.reformat(
+            picture, format=wanted, src_color_range=picture.color_range, dst_color_range=picture.color_range
+        )
+
+
+def picture_of(frame: Frame) -> av.VideoFrame:
+    """The decoded picture that came with the frame, holding the frame's planes; a new one where it cannot."""
+    side = frame.side
+    fits = (
+        isinstance(side, av.VideoFrame)
+        and side.format.name == frame.layout.name
+        and (side.width, side.height) == (frame.layout.width, frame.layout.height)
+    )
+    picture = side if fits else av.VideoFrame(frame.layout.width, frame.layout.height, frame.layout.name)
+    for there, here in zip(views(picture), frame.planes, strict=True):
+        if not _same_memory(there, here):
+            np.copyto(there, here)
+    if not fits:
+        picture.pts, picture.time_base = frame.pts, frame.time_base
+        if isinstance(side, av.VideoFrame):
+            _copy_tags(side, picture)
+    return picture
+
+
+def _copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
+    target.color_range, target.colorspace = source.color_range, source.colorspace
+    target.pts, target.time_base = source.pts, source.time_base
+
+
+def _same_memory(a: Any, b: Any) -> bool:
+    return bool(
+        a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.strides == b.strides
+    )
+
+
+def _params(choice: OutputChoice, clip: Clip) -> dict[str, str]:
+    """The options, with HDR10 data, chroma siting and silence joined to the encoder's own parameter lists."""
+    options = dict(choice.options)
+    joined = [_QUIET[choice.encoder]] if choice.encoder in _QUIET else []
+    joined += hdr.encoder_words(clip.picture.hdr, choice.encoder).items()
+    where = clip.picture.colour.chroma_location
+    if where and choice.encoder in ("libx264", "libx265") and shape_of(choice.pix_fmt).down == 2:
+        joined.append((f"{choice.encoder[3:]}-params", f"chromaloc={where - 1}"))
+    for key, words in joined:
+        options[key] = f"{words}:{options[key]}" if options.get(key) else words
+    return options

@@ -1,0 +1,123 @@
+"""The file that is being written: beside its target under a hidden name, renamed when whole.
+
+Nothing half-written ever stands under the target's name; `abandon` removes what is there and never raises.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.video.encoders import OutputChoice
+
+_NAME_LIMIT = 200  # bytes of the old name that fit beside our own parts into 255
+
+
+def check_target(target: Path, source: str, *, overwrite: bool = False) -> None:
+    """Refuse, before anything is done, a target that must not or cannot be written (InputError)."""
+    if target.is_dir():
+        raise InputError(f"{target}: is a folder; name the file that shall be written")
+    if target.exists():
+        with suppress(OSError):
+            if Path(source).exists() and os.path.samefile(source, target):
+                raise InputError(f"{target}: source and target are the same file; give another name with -o")
+        if not overwrite:
+            raise InputError(f"{target}: exists already; --overwrite replaces it, -o names another")
+    folder = target.parent
+    if not folder.is_dir():
+        raise InputError(f"{target}: the folder {folder} does not exist; make it first or choose another")
+    trial = hidden_beside(target)
+    try:
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{target}: cannot be written there ({error.strerror}); choose another folder"
+        ) from error
+
+
+def hidden_beside(target: Path) -> Path:
+    """A new hidden name in the target's folder with the target's suffix."""
+    stem = os.fsdecode(os.fsencode(target.stem)[:_NAME_LIMIT])
+    return target.with_name(f".{stem}.{secrets.token_hex(4)}{target.suffix}")
+
+
+class Sink:
+    """One output container and its fate. Used by the writing thread only."""
+
+    def __init__(self, target: Path, choice: OutputChoice, *, overwrite: bool) -> None:
+        self.target = target
+        self._overwrite = overwrite
+        self._unfinished = hidden_beside(target)
+        self._open = True
+        with self.speaking():
+            self.container: Any = av.open(
+                str(self._unfinished),
+                "w",
+                format=choice.container,
+                container_options=dict(choice.container_options),
+                metadata_errors="surrogateescape",
+            )
+
+    def scale_times(self, choice: OutputChoice, time_base: Fraction) -> None:
+        """Let an MP4 or MOV count in the frames' own time base, so that every time is exact."""
+        options = self.container.container_options
+        if choice.container not in ("mp4", "mov"):
+            return
+        options["video_track_timescale"] = str(time_base.denominator)
+        if int(options.get("movie_timescale", "1")) % time_base.denominator:
+            options["movie_timescale"] = str(time_base.denominator)
+
+    def start(self) -> None:
+        """Write the header: every stream and tag must be there by now."""
+        with self.speaking():
+            self.container.start_encoding()
+
+    def mux(self, packet: Any) -> None:
+        with self.speaking():
+            self.container.mux(packet)
+
+    def finish(self) -> Path:
+        """Close the file and give it its name."""
+        with self.speaking():
+            try:
+                self.container.close()
+            finally:
+                self._open = False
+            if not self._unfinished.exists():
+                raise VdeblurError(f"{self.target}: nothing was written, no frame came out of the encoder")
+            if self.target.exists() and not self._overwrite:
+                raise VdeblurError(f"{self.target}: somebody else made this file during the run; kept theirs")
+            os.replace(self._unfinished, self.target)
+        return self.target
+
+    def abandon(self) -> None:
+        """Close and remove the unfinished file; never raises."""
+        if self._open:
+            self._open = False
+            with suppress(Exception):
+                self.container.close()
+        with suppress(OSError):
+            self._unfinished.unlink()
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Errors of the disk and of the muxer as one sentence."""
+        try:
+            yield
+        except (OSError, av.FFmpegError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise VdeblurError(
+                    f"{self.target}: disk full; free some space or write elsewhere with -o"
+                ) from error
+            text = getattr(error, "strerror", None) or str(error)
+            raise VdeblurError(f"{self.target}: cannot be written ({text})") from error

@@ -1,0 +1,74 @@
+"""Names of things: which tags a container keeps, and which describe the old encoding and not the film."""
+
+from __future__ import annotations
+
+# What FFmpeg's muxers write without `use_metadata_tags` (tried, read back with PyAV 18.1).
+_MOV_PLAIN = frozenset(
+    [
+        "title",
+        "artist",
+        "album",
+        "date",
+        "comment",
+        "genre",
+        "copyright",
+        "location",
+        "creation_time",
+        "encoder",
+        "timecode",
+    ]
+)
+_MP4_PLAIN = _MOV_PLAIN | frozenset(
+    [
+        "album_artist",
+        "composer",
+        "grouping",
+        "lyrics",
+        "description",
+        "synopsis",
+        "show",
+        "episode_id",
+        "network",
+        "keywords",
+        "episode_sort",
+        "season_number",
+        "media_type",
+        "hd_video",
+        "gapless_playback",
+        "compilation",
+        "track",
+        "disc",
+    ]
+)
+_PLAIN = {"mp4": _MP4_PLAIN, "mov": _MOV_PLAIN}
+# Written by every muxer itself; carried along they would only be wrong.
+_OF_THE_FILE = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+# Counted by whoever made the source, about packets that are not these any more.
+_OF_THE_ENCODING = (
+    "encoder",
+    "bps",
+    "duration",
+    "number_of_frames",
+    "number_of_bytes",
+    "_statistics_",
+    "vendor_id",
+)
+
+
+def container_tags(tags: dict[str, str]) -> dict[str, str]:
+    """The container's tags without those that its muxer makes itself."""
+    kept = {k: v for k, v in tags.items() if k.lower() not in _OF_THE_FILE}
+    # FFmpeg shows a tag with a language twice, as "location" and "location-eng".
+    return {k: v for k, v in kept.items() if not (len(k) > 4 and k[-4] == "-" and kept.get(k[:-4]) == v)}
+
+
+def plain_boxes_hold(muxer: str, tags: dict[str, str]) -> bool:
+    """Whether the ordinary MP4/MOV boxes, which every player reads, hold all of these tags."""
+    return all(key in _PLAIN[muxer] for key in container_tags(tags))
+
+
+def stream_tags(tags: dict[str, str], *, encoded_anew: bool) -> dict[str, str]:
+    """A stream's tags; of a stream that is encoded anew without those that describe the old encoding."""
+    if not encoded_anew:
+        return dict(tags)
+    return {k: v for k, v in tags.items() if not k.lower().startswith(_OF_THE_ENCODING)}

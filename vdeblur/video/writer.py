@@ -1,0 +1,85 @@
+"""Frames to a video file: encoder opened with its first frame, other streams woven in, renamed when whole.
+
+Every frame keeps its own pts and duration.  What passes by (other streams, chapters, tags) comes from
+`Carry`; both are used by the writing thread only, except `Carry.offer`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vdeblur.frame import Frame
+from vdeblur.video.carry import Carry
+from vdeblur.video.clip import Clip
+from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.encoding import Encoding, rate_of
+from vdeblur.video.sink import Sink, check_target
+
+__all__ = ["Writer", "check_target", "dress_video"]
+
+
+class Writer:
+    """`write` every frame in order, then `finish`; or `abandon` at any time."""
+
+    def __init__(
+        self, target: Path, clip: Clip, choice: OutputChoice, carry: Carry, *, overwrite: bool = False
+    ) -> None:
+        self._clip, self._choice, self._carry = clip, choice, carry
+        self._sink = Sink(target, choice, overwrite=overwrite)
+        self._encoding: Encoding | None = None
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; the planes are read during the call only."""
+        if self._encoding is None:
+            self._encoding = self._begin(frame)
+        with self._sink.speaking():
+            packets = list(self._encoding.encode(frame))
+        for packet in packets:
+            self._mux(packet)
+
+    def finish(self) -> Path:
+        """Flush the encoder, write what the other streams still hold, close, rename."""
+        if self._encoding is not None:
+            with self._sink.speaking():
+                packets = list(self._encoding.flush())
+            for packet in packets:
+                self._mux(packet)
+        self._carry.drain(self._sink, None)
+        return self._sink.finish()
+
+    def abandon(self) -> None:
+        """Leave nothing behind; never raises."""
+        self._sink.abandon()
+
+    def _begin(self, first: Frame) -> Encoding:
+        made: list[Any] = []
+
+        def add_video(output: Any) -> Any:
+            stream = output.add_stream(self._choice.encoder, rate=rate_of(self._clip))
+            made.append(stream)
+            return stream
+
+        self._sink.scale_times(self._choice, first.time_base)
+        self._carry.add_streams(self._sink.container, add_video)
+        dress_video(made[0], self._clip, self._choice)
+        encoding = Encoding(made[0], self._choice, self._clip, first)
+        self._sink.start()
+        return encoding
+
+    def _mux(self, packet: Any) -> None:
+        when = packet.dts if packet.dts is not None else packet.pts
+        time_s = None if when is None else float(when * packet.time_base)
+        if time_s is not None:
+            self._carry.drain(self._sink, time_s)
+        self._sink.mux(packet)
+
+
+def dress_video(stream: Any, clip: Clip, choice: OutputChoice) -> None:
+    """What the container itself says of the deblurred stream: rotation, and Apple's name for HEVC."""
+    if clip.picture.display_matrix:
+        stream.set_display_matrix([int(v) for v in np.frombuffer(clip.picture.display_matrix, "<i4")])
+    if choice.family == "hevc" and choice.container in ("mp4", "mov"):
+        stream.codec_context.codec_tag = "hvc1"
