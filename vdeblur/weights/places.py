@@ -1,0 +1,48 @@
+"""Where weights lie: beside this file those of the package, in the user's data folder those imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+SUFFIX = ".safetensors"
+
+
+def package_folder() -> Path:
+    """The weights that ship with the package."""
+    return Path(__file__).parent
+
+
+def data_folder() -> Path:
+    """The user's own folder for vdeblur, by the platform's custom; VDEBLUR_DATA names another."""
+    own = os.environ.get("VDEBLUR_DATA")
+    if own:
+        return Path(own).expanduser()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "vdeblur"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "vdeblur"
+    shared = os.environ.get("XDG_DATA_HOME", "")
+    # The XDG rule: a relative path is invalid and to be ignored.
+    return (Path(shared) if os.path.isabs(shared) else Path.home() / ".local" / "share") / "vdeblur"
+
+
+def imported_folder() -> Path:
+    """The weights that the user has imported."""
+    return data_folder() / "weights"
+
+
+def shipped() -> dict[str, Path]:
+    """Names of the package whose weights are really here."""
+    return _named(package_folder())
+
+
+def imported() -> dict[str, Path]:
+    """Names that the user has given to imported weights."""
+    return _named(imported_folder())
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if path.is_file()}
