@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Seconds from the shell to the answer of commands that need neither weights nor a device: median of nine runs.
+"""Seconds until commands that need neither weights nor a device have answered: median of nine runs.
 
-    python scripts/measure_start.py          # prints a table; exit code 1 where a median is over 0.4 s
+python scripts/measure_start.py          # prints a table; exit code 1 where a median is over 0.4 s
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ import time
 from pathlib import Path
 
 LIMIT_S = 0.4
-COMMANDS = (["--help"], ["--version"], ["weights", "list"], ["info", "missing.mp4"], ["missing.mp4"], ["--crf", "x"])
+COMMANDS = (
+    ["--help"],
+    ["--version"],
+    ["weights", "list"],
+    ["info", "missing.mp4"],
+    ["missing.mp4"],
+    ["--crf", "x"],
+)
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `shared` are skipped without the folder; `cuda` ones without a device, unless forbidden."""
+    """`shared` tests are skipped without the folder, `cuda` ones without a device unless forbidden."""
     for item in items:
         if item.get_closest_marker("shared") and not (SHARED / "checkpoints").is_dir():
             item.add_marker(pytest.mark.skip(reason="the folder of check files is not beside the project"))

@@ -22,7 +22,12 @@ print(f"\\ncode={code or 0} heavy={heavy}")
 
 def answer(*words: str, folder: Path) -> tuple[str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *words], capture_output=True, text=True, cwd=folder, check=False, timeout=60
+        [sys.executable, "-c", PROBE, *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        timeout=60,
     )
     return done.stdout.splitlines()[-1], done.stdout + done.stderr
 
@@ -54,5 +59,7 @@ def test_light_commands_load_nothing_heavy(words: list[str], code: int, tmp_path
 
 def test_importing_the_package_is_silent_and_light(tmp_path: Path) -> None:
     program = "import sys, vdeblur; print(sorted({'torch', 'av', 'numpy', 'rich'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -26,7 +26,13 @@ FLOOR = {
     "metrics": 0,
 }
 # Rooms of one floor that may look at each other, and pairs that may not although the floors allow it.
-NEIGHBOURS = {("weights", "models"), ("ledger", "frame"), ("colour", "frame"), ("colour", "errors"), ("metrics", "errors")}
+NEIGHBOURS = {
+    ("weights", "models"),
+    ("ledger", "frame"),
+    ("colour", "frame"),
+    ("colour", "errors"),
+    ("metrics", "errors"),
+}
 FORBIDDEN = {("engine", "video"), ("data", "engine"), ("models", "video"), ("weights", "video")}
 LIBRARIES = {  # who may import a heavy library at all
     "rich": {"cli"},
@@ -73,7 +79,9 @@ def test_imports_go_down_only(path: Path) -> None:
         if other == own:
             continue
         assert (own, other) not in FORBIDDEN, f"{own} never imports {other}"
-        assert FLOOR[other] < FLOOR[own] or (own, other) in NEIGHBOURS, f"{own} may not import {other} ({module})"
+        assert FLOOR[other] < FLOOR[own] or (own, other) in NEIGHBOURS, (
+            f"{own} may not import {other} ({module})"
+        )
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from video import media
+
 from vdeblur.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +23,9 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_commands_exist_and_their_options_are_known(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_exist_and_their_options_are_known(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     program, rest = words[0], words[1:]
     if program.startswith("./"):
         assert (ROOT / program).is_file()

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from video import media
 
 from vdeblur.cli.main import main
-from video import media
 
 Scene = Callable[[Path], list[str]]
 

@@ -17,13 +17,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from video import media
 
 from vdeblur.cli.main import main
 from vdeblur.errors import VdeblurError
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs import deblur
 from vdeblur.jobs.plan import Options, make_plan
-from video import media
 
 
 def planes_of(path: Path) -> list[list[bytes]]:
@@ -81,10 +81,9 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-LOSSLESS = [
-    "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuv420p10le", "yuv422p10le", "yuv444p12le", "gray", "gray10le",
-    "gbrp", "gbrp10le", "yuva420p",
-]  # fmt: skip
+LOSSLESS = (
+    "yuv420p yuv422p yuv444p yuvj420p yuv420p10le yuv422p10le yuv444p12le gray gray10le gbrp gbrp10le yuva420p"
+).split()
 
 
 @pytest.mark.parametrize("pix_fmt", LOSSLESS)
@@ -117,7 +116,9 @@ def test_network_result_reaches_the_file(tmp_path: Path, fake_engine: Any) -> No
 def test_report_tells_every_frame(tmp_path: Path) -> None:
     made = media.make("vfr", tmp_path)
     report = tmp_path / "report.json"
-    assert main([str(made.path), "-o", str(tmp_path / "o.mp4"), "--strength", "0", "--report", str(report)]) == 0
+    assert (
+        main([str(made.path), "-o", str(tmp_path / "o.mp4"), "--strength", "0", "--report", str(report)]) == 0
+    )
     told = json.loads(report.read_text(encoding="utf-8"))
     assert [row["pts"] for row in told["frames"]] == list(made.pts)
     assert {row["fate"] for row in told["frames"]} == {"passed"}
@@ -126,7 +127,9 @@ def test_report_tells_every_frame(tmp_path: Path) -> None:
     assert told["settings"]["strength"] == 0
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = media.make("b_frames_audio", tmp_path)
     assert main([str(made.path), "--strength", "0", "--dry-run"]) == 0
     said = capsys.readouterr().out
@@ -138,7 +141,10 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pyte
 def test_range_starts_at_zero_and_cuts_the_sound(tmp_path: Path) -> None:
     made = media.make("b_frames_audio", tmp_path, frames=50)
     out = tmp_path / "out.mp4"
-    assert main([str(made.path), "-o", str(out), "--strength", "0", "--start", "0.4", "--end", "1.2", "--quiet"]) == 0
+    assert (
+        main([str(made.path), "-o", str(out), "--strength", "0", "--start", "0.4", "--end", "1.2", "--quiet"])
+        == 0
+    )
     with av.open(str(out)) as result:
         times = [frame.pts * frame.time_base for frame in result.decode(video=0)]
     assert times == [Fraction(n, 25) for n in range(20)]
@@ -162,7 +168,9 @@ def test_side_by_side_is_twice_as_wide(tmp_path: Path, fake_engine: Any) -> None
 
 
 @pytest.mark.parametrize("fails_at", [0, 7])
-def test_engine_error_ends_all_threads_and_leaves_nothing(fails_at: int, tmp_path: Path, fake_engine: Any) -> None:
+def test_engine_error_ends_all_threads_and_leaves_nothing(
+    fails_at: int, tmp_path: Path, fake_engine: Any
+) -> None:
     def work(frame: Frame) -> Frame:
         if frame.index == fails_at:
             raise RuntimeError("the device fell over")
@@ -177,7 +185,9 @@ def test_engine_error_ends_all_threads_and_leaves_nothing(fails_at: int, tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
-def test_writer_error_ends_all_threads_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writer_error_ends_all_threads_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vdeblur.video.writer import Writer
 
     plain = Writer.write
@@ -220,7 +230,11 @@ def test_ctrl_c_in_a_real_process_leaves_nothing(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "in.mkv", frames=400, size=(640, 360))
     words = ["in.mkv", "-o", "out.mkv", "--strength", "0", "--codec", "h265", "--preset", "slow"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "vdeblur", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-m", "vdeblur", *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
     )
     deadline = time.monotonic() + 60
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline and process.poll() is None:

@@ -151,7 +151,9 @@ def _escaped(text: str) -> str:
 
 
 def _info(words: list[str]) -> int:
-    parser = _Parser("vdeblur info", "What a file holds: streams, times, colour, and what the decoder really gives.")
+    parser = _Parser(
+        "vdeblur info", "What a file holds: streams, times, colour, and what the decoder really gives."
+    )
     parser.add_argument("file")
     parser.add_argument("--video-stream", type=int, metavar="N", help="look at this stream instead")
     asked = parser.parse_args(words)
@@ -178,7 +180,9 @@ def _demo(words: list[str]) -> int:
 
 
 def _doctor(words: list[str]) -> int:
-    parser = _Parser("vdeblur doctor", "What this machine can do: devices, encoders, runtimes, expected speed.")
+    parser = _Parser(
+        "vdeblur doctor", "What this machine can do: devices, encoders, runtimes, expected speed."
+    )
     parser.parse_args(words)
     from vdeblur.cli import show
     from vdeblur.measure.doctor import examine
@@ -190,7 +194,9 @@ def _doctor(words: list[str]) -> int:
 
 
 def _weights(words: list[str]) -> int:
-    parser = _Parser("vdeblur weights", "Networks with weights: what is known, what is here, how to get more.")
+    parser = _Parser(
+        "vdeblur weights", "Networks with weights: what is known, what is here, how to get more."
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|import|export|remove")
     actions.add_parser("list", help="the table of known weights").add_argument("--debug", action="store_true")
     fetch = actions.add_parser("import", help="take an official or own weights file into your data folder")
@@ -245,10 +251,17 @@ def _deblur_parser() -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"vdeblur {__version__}")
     parser.add_argument(
-        "input", nargs="*", metavar="INPUT", help="video, URL, - (stdin), folder of videos, folder or pattern of pictures"
+        "input",
+        nargs="*",
+        metavar="INPUT",
+        help="video, URL, - (stdin), folder of videos, folder or pattern of pictures",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUTPUT", help="file, or a folder for several (default INPUT.deblurred.ext)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUTPUT",
+        help="file, or a folder for several (default INPUT.deblurred.ext)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
     _network_options(parser)
@@ -257,18 +270,32 @@ def _deblur_parser() -> _Parser:
     part.add_argument("--strength", type=float, default=1.0, help="0 (nothing) to 1 (all); default 1")
     part.add_argument("--start", type=_seconds, metavar="TIME", help="from here: seconds or h:m:s")
     part.add_argument("--end", type=_seconds, metavar="TIME", help="to here")
-    part.add_argument("--video-stream", type=int, metavar="N", help="deblur stream N (`vdeblur info` lists them)")
-    part.add_argument("--deinterlace", action="store_true", help="make interlaced video progressive first (bwdif)")
+    part.add_argument(
+        "--video-stream", type=int, metavar="N", help="deblur stream N (`vdeblur info` lists them)"
+    )
+    part.add_argument(
+        "--deinterlace", action="store_true", help="make interlaced video progressive first (bwdif)"
+    )
     part.add_argument("--compare", choices=("side", "split"), help="before and after in one picture")
-    part.add_argument("--preview", type=_seconds, metavar="TIME", help="one frame before/after as PNG, nothing else")
-    part.add_argument("--keep-partial", action="store_true", help="keep what is finished if the source breaks off")
+    part.add_argument(
+        "--preview", type=_seconds, metavar="TIME", help="one frame before/after as PNG, nothing else"
+    )
+    part.add_argument(
+        "--keep-partial", action="store_true", help="keep what is finished if the source breaks off"
+    )
 
     part = parser.add_argument_group("encoding (default: suited to the source)")
-    part.add_argument("--codec", help="h264, h265, av1, vp9, ffv1, prores, or an encoder's name (h264_nvenc, ...)")
+    part.add_argument(
+        "--codec", help="h264, h265, av1, vp9, ffv1, prores, or an encoder's name (h264_nvenc, ...)"
+    )
     part.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
     part.add_argument("--preset", help="the encoder's speed preset")
-    part.add_argument("--encoder-option", action="append", default=[], type=_pair, metavar="K=V", help="repeatable")
-    part.add_argument("--encoder", choices=("auto", "ffmpeg"), default="auto", help="ffmpeg: your own ffmpeg encodes")
+    part.add_argument(
+        "--encoder-option", action="append", default=[], type=_pair, metavar="K=V", help="repeatable"
+    )
+    part.add_argument(
+        "--encoder", choices=("auto", "ffmpeg"), default="auto", help="ffmpeg: your own ffmpeg encodes"
+    )
 
     part = parser.add_argument_group("what to say")
     part.add_argument("--dry-run", action="store_true", help="print the plan and stop")
@@ -280,7 +307,9 @@ def _deblur_parser() -> _Parser:
 def _network_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that runs a network."""
     part = parser.add_argument_group("network")
-    part.add_argument("--model", default="auto", help="a name from `vdeblur weights list` (default: the best here)")
+    part.add_argument(
+        "--model", default="auto", help="a name from `vdeblur weights list` (default: the best here)"
+    )
     part.add_argument("--weights", type=Path, metavar="FILE", help="a weights file instead of a name")
     part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     part.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
@@ -289,7 +318,9 @@ def _network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _network(asked: argparse.Namespace) -> dict[str, Any]:
-    return {key: getattr(asked, key) for key in ("model", "weights", "device", "precision", "backend", "tile")}
+    return {
+        key: getattr(asked, key) for key in ("model", "weights", "device", "precision", "backend", "tile")
+    }
 
 
 def _options(asked: argparse.Namespace) -> Options:

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -48,7 +56,7 @@ class Display:
     def __enter__(self) -> Display:
         if not self._quiet:
             for note in self._plan.notes:
-                _err.print(Text(f"note: {note}"))
+                _say(f"note: {note}")
             if _err.is_terminal:
                 self._bar = Progress(
                     SpinnerColumn(),
@@ -74,14 +82,14 @@ class Display:
         if self._quiet:
             return
         if isinstance(event, deblur.Note):
-            _err.print(Text(f"note: {event.text}"))
+            _say(f"note: {event.text}")
         elif isinstance(event, deblur.Started):
             self._start(event)
         elif self._bar is not None:
             self._bar.update(self._task, completed=event.frames)
         elif time.monotonic() - self._last_line_s > PLAIN_LINE_S:
             self._last_line_s = time.monotonic()
-            _err.print(Text(f"{event.frames} of {self._total or '?'} frames, at {event.time_s:.1f} s"))
+            _say(f"{event.frames} of {self._total or '?'} frames, at {event.time_s:.1f} s")
 
     def _start(self, event: deblur.Started) -> None:  # type: ignore[name-defined]  # noqa: F821
         self._total = event.frames
@@ -96,7 +104,7 @@ class Display:
             line += f", {_span(whole_s)} for {event.frames} frames"
             if whole_s > LONG_RUN_S and event.model != "mimo-unet-tiny":
                 line += " (--model mimo-unet-tiny is faster)"
-        _err.print(Text(line))
+        _say(line)
 
 
 class _Rate(ProgressColumn):
@@ -111,12 +119,11 @@ class _Rate(ProgressColumn):
 def summary(result: Result) -> None:
     """One line for a finished run, and one for every frame that was not plainly deblurred."""
     ledger = result.ledger
-    _out.print(
-        Text(f"{result.target}: {ledger.frames} frames in {_span(ledger.wall_s)}, {ledger.true_fps:.2f} fps true")
-    )
+    took = _span(ledger.wall_s)
+    print(f"{result.target}: {ledger.frames} frames in {took}, {ledger.true_fps:.2f} fps true")
     for fate in (Fate.REDONE, Fate.REFUSED):
         if ledger.fates[fate]:
-            _err.print(Text(f"note: {ledger.fates[fate]} frames {fate}"))
+            _say(f"note: {ledger.fates[fate]} frames {fate}")
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> None:
@@ -146,7 +153,10 @@ def clip(found: Clip) -> None:
     rows += [
         ("size", f"{layout.width}x{layout.height}"),
         ("format", f"{picture.pix_fmt} ({layout.depth} bit, {layout.range} range, matrix {layout.matrix})"),
-        ("colour tags", f"primaries {colour.primaries}, transfer {colour.transfer}, matrix {colour.matrix} (H.273)"),
+        (
+            "colour tags",
+            f"primaries {colour.primaries}, transfer {colour.transfer}, matrix {colour.matrix} (H.273)",
+        ),
         ("rate in header", "none" if rate is None else f"{rate} = {float(rate):.6g} frames/s"),
         ("frames in header", "none" if not picture.frames_from_header else str(picture.frames_from_header)),
         ("length in header", "none" if seconds is None else f"{seconds:.3f} s"),
@@ -158,8 +168,14 @@ def clip(found: Clip) -> None:
     if picture.sample_aspect_ratio not in (None, 1):
         rows.append(("sample aspect", str(picture.sample_aspect_ratio)))
     if picture.interlaced:
-        rows.append(("interlaced", {2: "top field first", 3: "bottom field first"}.get(picture.field_order, "yes")))
-    hdr = [name for name, data in (("mastering display", picture.hdr.mastering), ("light level", picture.hdr.light)) if data]
+        rows.append(
+            ("interlaced", {2: "top field first", 3: "bottom field first"}.get(picture.field_order, "yes"))
+        )
+    hdr = [
+        name
+        for name, data in (("mastering display", picture.hdr.mastering), ("light level", picture.hdr.light))
+        if data
+    ]
     if hdr or picture.hdr.dynamic:
         rows.append(("HDR data", ", ".join([*hdr, *picture.hdr.dynamic])))
     if found.chapters:
@@ -216,6 +232,11 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise InputError(f"--report {path}: cannot be written ({error.strerror})") from error
+
+
+def _say(line: str) -> None:
+    """To stderr, above the bar, never broken into several lines by us."""
+    _err.print(Text(line), soft_wrap=True)
 
 
 def _span(seconds: float) -> str:

@@ -83,7 +83,8 @@ class Result:
             "versions": versions(),
             "totals": self.ledger.totals(),
             "frames": [
-                dict(zip(keys, (i, pts, str(fate), round(s, 4)), strict=True)) for i, pts, fate, s in self.ledger.rows
+                dict(zip(keys, (i, pts, str(fate), round(s, 4)), strict=True))
+                for i, pts, fate, s in self.ledger.rows
             ],
         }
 

@@ -16,15 +16,40 @@ from vdeblur.engine.device import check_choice, guess_kind
 from vdeblur.errors import InputError
 from vdeblur.jobs.compare import compared_layout
 from vdeblur.video import carry, codecs, ffmpeg, pictures
-from vdeblur.video.clip import Clip, probe
-from vdeblur.video.writer import check_target
+from vdeblur.video.clip import Clip, Picture, probe
+from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.sink import check_target
 from vdeblur.weights import store
 
 Compare = Literal["side", "split"]
 
 VIDEO_SUFFIXES = frozenset(
-    ".3gp .asf .avi .flv .gif .h264 .h265 .hevc .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .nut .ogv "
-    ".ts .vob .webm .wmv .y4m".split()
+    [
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".flv",
+        ".gif",
+        ".h264",
+        ".h265",
+        ".hevc",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".nut",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+        ".y4m",
+    ]
 )
 
 
@@ -62,7 +87,7 @@ class Plan:
     target: Path
     options: Options
     weights: store.WeightsRef | None
-    output: codecs.OutputChoice | None
+    output: OutputChoice | None
     carried: carry.CarryPlan | None
 
     @property
@@ -85,7 +110,9 @@ class Plan:
             return picture.frames_from_header
         if picture.rate is None or picture.duration_from_header_s is None:
             return None
-        last = picture.duration_from_header_s if end is None else min(float(end), picture.duration_from_header_s)
+        last = (
+            picture.duration_from_header_s if end is None else min(float(end), picture.duration_from_header_s)
+        )
         return max(1, round((last - float(start or 0)) * float(picture.rate)))
 
     def describe(self) -> list[tuple[str, str]]:
@@ -105,7 +132,9 @@ class Plan:
         if self.output is not None:
             encoder = "your ffmpeg" if options.encoder == "ffmpeg" else self.output.encoder
             chosen = " ".join(f"{key}={value}" for key, value in self.output.options.items())
-            rows.append(("encoder", f"{encoder} {self.output.pix_fmt} in {self.output.container} {chosen}".strip()))
+            rows.append(
+                ("encoder", f"{encoder} {self.output.pix_fmt} in {self.output.container} {chosen}".strip())
+            )
         if self.carried is not None:
             rows += [("carried", line) for line in self.carried.lines()]
         if options.start is not None or options.end is not None:
@@ -115,7 +144,9 @@ class Plan:
             rows.append(("network", "none (strength 0: frames pass as they are)"))
         else:
             rows.append(("network", f"{self.weights.name} ({self.weights.path})"))
-            rows.append(("device", f"{options.device}, precision {options.precision}, backend {options.backend}"))
+            rows.append(
+                ("device", f"{options.device}, precision {options.precision}, backend {options.backend}")
+            )
             rows.append(("tile", options.tile))
             rows.append(("strength", f"{options.strength:g}"))
         rows += [("note", note) for note in self.notes]
@@ -128,18 +159,17 @@ def make_plan(source: str, target: Path | None, options: Options) -> Plan:
     Raises InputError for all that can be known before the first frame: unreadable or unsuitable source,
     target that may not be written, unknown model, codec or option, impossible combination.
     """
-    _check_numbers(options)
-    check_choice(options.device, options.precision, options.backend)
+    check_options(options)
     clip = probe(source, video_stream=options.video_stream)
+    if not options.keep_partial:
+        clip.refuse_broken()
     if clip.pictures:
         return _plan_pictures(clip, target, options)
     if options.encoder == "ffmpeg":
         ffmpeg.find_binary()
-    goal = target or default_target(clip)
-    shown = dataclasses.replace(clip, picture=_compared(clip, options))
     output = codecs.choose_output(
-        shown,
-        goal,
+        dataclasses.replace(clip, picture=_as_written(clip.picture, options)),
+        target,
         codec=options.codec,
         crf=options.crf,
         preset=options.preset,
@@ -147,17 +177,30 @@ def make_plan(source: str, target: Path | None, options: Options) -> Plan:
         deinterlace=options.deinterlace,
         encoder=options.encoder,
     )
-    check_target(goal, source, overwrite=options.overwrite)
-    carried = carry.plan_carry(clip, output)
-    return Plan(clip, goal, options, _weights(options), output, carried)
+    target = target or beside(source, f"deblurred{output.suffix}")
+    check_target(target, source, overwrite=options.overwrite)
+    return Plan(clip, target, options, _weights(options), output, carry.plan_carry(clip, output))
 
 
-def default_target(clip: Clip) -> Path:
-    """`INPUT.deblurred.ext` beside the input; `ext` is the source's where it can take the result."""
-    if "://" in clip.source or clip.source == "-":
-        raise InputError(f"{clip.source}: say with -o where the result shall be written")
-    source = Path(clip.source)
-    return source.with_name(f"{source.stem}.deblurred{codecs.default_suffix(clip)}")
+def beside(source: str, ending: str) -> Path:
+    """`INPUT.ending` in the source's folder; InputError where the source is no file."""
+    if "://" in source or source == "-":
+        raise InputError(f"{source}: say with -o where the result shall be written")
+    path = Path(source)
+    return path.with_name(f"{path.stem}.{ending}")
+
+
+def check_options(options: Options) -> None:
+    """Refuse numbers and choices that cannot work with any source."""
+    if not 0 <= options.strength <= 1:
+        raise InputError(f"--strength {options.strength:g}: must lie between 0 (nothing) and 1 (all of it)")
+    if options.start is not None and options.start < 0:
+        raise InputError(f"--start {float(options.start):g}: must not be negative")
+    if options.end is not None and options.end <= (options.start or 0):
+        raise InputError(
+            f"--end {float(options.end):g}: must come after --start {float(options.start or 0):g}"
+        )
+    check_choice(options.device, options.precision, options.backend)
 
 
 def _plan_pictures(clip: Clip, target: Path | None, options: Options) -> Plan:
@@ -170,26 +213,18 @@ def _plan_pictures(clip: Clip, target: Path | None, options: Options) -> Plan:
     return Plan(clip, goal, options, _weights(options), None, None)
 
 
-def _compared(clip: Clip, options: Options):  # type: ignore[no-untyped-def]
+def _as_written(picture: Picture, options: Options) -> Picture:
+    """The picture at the size of before and after together."""
     if options.compare is None:
-        return clip.picture
-    layout = compared_layout(clip.picture.layout, options.compare, clip.picture.rotation)
-    return dataclasses.replace(clip.picture, layout=layout)
+        return picture
+    layout = compared_layout(picture.layout, options.compare, picture.rotation)
+    return dataclasses.replace(picture, layout=layout)
 
 
 def _weights(options: Options) -> store.WeightsRef | None:
     if options.strength == 0:
         return None
     return store.resolve(options.model, options.weights, guess_kind(options.device))
-
-
-def _check_numbers(options: Options) -> None:
-    if not 0 <= options.strength <= 1:
-        raise InputError(f"--strength {options.strength:g}: must lie between 0 (nothing) and 1 (the whole correction)")
-    if options.start is not None and options.start < 0:
-        raise InputError(f"--start {float(options.start):g}: must not be negative")
-    if options.end is not None and options.end <= (options.start or 0):
-        raise InputError(f"--end {float(options.end):g}: must come after --start {float(options.start or 0):g}")
 
 
 @dataclass(frozen=True, slots=True)

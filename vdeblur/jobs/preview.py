@@ -9,7 +9,7 @@ import numpy as np
 
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
-from vdeblur.jobs.plan import Options, check_options
+from vdeblur.jobs.plan import Options, beside, check_options
 from vdeblur.video.clip import probe
 from vdeblur.video.pictures import read_pictures, write_png
 from vdeblur.video.reader import Reader
@@ -22,10 +22,7 @@ def preview(source: str, time: Fraction, target: Path | None, options: Options) 
     """
     check_options(options)
     clip = probe(source, video_stream=options.video_stream)
-    if target is None:
-        if "://" in source or source == "-":
-            raise InputError(f"{source}: say with -o where the preview shall be written")
-        target = Path(source).with_name(f"{Path(source).stem}.preview.png")
+    target = target or beside(source, "preview.png")
     if target.suffix.lower() != ".png":
         raise InputError(f"-o {target}: a preview is a PNG, name it .png")
     if target.exists() and not options.overwrite:

@@ -52,8 +52,14 @@ class Demo:
             ("shaken clip", f"{self.shaken} ({self.frames} frames with sound)"),
             ("result", f"{self.result} ({self.model})"),
             ("before/after", str(self.picture)),
-            ("PSNR", f"{self.psnr_db[0]:.2f} dB before, {self.psnr_db[1]:.2f} dB after (RGB, 8 bit, range 255)"),
-            ("SSIM", f"{self.ssim[0]:.4f} before, {self.ssim[1]:.4f} after (11x11 Gaussian window, sigma 1.5)"),
+            (
+                "PSNR",
+                f"{self.psnr_db[0]:.2f} dB before, {self.psnr_db[1]:.2f} dB after (RGB, 8 bit, range 255)",
+            ),
+            (
+                "SSIM",
+                f"{self.ssim[0]:.4f} before, {self.ssim[1]:.4f} after (11x11 Gaussian window, sigma 1.5)",
+            ),
             ("speed", f"{self.true_fps:.2f} frames/s from file to file, opening and closing included"),
         ]
 
@@ -71,8 +77,12 @@ def demo(folder: Path, *, seconds: float = 3.0, seed: int = 7, **network: Any) -
 
     before, after = list(_decoded(shaken)), list(_decoded(result.target))
     truth = [pair[1] for pair in pairs]
-    scores = [[metrics.psnr(b, s, data_range=255) for b, s in zip(x, truth, strict=True)] for x in (before, after)]
-    likeness = [[metrics.ssim(b, s, data_range=255) for b, s in zip(x, truth, strict=True)] for x in (before, after)]
+    scores = [
+        [metrics.psnr(b, s, data_range=255) for b, s in zip(x, truth, strict=True)] for x in (before, after)
+    ]
+    likeness = [
+        [metrics.ssim(b, s, data_range=255) for b, s in zip(x, truth, strict=True)] for x in (before, after)
+    ]
     best = int(np.argmax(np.subtract(scores[1], scores[0])))
     picture = folder / "before_after.png"
     write_png(picture, np.concatenate((before[best], after[best]), axis=1))
