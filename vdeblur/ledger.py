@@ -28,7 +28,7 @@ class Ledger:
     last_frame_s: float | None = None
     fates: Counter[Fate] = field(default_factory=Counter)
     rows: list[tuple[int, int, Fate, float]] = field(default_factory=list)
-    stages_s: Counter[str] = field(default_factory=Counter)
+    stages_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -49,7 +49,7 @@ class Ledger:
             yield
         finally:
             with self._lock:
-                self.stages_s[stage] += time.perf_counter() - begin
+                self.stages_s[stage] = self.stages_s.get(stage, 0.0) + time.perf_counter() - begin
 
     def close(self) -> None:
         """All files are closed: the clock of true fps stops."""
