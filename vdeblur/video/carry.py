@@ -12,10 +12,8 @@ nobody else touches.
 from __future__ import annotations
 
 import heapq
-import io
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -23,10 +21,12 @@ from typing import Any, Protocol
 
 import av
 
-from vdeblur.errors import InputError, VdeblurError
-from vdeblur.video import source, tags
+from vdeblur.errors import VdeblurError
+from vdeblur.video import tags
 from vdeblur.video.clip import Clip, Stream
 from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.subtitles import TextConverter
+from vdeblur.video.templates import Trial, accepts, add_template, trial
 
 _TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 # muxer -> (subtitle codecs that it takes as they are, what text is converted to)
@@ -42,7 +42,6 @@ _SUBTITLES: dict[str, tuple[frozenset[str], str | None]] = {
 }
 # MPEG-TS takes any audio without a word and makes private data of what it does not know.
 _TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus"})
-_MILLISECOND = Fraction(1, 1000)
 
 
 class Action(StrEnum):
@@ -95,16 +94,15 @@ class CarryPlan:
         return found
 
 
-def plan_carry(clip: Clip, choice: OutputChoice, *, takes: Callable[[int], bool] | None = None) -> CarryPlan:
+def plan_carry(clip: Clip, choice: OutputChoice, *, tried: Trial | None = None) -> CarryPlan:
     """Decide for every stream but the deblurred one.
 
-    `takes(index)` says whether the muxer accepts that stream of the source; by default it is tried, with a
-    header in memory (not for pipes and network addresses, where the run itself finds out).
+    `tried` says which of them the muxer refuses; by default the source is opened once more to find out.
     """
     others = [s for s in clip.streams if s.index != clip.picture.index]
-    if takes is None:
-        takes = _trial(clip, choice.container) if others else lambda index: True
-    streams = tuple(Carried(s, *_decide(s, clip, choice, takes)) for s in others)
+    if tried is None:
+        tried = trial(clip, choice.container) if others else Trial()
+    streams = tuple(Carried(s, *_decide(s, choice, tried)) for s in others)
     notes = [c.line() for c in streams if c.action is Action.DROP]
     notes += [f"{c.line()}, styles may be simplified" for c in streams if c.action is Action.CONVERT]
     if choice.container == "mpegts":
@@ -115,9 +113,7 @@ def plan_carry(clip: Clip, choice: OutputChoice, *, takes: Callable[[int], bool]
     return CarryPlan(clip, choice.container, streams, tuple(notes))
 
 
-def _decide(
-    stream: Stream, clip: Clip, choice: OutputChoice, takes: Callable[[int], bool]
-) -> tuple[Action, str]:
+def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action, str]:
     muxer = choice.container
     quicktime = muxer in ("mp4", "mov")
     name = choice.suffix[1:]
@@ -138,42 +134,16 @@ def _decide(
     if stream.kind == "data":
         if "timecode" in stream.metadata:
             return Action.ANEW, "from the timecode tag"
-        if clip.chapters and stream.codec_tag == "text" and not takes(stream.index):
+        if stream.index in tried.chapters:
             return Action.ANEW, "from the chapters"
         if not (quicktime or muxer == "mpegts"):
             return Action.DROP, f"{name} files hold no data streams"
     if muxer == "mpegts" and stream.kind == "audio" and stream.codec not in _TS_AUDIO:
         return Action.DROP, f"ts files hold no {stream.codec}; .mkv would"
-    if not takes(stream.index):
+    if stream.index in tried.refused:
         what = stream.codec or stream.metadata.get("handler_name", "").strip() or "unknown"
         return Action.DROP, f"no {name} muxer takes this {what} {stream.kind} stream"
     return Action.COPY, ""
-
-
-def _trial(clip: Clip, muxer: str) -> Callable[[int], bool]:
-    """Which streams of a file the muxer takes, found out by writing headers into memory."""
-    if clip.source == "-" or source.is_url(clip.source):
-        return lambda index: True
-    found: dict[int, bool] = {}
-    with suppress(InputError), source.opened(clip.source) as container:
-        for stream in container.streams:
-            found[stream.index] = accepts(muxer, stream)
-    return lambda index: found.get(index, True)
-
-
-def accepts(muxer: str, stream: Any) -> bool:
-    """Whether this muxer writes a header with (a copy of) this stream in it."""
-    if stream.type == "data" and stream.name is None and not stream.frames and stream.duration == 0:
-        return False
-    try:
-        output = av.open(io.BytesIO(), "w", format=muxer)
-        _template(output, stream)
-        if stream.type == "attachment":
-            return True  # these go with the header of a file that has pictures
-        output.start_encoding()
-    except (av.FFmpegError, ValueError, TypeError):
-        return False
-    return True
 
 
 class _Muxes(Protocol):
@@ -183,10 +153,14 @@ class _Muxes(Protocol):
 
 
 class _Reads(Protocol):
-    """What is needed of the reader: its open container, and by how much times are moved (a range)."""
+    """What is needed of the reader: its open container; the range asked for and the seconds taken off."""
+
+    shift: Fraction
 
     @property
     def container(self) -> Any: ...
+    @property
+    def span(self) -> tuple[Fraction | None, Fraction | None]: ...
 
 
 class Carry:
@@ -201,9 +175,10 @@ class Carry:
         self._offered = 0  # guarded by _lock
         self._latest: dict[int, float] = {}  # guarded by _lock
         self._into: dict[int, Any] = {}  # source index -> output stream
-        self._converters: dict[int, _TextConverter] = {}
+        self._converters: dict[int, TextConverter] = {}
         self._keeps_hidden = plan.muxer in ("mp4", "mov")  # their edit lists hide what is before the start
         self._moving = plan.wanted
+        self._keyed: set[int] = set()  # copied video streams that have begun; reading thread
 
     def offer(self, packet: Any) -> None:
         """Take a packet of another stream; reading thread."""
@@ -212,12 +187,44 @@ class Carry:
             return
         if packet.is_discard and not self._keeps_hidden:
             return
+        if self._reader.span != (None, None) and not self._cut(packet):
+            return
         with self._lock:
             # Packets of a stream stay in their order; Matroska gives the first ones no decoding time.
             if packet.dts is not None:
                 self._latest[index] = float(packet.dts * packet.time_base)
             self._offered += 1
             heapq.heappush(self._waiting, (self._latest.get(index, float("-inf")), self._offered, packet))
+
+    def _cut(self, packet: Any) -> bool:
+        """Move a packet of a range to the range's own clock; False for one outside. Reading thread."""
+        shift, end = self._reader.shift, self._reader.span[1]
+        if packet.pts is None:
+            return packet.dts is None  # a cover picture stands outside time
+        tick, stream = packet.time_base, packet.stream
+        begins, lasts = packet.pts * tick, (packet.duration or 0) * tick
+        if end is not None and begins >= end:
+            return False
+        if stream.type == "subtitle" and begins + lasts > shift:
+            # A line that is on screen when the range begins or ends is shown for its part of it.
+            stops = begins + lasts if end is None else min(begins + lasts, end)
+            begins = max(begins, shift)
+            packet.pts = packet.dts = round((begins - shift) / tick)
+            packet.duration = round((stops - begins) / tick)
+            return True
+        if begins < shift:
+            return False
+        if stream.type == "video" and stream.index not in self._keyed:
+            if not packet.is_keyframe:
+                return False
+            self._keyed.add(stream.index)
+            if begins - shift > Fraction(1, 10):
+                late_s = float(begins - shift)
+                self.warnings.append(f"stream {stream.index} begins {late_s:.2f} s late, with its key frame")
+        packet.pts -= round(shift / tick)
+        if packet.dts is not None:
+            packet.dts -= round(shift / tick)
+        return True
 
     def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
         """Make the output's streams in the source's order; `add_video` makes the deblurred one."""
@@ -228,6 +235,8 @@ class Carry:
             if stream.index == clip.picture.index:
                 made = add_video(output)
                 self._label(made, stream, encoded_anew=True)
+                if self._reader.shift and made.metadata.pop("timecode", None):
+                    self.warnings.append("the timecode is left out: it belongs to the source's beginning")
             elif (carried := actions[stream.index]).action in (Action.COPY, Action.CONVERT):
                 self._add(output, carried, inputs[stream.index])
         self._attach_covers(output, inputs)
@@ -275,7 +284,7 @@ class Carry:
         if carried.action is Action.CONVERT:
             wanted = _SUBTITLES[self.plan.muxer][1]
             assert wanted is not None
-            self._converters[index] = converter = _TextConverter(output, stream, wanted)
+            self._converters[index] = converter = TextConverter(output, stream, wanted)
             made = converter.stream
         else:
             if not accepts(self.plan.muxer, stream):
@@ -283,7 +292,7 @@ class Carry:
                     f"stream {index} cannot be carried: the {self.plan.muxer} muxer refuses it"
                 )
                 return
-            made = _template(output, stream)
+            made = add_template(output, stream)
         self._into[index] = made
         self._label(made, carried.stream, encoded_anew=False)
 
@@ -313,36 +322,16 @@ class Carry:
             output.add_attachment(name, mimetype, bytes(found[0][2]))
 
     def _chapters(self) -> list[Any]:
-        return list(self._reader.container.chapters())
-
-
-def _template(output: Any, stream: Any) -> Any:
-    """A copy of an input stream in an output container."""
-    made = output.add_stream_from_template(stream, opaque=True)
-    context = made.codec_context
-    if context is not None and context.name == "hevc" and output.format.name in ("mp4", "mov"):
-        context.codec_tag = "hvc1"
-    return made
-
-
-class _TextConverter:
-    """Text subtitles from one codec to another; times are set from the packets, in milliseconds."""
-
-    def __init__(self, output: Any, stream: Any, wanted: str) -> None:
-        self._decoder = stream.codec_context
-        self._decoder.open(strict=False)
-        self.stream = output.add_stream(wanted)
-        self.stream.codec_context.subtitle_header = self._decoder.subtitle_header
-        self.stream.time_base = _MILLISECOND
-
-    def convert(self, packet: Any) -> Any:
-        """The packet in the new codec, or None where nothing is shown."""
-        begin = round(packet.pts * packet.time_base / _MILLISECOND)
-        length = round((packet.duration or 0) * packet.time_base / _MILLISECOND)
-        shown = self._decoder.decode2(packet)
-        if shown is None:
-            return None
-        made = self.stream.codec_context.encode_subtitle(shown)
-        made.pts = made.dts = begin
-        made.duration, made.time_base, made.stream = length, _MILLISECOND, self.stream
-        return made
+        """The chapters, those of a range cut to it and moved to its clock."""
+        shift, end = self._reader.shift, self._reader.span[1]
+        found = []
+        for chapter in self._reader.container.chapters():
+            tick = Fraction(chapter["time_base"])
+            first, last = chapter["start"], chapter["end"]
+            if self._reader.span != (None, None):
+                zero = round(shift / tick)
+                last = (last if end is None else min(last, round(end / tick))) - zero
+                first = max(first - zero, 0)
+            if last > first or last == first == chapter["end"]:
+                found.append({**chapter, "start": first, "end": last})
+        return found

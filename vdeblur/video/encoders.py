@@ -208,7 +208,7 @@ def source_bit_rate(clip: Clip) -> int | None:
         stated.append(round(8 * clip.size_bytes / picture.duration_from_header_s))
     stated.append(clip.bit_rate)
     rate = picture.rate or Fraction(25)
-    floor = 0.01 * picture.layout.width * picture.layout.height * float(min(rate, 240))
+    floor = 0.01 * picture.layout.width * picture.layout.height * min(float(rate), 240.0)
     return next((value for value in stated if value and value >= floor), None)
 
 

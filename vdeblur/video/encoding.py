@@ -62,7 +62,7 @@ def rate_of(clip: Clip) -> Fraction:
 
 def check_encoder(choice: OutputChoice, clip: Clip) -> None:
     """Open the encoder once, before the run: refuses unknown options, bad values and absent hardware."""
-    context = av.CodecContext.create(choice.encoder, "w")
+    context: Any = av.CodecContext.create(choice.encoder, "w")
     layout = clip.picture.layout
     configure(context, choice, clip, (layout.width, layout.height), clip.picture.time_base)
     open_encoder(context, choice)
@@ -119,7 +119,7 @@ class Encoding:
         stream.time_base = first.time_base
         open_encoder(stream.codec_context, choice)
 
-    def encode(self, frame: Frame) -> Iterator[av.Packet]:
+    def encode(self, frame: Frame) -> Iterator[Any]:
         """Packets that this frame brings to light; their frames may be earlier ones."""
         picture = self._picture(frame)
         if self._last_pts is not None and frame.pts <= self._last_pts:
@@ -132,7 +132,7 @@ class Encoding:
         while len(self._held) > self._hold:
             yield from self._send(self._held.popleft())
 
-    def flush(self) -> Iterator[av.Packet]:
+    def flush(self) -> Iterator[Any]:
         """The rest."""
         while self._held:
             picture = self._held.popleft()
@@ -140,7 +140,7 @@ class Encoding:
             yield from self._send(picture)
         yield from self._send(None)
 
-    def _send(self, picture: av.VideoFrame | None) -> Iterator[av.Packet]:
+    def _send(self, picture: av.VideoFrame | None) -> Iterator[Any]:
         for packet in self.stream.encode(picture):
             if packet.pts is not None:
                 packet.duration = self._durations.pop(packet.pts, packet.duration or 0)

@@ -12,9 +12,7 @@ def find_binary() -> str:
     """The path of the ffmpeg program, or InputError."""
     found = shutil.which("ffmpeg")
     if found is None:
-        raise InputError(
-            "--encoder ffmpeg: no ffmpeg program in PATH; install FFmpeg (apt install ffmpeg, brew install ffmpeg)"
-        )
+        raise InputError("--encoder ffmpeg: no ffmpeg program in PATH; install FFmpeg first")
     return found
 
 

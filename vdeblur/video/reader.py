@@ -98,6 +98,11 @@ class Reader:
         return self._decoding.video
 
     @property
+    def span(self) -> tuple[Fraction | None, Fraction | None]:
+        """The range on the source's own clock; None where it is open."""
+        return self._begin, self._end
+
+    @property
     def corrupt_frames(self) -> int:
         """Pictures that the decoder gave with errors in them."""
         return self._decoding.corrupt_frames

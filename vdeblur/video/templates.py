@@ -1,0 +1,61 @@
+"""Copies of input streams in output containers, and the trial that tells which a muxer takes.
+
+FFmpeg's tables promise more than its muxers keep, so the trial writes a header into memory.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import av
+
+from vdeblur.errors import InputError
+from vdeblur.video import source
+from vdeblur.video.clip import Clip
+
+
+def add_template(output: Any, stream: Any) -> Any:
+    """A copy of an input stream in an output container."""
+    made = output.add_stream_from_template(stream, opaque=True)
+    context = made.codec_context
+    if context is not None and context.name == "hevc" and output.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Which streams of a source a muxer refuses, and which are only the text track of its chapters."""
+
+    refused: frozenset[int] = frozenset()
+    chapters: frozenset[int] = frozenset()
+
+
+def trial(clip: Clip, muxer: str) -> Trial:
+    """Write headers into memory; pipes and network addresses are not opened for it, there the run finds out."""
+    if clip.source == "-" or source.is_url(clip.source):
+        return Trial()
+    with suppress(InputError), source.opened(clip.source) as container:
+        refused = frozenset(s.index for s in container.streams if not accepts(muxer, s))
+        # QuickTime's chapters are a text track too; PyAV shows no tag, but no muxer takes such a copy.
+        texts = [s for s in container.streams if s.type == "data" and s.name == "bin_data" and clip.chapters]
+        return Trial(refused, frozenset(s.index for s in texts if not accepts("mov", s)))
+    return Trial()
+
+
+def accepts(muxer: str, stream: Any) -> bool:
+    """Whether this muxer writes a header with (a copy of) this stream in it."""
+    if stream.type == "data" and stream.name is None and not stream.frames and stream.duration == 0:
+        return False
+    try:
+        output = av.open(io.BytesIO(), "w", format=muxer)
+        add_template(output, stream)
+        if stream.type == "attachment":
+            return True  # these go with the header of a file that has pictures
+        output.start_encoding()
+    except (av.FFmpegError, ValueError, TypeError):
+        return False
+    return True
