@@ -1,9 +1,9 @@
 """Colour as plain numbers, each with its standard: luma and chroma matrices, and what code values mean.
 
 RGB is non-linear (R'G'B' of the standards), 0 to 1. A matrix turns it into Y (0 to 1) and two colour
-differences (-0.5 to 0.5). PQ and HLG pictures are code values like any other here: no transfer curve is undone.
-There is no table of chroma siting: the engine spreads a chroma sample evenly over the luma pixels it was made for
-and averages differences over the same pixels, so that siting cancels (`engine/planes.py`).
+differences (-0.5 to 0.5). PQ and HLG pictures are code values like any other: no curve is undone. There is
+no table of chroma siting: the engine spreads a chroma sample evenly over its luma pixels and averages
+differences over the same pixels, so that siting cancels (`engine/planes.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def _from_weights(red: float, blue: float) -> Matrix:
-    """The rows Y, Cb, Cr of a YCbCr matrix with these luma weights (BT.601 section 2.5 and its successors)."""
+    """The rows Y, Cb, Cr of a YCbCr matrix with these luma weights (ITU-R BT.601-7 section 2.5)."""
     green = 1.0 - red - blue
     luma = np.array([red, green, blue])
     cb = (np.array([0.0, 0.0, 1.0]) - luma) / (2.0 * (1.0 - blue))
@@ -42,7 +42,7 @@ MATRICES: dict[str, Matrix] = {
     # Not linear in R'G'B'; the linear matrix nearest to them serves, as only differences are turned back:
     "bt2020c": _BT2020,  # ITU-R BT.2020-2, constant luminance
     "ictcp": _BT2020,  # ITU-R BT.2100-2
-    # Pictures without chroma planes; the first row weighs what a change of RGB means for a grey picture (BT.709).
+    # Pictures without chroma planes; the first row weighs a change of RGB for a grey picture (BT.709).
     "rgb": _from_weights(0.2126, 0.0722),
 }
 
@@ -58,11 +58,11 @@ MATRIX_OF_TAG: dict[int, str] = {
     10: "bt2020c",
     14: "ictcp",
 }
-"""Keys of `MATRICES` by the number that files carry (ITU-T H.273 MatrixCoefficients; FFmpeg's AVColorSpace)."""
+"""Keys of `MATRICES` by the number in the file (ITU-T H.273 MatrixCoefficients, FFmpeg's AVColorSpace)."""
 
 
 def matrix_for(tag: int, height: int) -> str:
-    """The key for a YCbCr stream; untagged ones (2, unknown) count as BT.709 from 720 lines on, else as BT.601."""
+    """The key for a YCbCr stream; an untagged one counts as BT.709 from 720 lines on, else as BT.601."""
     key = MATRIX_OF_TAG.get(tag, "rgb")
     if key != "rgb":
         return key
@@ -71,7 +71,7 @@ def matrix_for(tag: int, height: int) -> str:
 
 def yuv_to_rgb(key: str) -> Matrix:
     """The inverse of `MATRICES[key]`: its first column is ones, luma counts fully for each of R, G, B."""
-    return np.linalg.inv(MATRICES[key])
+    return np.linalg.inv(MATRICES[key]).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Networks of no learning for tests: what they return is known, so what the engine makes of it can be checked."""
+"""Networks of no learning for tests: their answer is known, so what the engine makes of it can be checked."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class BoxFilter(StandIn):
 
 
 class NotFinite(StandIn):
-    """One NaN in a corner of every result."""
+    """One NaN in the first pixel of every result."""
 
     def correction(self, rgb: Tensor) -> Tensor:
         result = torch.zeros_like(rgb)
-        result[..., -1, -1] = float("nan")
+        result[..., 0, 0] = float("nan")
         return result
 
 
 class WildInLowPrecision(StandIn):
-    """Infinite under autocast or in half precision, a small sound difference in float32: the guard's middle case."""
+    """Infinite under autocast or in half precision, small and sound in float32: to be redone."""
 
     def correction(self, rgb: Tensor) -> Tensor:
         low = rgb.dtype != torch.float32 or torch.is_autocast_enabled(rgb.device.type)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vdeblur.engine import planes, tiles
-from vdeblur.engine.device import choose, cpu_threads, guess_kind
+from vdeblur.engine.device import choose, cpu_threads, free_bytes, guess_kind
 from vdeblur.engine.eager import Corrector, EagerLane, Staging, padded
 from vdeblur.errors import InputError
 from vdeblur.frame import Component, Fate, Frame, PlaneLayout
@@ -24,20 +24,21 @@ from vdeblur.models.contract import DeblurNetwork
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
 TRIAL_PX = 256
-"""Side of the picture that is timed before the first frame; cost is proportional to pixels."""
+"""Side of the picture that is timed before the first frame: cost is proportional to pixels."""
 
 
 class Deblurrer:
-    """Sharpens frames with one network; use it as a context manager, from one thread at a time.
+    """Sharpens frames with one network; a context manager, to be used from one thread at a time.
 
-    `deblur(frames)` gives every frame back in order, each with its own pts, duration, index and side data and with its
-    `fate`; it may read some frames ahead. Only the network's difference is added to the planes, scaled by `strength`
-    and rounded once, so a difference of zero gives bit-identical planes; alpha and padding bits are never touched.
-    A result that deblurring cannot give is done again in float32, else the source frame passes (`engine/guard.py`).
-    Frames of one layout share buffers made when its first frame comes; another layout in mid-stream opens anew.
-    With strength 0 nothing runs and frames pass as they are.
+    `deblur(frames)` gives every frame back, in order, with its own pts, duration, index and side data, and
+    with its `fate`; it may read some frames ahead. Only the network's difference is added to the planes,
+    scaled by `strength` and rounded once: a difference of zero gives bit-identical planes, and alpha is
+    never touched. A result that deblurring cannot give is done again in float32, else the source frame
+    passes (`engine/guard.py`). Frames of one layout share buffers, made when its first frame comes; a new
+    layout in mid-stream opens new ones. With strength 0 nothing runs and frames pass as they are.
 
-    Pictures as arrays: height x width x 3 (RGB) or height x width (grey); uint8, uint16, or float from 0 to 1.
+    Pictures as arrays: height x width x 3 (RGB) or height x width (grey); uint8, uint16, or float from 0
+    to 1.
     """
 
     def __init__(
@@ -48,23 +49,20 @@ class Deblurrer:
         device: str = "auto",
         precision: str = "auto",
         backend: str = "auto",
-        tile: str = "auto",
+        tile: str | int = "auto",
         strength: float = 1.0,
         sha256: str = "",
     ) -> None:
         if not 0.0 <= strength <= 1.0:
-            raise InputError(
-                f"--strength {strength:g}: must lie between 0 (nothing) and 1 (the whole correction)"
-            )
+            raise InputError(f"--strength {strength:g}: must lie between 0 (nothing) and 1 (everything)")
         self.model = model
         self.strength = strength
         self._sha256 = sha256
-        self._tile = tile
+        self._tile = tiles.check(tile)
         self._choice = choose(device, precision, backend, half_is_safe=network.half_is_safe)
-        if self._choice.kind == "cpu":
-            torch.set_num_threads(cpu_threads())
         self._corrector = Corrector(network, self._choice)
         self._lane: EagerLane | None = None
+        self._bytes_per_px: float | None = None
         self._s_per_px: float | None = None
 
     @classmethod
@@ -76,12 +74,12 @@ class Deblurrer:
         device: str = "auto",
         precision: str = "auto",
         backend: str = "auto",
-        tile: str = "auto",
+        tile: str | int = "auto",
         strength: float = 1.0,
     ) -> Deblurrer:
-        """A network by name (`vdeblur weights list`), or from a weights file, on the device asked for.
+        """A network by name (`vdeblur weights list`) or from a weights file, on the device asked for.
 
-        Raises InputError or MissingRuntimeError, in one line, for whatever is not known, not here or not built.
+        Raises InputError or MissingRuntimeError, one line, for what is not known, not here or not built.
         """
         from vdeblur.weights import loading, store
 
@@ -109,59 +107,56 @@ class Deblurrer:
 
     def deblur_array(self, picture: Pixels) -> Pixels:
         """A single picture, sharpened: same shape and type, rounded and clipped."""
-        picture = _checked(picture)
-        if picture.dtype.kind == "f":
+        if _checked(picture).dtype.kind == "f":
             return np.clip(self.deblur_rgb(picture), 0.0, 1.0).astype(picture.dtype)
-        return next(iter(self.deblur([frame_of(picture)]))).planes[0]
+        return next(self.deblur([_frame_of(picture)])).planes[0]
 
     def deblur_rgb(self, picture: Pixels) -> Pixels:
-        """A single picture as float32 from 0 to 1, neither rounded nor clipped: for scores."""
-        picture = _checked(picture)
-        values = picture.astype(np.float32)
+        """A single picture, sharpened, as float32 from 0 to 1, neither rounded nor clipped: for scores."""
+        values = _checked(picture).astype(np.float32)
         if picture.dtype.kind == "u":
             values /= np.iinfo(picture.dtype).max
+        if self.strength == 0.0:
+            return values
         height, width = picture.shape[:2]
-        multiple = self._corrector.multiple_of
-        rows, columns = padded(height, width, multiple, multiple)
-        channels = values[..., None].repeat(3, axis=2) if picture.ndim == 2 else values
-        whole = np.pad(
-            channels.transpose(2, 0, 1)[None],
-            ((0, 0), (0, 0), (0, rows - height), (0, columns - width)),
-            "edge",
-        )
-        rgb = torch.from_numpy(np.clip(whole, 0.0, 1.0)).to(self._corrector.device)
-        difference, _ = self._corrector.judged(rgb, self._grid(rows, columns), height, width)
-        if difference is None or self.strength == 0.0:
+        rows, columns = padded(_frame_of(picture).layout, self._corrector.multiple_of)
+        rgb = np.broadcast_to(values.reshape(height, width, -1), (height, width, 3))
+        rgb = np.pad(rgb.clip(0.0, 1.0), ((0, rows - height), (0, columns - width), (0, 0)), "edge")
+        tensor = torch.from_numpy(rgb.transpose(2, 0, 1)[None]).to(self._corrector.device)
+        difference, _ = self._corrector.judged(tensor, self._grid(rows, columns), height, width)
+        if difference is None:
             return values
         change = difference[0].permute(1, 2, 0).cpu().numpy() * np.float32(self.strength)
-        return values + (change.mean(axis=2) if picture.ndim == 2 else change)
+        result: Pixels = values + (change.mean(axis=2) if picture.ndim == 2 else change)
+        return result
 
     def rgb(self, frame: Frame) -> Pixels:
         """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
-        staging = Staging(frame.layout, 1)
-        picture = planes.to_rgb(staging.load(frame), frame.layout)
-        return (
-            picture[0, :, : frame.layout.height, : frame.layout.width].permute(1, 2, 0).contiguous().numpy()
-        )
+        layout = frame.layout
+        picture = planes.to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
+        return picture.permute(1, 2, 0).contiguous().numpy()
 
     def estimate_s_per_frame(self, layout: PlaneLayout) -> float:
-        """Seconds for a frame: measured on the frames so far, before the first on a small picture (second lap)."""
+        """Seconds for a frame: as the latest one took; before the first, from two laps on a small picture."""
         if self.strength == 0.0:
             return 0.0
         if self._s_per_px is None:
-            side = padded(TRIAL_PX, TRIAL_PX, self._corrector.multiple_of, self._corrector.multiple_of)
-            trial = torch.rand((1, 3, *side), generator=torch.Generator().manual_seed(0)).to(
-                self._corrector.device
-            )
-            for _ in range(2):
+            multiple = self._corrector.multiple_of
+            side = -(-TRIAL_PX // multiple) * multiple
+            trial = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(0))
+            for _ in range(2):  # the first lap makes what later ones reuse
                 begin = time.perf_counter()
-                self._corrector(trial, tiles.Grid(*side)).cpu()
-                self._s_per_px = (time.perf_counter() - begin) / math.prod(side)
-        assert self._s_per_px is not None
-        return self._s_per_px * layout.height * layout.width
+                self._corrector.fast(trial.to(self._corrector.device), tiles.whole(side, side)).cpu()
+                self._s_per_px = (time.perf_counter() - begin) / side**2
+            assert self._s_per_px is not None
+        return self._s_per_px * self._grid(*padded(layout, self._corrector.multiple_of)).work_px
 
     def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]:
-        """What runs, as plain values."""
+        """What runs, as plain values; with a layout also how its pictures are cut."""
+        tile: Any = self._tile
+        if layout is not None:
+            grid = self._grid(*padded(layout, self._corrector.multiple_of))
+            tile = "off" if grid.is_whole else f"{grid.tile[1]}x{grid.tile[0]}, overlap {grid.overlap}"
         return {
             "model": self.model,
             "weights_sha256": self._sha256,
@@ -169,8 +164,8 @@ class Deblurrer:
             "device_name": self._choice.name,
             "precision": self._choice.precision,
             "backend": self._choice.backend,
-            "threads": torch.get_num_threads() if self._choice.kind == "cpu" else None,
-            "tile": self._tile,
+            "threads": cpu_threads() if self._choice.kind == "cpu" else None,
+            "tile": tile,
             "strength": self.strength,
         }
 
@@ -180,7 +175,7 @@ class Deblurrer:
         return self._choice.notes
 
     def close(self) -> None:
-        """Let go of the buffers; a later frame opens them again."""
+        """Let go of the buffers; a later frame makes new ones."""
         self._lane = None
 
     def __enter__(self) -> Deblurrer:
@@ -194,17 +189,25 @@ class Deblurrer:
     def _open(self, layout: PlaneLayout) -> EagerLane:
         if self._lane is None or self._lane.layout != layout:
             self._lane = None  # the old buffers go before the new ones come
-            across, down = layout.subsampling
-            multiple = self._corrector.multiple_of
-            size = padded(layout.height, layout.width, math.lcm(multiple, down), math.lcm(multiple, across))
-            self._lane = EagerLane(self._corrector, layout, self._grid(*size), self.strength)
+            grid = self._grid(*padded(layout, self._corrector.multiple_of))
+            self._lane = EagerLane(self._corrector, layout, grid, self.strength)
         return self._lane
 
     def _grid(self, rows: int, columns: int) -> tiles.Grid:
-        return tiles.Grid(rows, columns)
+        """How a padded picture of this size is cut, as `--tile` says."""
+        if self._tile == "off":
+            return tiles.whole(rows, columns)
+        network = self._corrector.network
+        if self._tile != "auto":
+            return tiles.cut(rows, columns, int(self._tile), network.multiple_of)
+        if self._bytes_per_px is None:
+            self._bytes_per_px = tiles.bytes_per_px(network, self._corrector.device)
+        share = 1.0 if self._choice.precision == "fp32" else 0.7
+        free = free_bytes(self._choice.device)
+        return tiles.fit(rows, columns, network.multiple_of, self._bytes_per_px * share, free)
 
     def _timed(self, lane: EagerLane, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The lane's frames; the time of the latest is kept for estimates (waiting for frames is not counted)."""
+        """The lane's frames; keeps the time of the latest for estimates, without the wait for its source."""
         waited = 0.0
 
         def fed() -> Iterator[Frame]:
@@ -224,7 +227,7 @@ class Deblurrer:
             frame = next(results, None)
             if frame is None:
                 return
-            self._s_per_px = (time.perf_counter() - begin - waited) / (lane.layout.height * lane.layout.width)
+            self._s_per_px = (time.perf_counter() - begin - waited) / lane.grid.work_px
             yield frame
 
 
@@ -237,12 +240,10 @@ def deblur_array(picture: Pixels, model: str = "auto", **options: Any) -> Pixels
         return engine.deblur_array(picture)
 
 
-def frame_of(picture: Pixels) -> Frame:
-    """A full-range frame of one packed plane around a uint8 or uint16 picture (RGB or grey)."""
-    from fractions import Fraction
-
+def _frame_of(picture: Pixels) -> Frame:
+    """A full-range frame around a picture: one packed plane of RGB, or one of grey."""
     height, width = picture.shape[:2]
-    wide = picture.dtype == np.uint16
+    wide = picture.dtype != np.uint8
     grey = picture.ndim == 2
     layout = PlaneLayout(
         name=("gray16le" if wide else "gray") if grey else ("rgb48le" if wide else "rgb24"),
@@ -260,11 +261,11 @@ def frame_of(picture: Pixels) -> Frame:
 
 def _checked(picture: Pixels) -> Pixels:
     """The picture, or ValueError that says what is expected."""
-    shape_ok = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
-    type_ok = picture.dtype in (np.uint8, np.uint16) or picture.dtype.kind == "f"
-    if not (shape_ok and type_ok and picture.size):
+    shape_fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
+    type_fits = picture.dtype in (np.uint8, np.uint16) or picture.dtype.kind == "f"
+    if not (shape_fits and type_fits and picture.size):
         raise ValueError(
-            f"a picture is height x width x 3 or height x width of uint8, uint16 or float, "
+            "a picture is height x width x 3 or height x width of uint8, uint16 or float, "
             f"not {picture.dtype} {picture.shape}"
         )
     return picture

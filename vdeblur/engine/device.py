@@ -1,7 +1,7 @@
 """Where the network runs, in which precision and by which backend; and what this machine has.
 
-The questions a plan asks (`check_choice`, `guess_kind`, `cpu_features`, `free_bytes("cpu")`) are answered without
-importing torch; `choose` imports it. What is asked for by name is given or refused in one line, never replaced.
+What a plan asks (`check_choice`, `guess_kind`, `cpu_features`, `free_bytes("cpu")`) is answered without
+importing torch; for GPUs `choose` imports it. What was asked for by name is given, or refused in one line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 from vdeblur.errors import InputError, MissingRuntimeError
-
 
 Kind = Literal["cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -85,16 +84,24 @@ def guess_kind(device: str) -> Kind:
 def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = True) -> Choice:
     """Decide for this machine and a network.
 
-    auto precision: float16 on a GPU where the network allows it (else float32); on a CPU bfloat16 products where
-    the processor has them (`cpu_features`), else float32. Reason: 2.2 times as fast as float32 at 4 % rms of the
-    correction (`docs/engine.md`); everything outside the convolutions stays float32.
+    Precision auto: float16 on a GPU where the network allows it, else float32; on a CPU bfloat16 products
+    where the processor has them, else float32. `docs/engine.md` has the measured reason; everything but
+    the convolutions stays float32.
     """
     check_choice(device, precision, backend)
     notes: list[str] = []
-    if device == "auto" and backend == "torch" and guess_kind(device) == "cpu":
-        kind: Kind = "cpu"
-    else:
-        kind = guess_kind(device if backend != "cuda" or device != "auto" else "cuda")
+    kind = guess_kind("cuda" if backend == "cuda" and device == "auto" else device)
+    place, name = "cpu", _processor()
+    if kind == "cuda":
+        try:
+            place, name = _cuda_device(device)
+        except MissingRuntimeError as error:
+            if (device, backend) != ("auto", "auto"):
+                raise
+            kind = "cpu"
+            notes.append(f"{error}: running on the CPU")
+    elif kind == "mps":
+        place, name = "mps", "Apple GPU"
     chosen: Precision
     if precision != "auto":
         chosen = precision  # type: ignore[assignment]  # one of them: check_choice has seen it
@@ -108,9 +115,6 @@ def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = Tr
         chosen = "bf16" if cpu_features() & {"avx512_bf16", "amx_bf16"} else "fp32"
     else:
         chosen = "fp16" if half_is_safe else "fp32"
-    name, place = _name(kind), kind if ":" not in device else device
-    if kind == "cuda":
-        place, name = _cuda_device(device)
     return Choice(place, kind, name, chosen, "torch", tuple(notes))
 
 
@@ -121,11 +125,16 @@ def free_bytes(device: str = "cpu") -> int:
 
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    found = [_ram_bytes()]
-    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
-    if limit is not None and used is not None:
-        found.append(max(0, limit - used))
-    return min(found)
+    ram = _bytes_in("/proc/meminfo", r"^MemAvailable:\s*(\d+) kB", unit=1024)
+    if ram is None:
+        ram = _built_in_bytes() // 2
+    limit = _bytes_in("/sys/fs/cgroup/memory.max", r"^(\d+)$")
+    used = _bytes_in("/sys/fs/cgroup/memory.current", r"^(\d+)$")
+    if limit is None or used is None:
+        return ram
+    # Pages of files read count as used although they give way.
+    cached = _bytes_in("/sys/fs/cgroup/memory.stat", r"^inactive_file (\d+)$") or 0
+    return max(0, min(ram, limit - used + cached))
 
 
 def cpu_threads() -> int:
@@ -142,7 +151,7 @@ def cpu_threads() -> int:
 
 @cache
 def cpu_features() -> frozenset[str]:
-    """Of avx2, avx512_vnni, avx512_bf16, amx_bf16, amx_int8: what this processor has (Linux only, else nothing)."""
+    """Of avx2, avx_vnni, avx512_vnni, avx512_bf16, amx_bf16, amx_int8: what Linux says this processor has."""
     wanted = {"avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"}
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -173,7 +182,7 @@ def _need_cuda(option: str) -> None:
 
 @cache
 def _why_no_cuda() -> str | None:
-    """Why no CUDA device can be used here, or None; asks the driver and the installed torch's version file."""
+    """Why no CUDA device can be used here, or None; asks the driver and torch's version file."""
     if not _torch_has_cuda():
         return "the installed torch has no CUDA in it, install a CUDA build from pytorch.org"
     try:
@@ -208,14 +217,12 @@ def _has_mps() -> bool:
 
 
 def _cuda_device(device: str) -> tuple[str, str]:
-    """(torch's name, maker's name) of the CUDA device asked for; refuses one that torch has no kernels for."""
+    """(torch's name, maker's name) of the CUDA device asked for; refuses what torch has no kernels for."""
     import torch
 
     index = int(device.partition(":")[2] or 0)
     if not torch.cuda.is_available():
-        raise MissingRuntimeError(
-            f"--device {device}: torch cannot open the GPU, update the driver or use --device cpu"
-        )
+        raise MissingRuntimeError(f"--device {device}: torch cannot open the GPU, update its driver")
     if index >= torch.cuda.device_count():
         raise InputError(
             f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, counted from 0"
@@ -230,7 +237,7 @@ def _cuda_device(device: str) -> tuple[str, str]:
 
 
 def _has_kernels(capability: tuple[int, int], built_for: list[str]) -> bool:
-    """Whether a build for these ("sm_80", "compute_90") runs on a device: same major, not newer; PTX runs upwards."""
+    """Whether a build for these ("sm_80", "compute_90") runs: same major, not newer; PTX runs upwards."""
     for arch in built_for:
         found = re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", arch)
         if found is None:
@@ -243,9 +250,7 @@ def _has_kernels(capability: tuple[int, int], built_for: list[str]) -> bool:
     return False
 
 
-def _name(kind: Kind) -> str:
-    if kind == "mps":
-        return "Apple GPU"
+def _processor() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -254,20 +259,16 @@ def _name(kind: Kind) -> str:
     return found.group(1).strip() if found else platform.machine()
 
 
-def _ram_bytes() -> int:
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        # Elsewhere there is no cheap honest answer: half of what is built in, or 4 GiB.
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-        return 4 << 30
-    found = re.search(r"^MemAvailable:\s*(\d+) kB", text, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else 4 << 30
+def _built_in_bytes() -> int:
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 8 << 30
 
 
-def _number(path: str) -> int | None:
+def _bytes_in(path: str, pattern: str, unit: int = 1) -> int | None:
+    """The number that a line of a small system file holds, in bytes; None where there is none."""
     try:
-        return int(Path(path).read_text(encoding="ascii"))
+        found = re.search(pattern, Path(path).read_text(encoding="ascii"), re.MULTILINE)
     except (OSError, ValueError):
         return None
+    return int(found.group(1)) * unit if found else None

@@ -1,7 +1,7 @@
 """Is this a result that deblurring can give? Three figures of a difference, and the bounds they must keep.
 
-A frame whose result breaks a bound is done again in float32, and if that breaks one too, its source passes through
-and is counted (`Fate`). Figures are computed on the device in one pass; the decision needs them on the host.
+A frame whose result breaks a bound is done again in float32; if that breaks one too, the source frame
+passes and is counted (`Fate`). The figures are computed on the device; the decision waits for them.
 """
 
 from __future__ import annotations

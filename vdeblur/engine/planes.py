@@ -1,14 +1,15 @@
-"""Planes to RGB, and a difference of RGB back onto the planes: pure tensor functions, the one colour arithmetic.
+"""Planes to RGB, and a difference of RGB back onto the planes: the one colour arithmetic of all backends.
 
-Every backend runs exactly this, eager, captured, or folded into an exported graph. A component is a tensor
-(N, rows, columns) of words as they are stored: uint8, or int16 holding the bits of uint16 (torch knows few
-operations on uint16). Two promises:
+Pure tensor functions: run as they are, captured, or folded into an exported graph. A component is a tensor
+(N, rows, columns) of words as they are stored: uint8, or int16 that holds the bits of uint16 (torch knows
+few operations on uint16). Two promises:
 - `to_rgb` follows the standards' numbers in `vdeblur/colour.py`; results are clipped to [0, 1].
-- `add_difference` with a difference of zero gives back the words bit for bit, whatever they hold: also codes outside
-  the nominal range, and bits below the sample. A code is never moved further out of the nominal range than it was.
+- `add_difference` with a difference of zero gives back the words bit for bit, whatever they hold: codes
+  outside the nominal range and bits below the sample too. No code is moved further out of the nominal
+  range than it was.
 
-Chroma is spread evenly over the luma pixels it was made for, and differences are averaged over the same pixels. The
-two undo each other exactly, wherever the chroma was sited; no other pair of filters of this size does.
+Chroma is spread evenly over the luma pixels of its sample, and differences are averaged over the same
+pixels: the one undoes the other exactly, wherever the chroma is sited.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ def to_rgb(words: Sequence[Tensor], layout: PlaneLayout, out: Tensor | None = No
 def add_difference(
     words: Sequence[Tensor], difference: Tensor, layout: PlaneLayout, strength: float = 1.0
 ) -> list[Tensor]:
-    """Components plus `strength` times a difference of RGB (N, 3, height, width), float32, at the layout's size.
+    """Components plus `strength` times a difference of RGB (N, 3, height, width), float32.
 
-    The matrix goes in without its offset; the sum is rounded (half to even) and clipped once.
+    All at the layout's own size. The matrix is used without its offset; the sum is rounded (half to even)
+    and clipped once.
     """
     codes = colour.luma_codes(layout.depth, layout.range)
     red, green, blue = difference.unbind(1)
@@ -110,7 +112,7 @@ def _weighted(channels: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 
 def _block_mean(channel: Tensor, layout: PlaneLayout) -> Tensor:
-    """(N, height, width) -> its mean over the luma pixels of each chroma sample; a cut block counts what it has."""
+    """(N, height, width) -> its mean over the luma pixels of each chroma sample."""
     across, down = layout.subsampling
     for axis, step in ((-2, down), (-1, across)):
         if step == 1:
