@@ -11,15 +11,18 @@ import pytest
 import torch
 
 from vdeblur.data.synthesis import BlurSettings, held_out
+from vdeblur.errors import InputError
 from vdeblur.learn import checkpoint
 from vdeblur.learn import train as training
 from vdeblur.learn.muon import orthogonal
+from vdeblur.learn.recipe import read_recipe
 from vdeblur.learn.train import Settings, follow, rate_at, train
 from vdeblur.learn.widen import widen
 from vdeblur.models.mimo_unet import MimoUNet
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BLUR = BlurSettings(size=48, longest_px=6)
 
 
@@ -181,3 +184,20 @@ def test_a_crash_while_saving_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(path, {"step": 2})
     assert checkpoint.load(path) == {"step": 1}
+
+
+def test_the_shipped_recipes_are_read() -> None:
+    for name, channels in (("tiny", 16), ("small", 32)):
+        recipe = read_recipe(CONFIGS / f"mimo-unet-{name}.toml", {"steps": 7, "blur_jpeg": 1})
+        network = recipe.make_network()
+        assert (network.channels, network.blocks, network.stem) == (channels, 4, "half")
+        assert recipe.settings.steps == 7
+        assert recipe.settings.blur.jpeg == 1.0
+
+
+@pytest.mark.parametrize("line", ["step = 3", "steps = 2.5", 'rate = "fast"', "bf16 = 1", "steps ="])
+def test_a_recipe_with_a_mistake_is_refused(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(line)
+    with pytest.raises(InputError, match=r"recipe\.toml"):
+        read_recipe(path)

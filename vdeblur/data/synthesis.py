@@ -54,7 +54,7 @@ class BlurSettings:
     noise: float = 0.5
     jpeg: float = 0.15
     h264: float = 0.1
-    neutral: float = 1.0
+    neutral: float = 0.65
 
 
 @dataclass(frozen=True, slots=True)
