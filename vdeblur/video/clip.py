@@ -152,6 +152,18 @@ _TRANSFERS = {
     17: "smpte428",
     18: "arib-std-b67",
 }
+_STILL_CODECS = {
+    "png",
+    "apng",
+    "webp",
+    "tiff",
+    "jpegxl",
+    "jpegxl_anim",
+    "libjxl",
+    "libjxl_anim",
+    "exr",
+    "psd",
+}
 _FRUITLESS = 2000  # packets without a single picture, after which nothing is expected any more
 _SMALL_GIF = 64 << 20
 
@@ -189,8 +201,13 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
         )
 
 
-def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
-    """The side data of a frame by name; empty where PyAV refuses all because it does not know one of them."""
+def side_data(frame: av.VideoFrame, codec: str) -> dict[str, bytes]:
+    """The side data of a frame by name; empty where PyAV refuses all because it does not know one of them.
+
+    Codecs of pictures are not asked: their ICC profile has metadata, which PyAV frees twice (crash).
+    """
+    if codec in _STILL_CODECS:
+        return {}
     try:
         parts: Iterator[Any] = iter(frame.side_data)
         return {part.type.name: bytes(part) for part in parts}
@@ -246,7 +263,7 @@ def _picture(
     if layout.kind == "yuv" and colour.matrix in (0, 2, 3):
         guess = "BT.709" if layout.matrix == "bt709" else "BT.601"
         warnings.append(f"the colour matrix is not stated: taken as {guess}, from its {frame.height} lines")
-    side = side_data(frame)
+    side = side_data(frame, context.codec.name)
     matrix = side.get("DISPLAYMATRIX")
     if matrix is None and frame.rotation:
         matrix = _rotated(frame.rotation)

@@ -1,13 +1,265 @@
-"""Folders, patterns and single pictures as frames (to be filled)."""
+"""Folders, patterns and single pictures: read as frames, written as pictures of the same kind and name.
+
+PNG keeps 16 bits and all its chunks, JPEG its chroma subsampling, EXIF and colour profile (at quality 95),
+TIFF 16 bits and the usual tags; alpha passes through.  Pictures are never turned: orientation stays a tag.
+A run's results are gathered beside the target and take their names when all of them are whole.
+Sizes and formats may differ from picture to picture: every Frame has a layout of its own.
+"""
 
 from __future__ import annotations
 
-from vdeblur.video.clip import Clip
+import glob
+import mimetypes
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from vdeblur.errors import BrokenSourceError, InputError, VdeblurError
+from vdeblur.frame import Frame, PlaneLayout
+from vdeblur.video import formats
+from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
+from vdeblur.video.picture_files import SUFFIXES, encode, is_cut_jpeg, refuse_unwritable, write_png
+from vdeblur.video.sink import hidden_beside
+from vdeblur.video.source import is_url
+
+__all__ = [
+    "PictureWriter",
+    "check_target",
+    "default_target",
+    "is_pictures",
+    "probe_pictures",
+    "read_pictures",
+    "write_png",
+]
+
+_TICK = Fraction(1, 25)  # pictures have no time; messages count them
+_PRINTF = re.compile(r"%(0\d+)?d")
 
 
 def is_pictures(source: str) -> bool:
-    return False
+    """Whether the source is a picture, a pattern of them, or a folder that holds pictures and no videos."""
+    if source == "-" or is_url(source):
+        return False
+    path = Path(source)
+    if path.is_dir():
+        return any(_is_picture(p) for p in path.iterdir()) and not any(_is_video(p) for p in path.rglob("*"))
+    return path.suffix.lower() in SUFFIXES
 
 
 def probe_pictures(source: str) -> Clip:
-    raise NotImplementedError
+    """Look at a set of pictures: their names, and the first one decoded."""
+    paths = _paths(source)
+    frame, codec, container = _decode(paths[0])
+    pix_fmt, rotation = frame.format.name, int(frame.rotation)
+    _, loss = formats.lossless_form(pix_fmt)
+    frame, layout = _shaped(frame)
+    colour = Colour(
+        int(frame.color_range), int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc)
+    )
+    picture = Picture(
+        index=0,
+        codec=codec,
+        codec_tag="",
+        pix_fmt=pix_fmt,
+        layout=layout,
+        time_base=_TICK,
+        rate=None,
+        frames_from_header=len(paths),
+        duration_from_header_s=None,
+        first_pts=0,
+        bit_rate=None,
+        sample_aspect_ratio=None,
+        display_matrix=None,
+        rotation=rotation,
+        field_order=1,
+        interlaced=False,
+        colour=colour,
+        hdr=Hdr(),
+        has_alpha=layout.alpha is not None,
+        has_b_frames=False,
+    )
+    return Clip(
+        source=source,
+        container=container,
+        streams=(Stream(0, "video", codec, "", None, None, 0, {}, _TICK),),
+        picture=picture,
+        chapters=0,
+        tags={},
+        bit_rate=None,
+        size_bytes=sum(path.stat().st_size for path in paths),
+        warnings=() if loss is None else (loss,),
+        pictures=tuple(str(path) for path in paths),
+    )
+
+
+def read_pictures(clip: Clip) -> Iterator[Frame]:
+    """The pictures in natural order of their names, times counting them."""
+    for index, name in enumerate(clip.pictures):
+        frame, layout = _shaped(_decode(Path(name))[0])
+        frame.make_writable()
+        yield Frame(formats.views(frame), layout, index, _TICK, 1, index, side=frame)
+
+
+def default_target(clip: Clip) -> Path:
+    """Beside the source: `shots.deblurred/` for a folder or pattern, `a.deblurred.png` for a picture."""
+    first = Path(clip.pictures[0])
+    if _is_single(clip):
+        return first.with_name(f"{first.stem}.deblurred{first.suffix}")
+    folder = first.parent.resolve()
+    return folder.with_name(f"{folder.name}.deblurred")
+
+
+def check_target(clip: Clip, target: Path, *, overwrite: bool = False) -> None:
+    """Refuse, before anything is done, a target that must not or cannot be written (InputError)."""
+    folder = _folder(clip, target)
+    if _is_single(clip) and not target.is_dir() and target.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{target}: not the name of a picture ({', '.join(sorted(SUFFIXES))})")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; several pictures are written into a folder")
+    above = folder if folder.is_dir() else folder.parent
+    if not above.is_dir():
+        raise InputError(f"{target}: the folder {above} does not exist; make it first or choose another")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{target}: cannot be written there; choose another folder")
+    for source in clip.pictures:
+        goal = _goal(clip, target, source)
+        if not goal.exists():
+            continue
+        if os.path.samefile(goal, source):
+            raise InputError(f"{goal}: source and target are the same picture; name another folder with -o")
+        if not overwrite:
+            raise InputError(f"{goal}: exists already; --overwrite replaces it, -o names another place")
+
+
+class PictureWriter:
+    """Writes each frame as the picture it came from; `finish` gives the names, `abandon` leaves nothing.
+
+    target   a folder, or a file for a single picture
+    """
+
+    def __init__(self, target: Path, clip: Clip, *, overwrite: bool = False) -> None:
+        check_target(clip, target, overwrite=overwrite)
+        self._target, self._clip = target, clip
+        folder = _folder(clip, target)
+        # In the target's own file system, so that taking the name is one step.
+        self._unfinished = hidden_beside(folder if not folder.is_dir() else folder / "pictures")
+        self._done: list[tuple[Path, Path]] = []
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame into the format that its target's name says."""
+        source = Path(self._clip.pictures[frame.index])
+        goal = _goal(self._clip, self._target, str(source))
+        part = self._unfinished / f"{frame.index:08d}{goal.suffix}"
+        try:
+            self._unfinished.mkdir(exist_ok=True)
+            encode(frame, source, part)
+        except OSError as error:
+            raise VdeblurError(f"{goal}: cannot be written ({error.strerror or error})") from error
+        self._done.append((part, goal))
+
+    def finish(self) -> Path:
+        """All results take their names; the folder, or the file of a single picture."""
+        try:
+            for part, goal in self._done:
+                goal.parent.mkdir(exist_ok=True)
+                os.replace(part, goal)
+        except OSError as error:
+            raise VdeblurError(f"{self._target}: cannot be written ({error.strerror})") from error
+        self.abandon()
+        if _is_single(self._clip):
+            return _goal(self._clip, self._target, self._clip.pictures[0])
+        return self._target
+
+    def abandon(self) -> None:
+        """Remove what has no name yet; never raises."""
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+
+
+def _paths(source: str) -> list[Path]:
+    path = Path(source)
+    if path.is_dir():
+        found = [p for p in path.iterdir() if _is_picture(p)]
+    elif path.is_file():
+        found = [path]
+    elif place := _PRINTF.search(path.name):
+        before, after = path.name[: place.start()], path.name[place.end() :]
+        number = re.compile(re.escape(before) + r"\d+" + re.escape(after))
+        found = [p for p in path.parent.glob("*") if number.fullmatch(p.name)] if path.parent.is_dir() else []
+    else:
+        found = [Path(name) for name in glob.glob(source) if _is_picture(Path(name))]
+    if not found:
+        pattern = any(letter in source for letter in "*?[%")
+        raise InputError(f"{source}: no picture fits this pattern" if pattern else f"{source}: no such file")
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """img2 before img10."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], path.name
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _is_video(path: Path) -> bool:
+    kind, _ = mimetypes.guess_type(path.name)
+    return (kind or "").startswith("video/") or path.suffix.lower() in (
+        ".mkv",
+        ".mxf",
+        ".webm",
+        ".m2ts",
+        ".mts",
+    )
+
+
+def _is_single(clip: Clip) -> bool:
+    return len(clip.pictures) == 1 and Path(clip.pictures[0]) == Path(clip.source)
+
+
+def _folder(clip: Clip, target: Path) -> Path:
+    return target.parent if _is_single(clip) and not target.is_dir() else target
+
+
+def _goal(clip: Clip, target: Path, source: str) -> Path:
+    return target if _is_single(clip) and not target.is_dir() else target / Path(source).name
+
+
+def _decode(path: Path) -> tuple[av.VideoFrame, str, str]:
+    """(picture, codec, FFmpeg's name of the container)."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
+            for frame in container.decode(video=0):
+                if frame.is_corrupt or is_cut_jpeg(path):
+                    raise BrokenSourceError(f"{path}: the picture is damaged or cut off")
+                refuse_unwritable(path, frame.format.name)
+                return frame, container.streams.video[0].codec_context.codec.name, container.format.name
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (av.FFmpegError, ValueError, IndexError):
+        pass
+    raise InputError(f"{path}: not a picture, or damaged beyond reading")
+
+
+def _shaped(frame: av.VideoFrame) -> tuple[av.VideoFrame, PlaneLayout]:
+    """The picture in a form that the engine can read, and how to read it."""
+    name = frame.format.name
+    form, _ = formats.lossless_form(name)
+    if form != name:
+        frame = frame.reformat(format=form)
+    if name == "pal8" and (formats.views(frame)[0][..., 3] == 255).all():
+        form = "rgb24"  # FFmpeg's palettes always have alpha; this one does not use it
+        frame = frame.reformat(format=form)
+    if any(plane.line_size < 0 for plane in frame.planes):
+        frame = formats.upright(frame)
+    # Pictures are full range unless they say otherwise, as lossy WebP does.
+    tag = 1 if frame.color_range == 1 else 2
+    return frame, formats.layout_of(
+        form, frame.width, frame.height, range_tag=tag, matrix_tag=int(frame.colorspace)
+    )
