@@ -198,7 +198,7 @@ def _weights(words: list[str]) -> int:
         "vdeblur weights", "Networks with weights: what is known, what is here, how to get more."
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|import|export|remove")
-    actions.add_parser("list", help="the table of known weights").add_argument("--debug", action="store_true")
+    actions.add_parser("list", help="the table of known weights")
     fetch = actions.add_parser("import", help="take an official or own weights file into your data folder")
     fetch.add_argument("source", metavar="FILE_OR_URL")
     fetch.add_argument("--name", required=True, help="the name for --model")
@@ -208,8 +208,6 @@ def _weights(words: list[str]) -> int:
     export.add_argument("--size", type=_size, default=(360, 640), metavar="WxH", help="default 640x360")
     remove = actions.add_parser("remove", help="delete imported weights")
     remove.add_argument("name")
-    for action in (fetch, export, remove):
-        action.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     from vdeblur.cli import show
     from vdeblur.weights import catalogue, store

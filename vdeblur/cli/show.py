@@ -24,7 +24,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from vdeblur.errors import InputError
@@ -41,7 +40,6 @@ LONG_RUN_S = 600  # above this the faster network is named
 PLAIN_LINE_S = 10  # between two lines of progress where there is no terminal
 
 _err = Console(stderr=True, highlight=False)
-_out = Console(highlight=False)
 
 
 class Display:
@@ -186,26 +184,15 @@ def clip(found: Clip) -> None:
 
 
 def weights(rows: Sequence[Row]) -> None:
-    """The table of known weights."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "family", "parameters", "here", "licence", "scores", "official file"):
-        table.add_column(column, overflow="fold")
+    """The table of known weights; scores and origin stand below each, for they are sentences."""
+    name = max(len(row.name) for row in rows)
+    family = max(len(row.family) for row in rows)
     for row in rows:
-        table.add_row(
-            *(
-                Text(str(cell))
-                for cell in (
-                    row.name,
-                    row.family,
-                    f"{row.parameters:,}" if row.parameters else "?",
-                    "yes" if row.here else "no",
-                    row.licence,
-                    row.scores,
-                    row.page,
-                )
-            )
-        )
-    _out.print(table)
+        size = f"{row.parameters / 1e6:6.2f} M" if row.parameters else "       ?"
+        here = "here    " if row.here else "not here"
+        print(f"{row.name:<{name}}  {row.family:<{family}}  {size}  {here}  {row.licence}")
+        print(f"    scores: {row.scores}")
+        print(f"    from:   {row.page}")
 
 
 def doctor(report: Report) -> None:
