@@ -7,15 +7,26 @@ the package are taken, imports get names of their own, and no network ever runs 
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
-from vdeblur.errors import InputError
-from vdeblur.weights import catalogue, places
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.weights import catalogue, download, places
 from vdeblur.weights.architecture import recognise
 from vdeblur.weights.catalogue import ENSEMBLE, PACKAGE_NAMES
 from vdeblur.weights.containers import read_header, recognise_container
+
+if TYPE_CHECKING:
+    from vdeblur.weights.loading import Loaded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,82 @@ def _how_to_get(name: str, asked: str, official: list[catalogue.Official]) -> st
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Weights just imported. `sha256` is that of the original file, whose name or address is `source`."""
+
+    name: str
+    path: Path
+    architecture: str
+    parameters: int
+    sha256: str
+    source: str
+    notes: tuple[str, ...]
+
+    def describe(self) -> list[tuple[str, str]]:
+        """In words, for the terminal."""
+        return [
+            ("name", f"{self.name} (use it with --model {self.name})"),
+            ("network", f"{self.architecture}, {self.parameters:,} parameters"),
+            ("source", self.source),
+            ("SHA-256", f"{self.sha256} of the original file"),
+            ("kept as", str(self.path)),
+            *(("note", note) for note in self.notes),
+        ]
+
+
+def import_weights(source: str, name: str, progress: download.Progress | None = None) -> Stored:
+    """Take a weights file or address into the user's folder, as safetensors, usable as `--model NAME`.
+
+    The original's checksum and origin stay in the new file's metadata. Written beside and renamed: a failure
+    leaves nothing under the name. Raises VdeblurError, in one line.
+    """
+    check_name(name)
+    if name in places.imported():
+        raise InputError(f"--name {name}: taken by an earlier import; `vdeblur weights remove {name}` first")
+    if not download.is_url(source):
+        return _import_file(Path(source).expanduser(), Path(source).name, name)
+    fetched = _on_disk(lambda: download.download(source, places.data_folder() / "downloads", progress))
+    try:
+        return _import_file(fetched, _without_secrets(source), name)
+    except VdeblurError as error:
+        raise type(error)(str(error).replace(str(fetched), source)) from None
+    finally:
+        fetched.unlink(missing_ok=True)
+
+
+def remove(name: str) -> str:
+    """Delete imported weights; returns one line that says what is gone."""
+    if name in PACKAGE_NAMES:
+        raise InputError(f"{name}: ships with vdeblur and stays; only imported weights can be removed")
+    path = places.imported().get(name)
+    if path is None:
+        raise InputError(
+            f"{name}: not imported; there is {', '.join(places.imported()) or 'nothing to remove'}"
+        )
+    _on_disk(path.unlink)
+    return f"{name}: removed ({path})"
+
+
+def listing() -> dict[str, Path]:
+    """All names that have weights here, and their files."""
+    return places.shipped() | places.imported()
+
+
+def export_onnx(name_or_path: str, file: Path, height: int, width: int) -> str:
+    """Write a network as ONNX for pictures of about this size; returns one line that says what was written.
+
+    Raises MissingRuntimeError where the onnx packages are not installed.
+    """
+    from vdeblur.weights import export
+
+    named = name_or_path.removesuffix(ENSEMBLE)
+    path = Path(named).expanduser()
+    if named in listing() or not path.exists():
+        path = find(named, "")
+    return export.export_onnx(path, file, height, width, ensemble=named != name_or_path)
+
+
 def check_name(name: str) -> None:
     """Refuse names that imports cannot have."""
     if name in PACKAGE_NAMES or name == "auto":
@@ -107,3 +194,56 @@ def check_name(name: str) -> None:
         raise InputError(f"--name {name}: names of the package are taken; type for example --name {own}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]{0,63}", name) or name.endswith("."):
         raise InputError(f"--name {name}: use small letters, digits, '-', '_', '+' and '.', at most 64")
+
+
+def _import_file(path: Path, source: str, name: str) -> Stored:
+    from vdeblur.weights.loading import load_network
+
+    loaded = load_network(path)
+    kept = {key: loaded.metadata[key] for key in ("license", "scores") if key in loaded.metadata}
+    facts = {
+        **loaded.architecture.facts(),
+        **kept,
+        "source": source,
+        "original_sha256": loaded.sha256,
+        "imported": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    target = places.imported_folder() / f"{name}{places.SUFFIX}"
+    _on_disk(lambda: _write(loaded, target, facts))
+    architecture, notes = str(loaded.architecture), loaded.notes
+    return Stored(name, target, architecture, loaded.parameters, loaded.sha256, source, notes)
+
+
+def _write(loaded: Loaded, target: Path, facts: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        save_file(loaded.network.state_dict(), beside, facts)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _on_disk(work: Callable[[], T]) -> T:
+    """Do something in the user's folder; what the disk has against it becomes one line."""
+    try:
+        return work()
+    except VdeblurError:
+        raise
+    except Exception as error:  # safetensors wraps the system's errors in its own class
+        text = " ".join(str(error).split())
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text:
+            raise VdeblurError(f"{places.data_folder()}: the disk is full; make room and try again") from None
+        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+            raise InputError(
+                f"{places.data_folder()}: cannot be written ({text}); VDEBLUR_DATA names another folder"
+            ) from None
+        raise
+
+
+def _without_secrets(url: str) -> str:
+    """An address without user, password and query, as it may stand in a file that is passed on."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
