@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vdeblur.learn.loss import content_loss, fft_loss, mimo_loss, relative_loss
+from vdeblur.learn.loss import content_loss, energy_loss, fft_loss, mimo_loss, relative_loss
 from vdeblur.models.mimo_unet import MimoUNet
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -62,3 +62,10 @@ def test_loss_targets_and_gradients_are_the_official_ones() -> None:
         assert result.grad is not None
         reference = f[f"grad_{size}"]
         assert np.abs(result.grad.numpy() - reference).max() <= 1e-5 * np.abs(reference).max()
+
+
+def test_the_energy_loss_is_the_share_of_squared_error_that_is_left() -> None:
+    target = torch.zeros(2, 3, 8, 8)
+    blurred = target + torch.tensor([0.1, 0.8]).view(2, 1, 1, 1)
+    assert float(energy_loss([0.5 * blurred], [target], [blurred])) == pytest.approx(0.25, rel=0.01)
+    assert float(energy_loss([target], [target], [target])) == 0

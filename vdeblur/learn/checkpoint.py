@@ -36,4 +36,5 @@ def export(path: Path, state_dict: dict[str, Tensor], facts: dict[str, str]) -> 
 
     beside = path.with_name(path.name + ".part")
     save_file({key: value.detach().half().contiguous() for key, value in state_dict.items()}, beside, facts)
+    beside.chmod(0o644)  # safetensors writes for the owner alone
     os.replace(beside, path)

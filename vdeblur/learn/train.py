@@ -26,7 +26,7 @@ from torch import Tensor
 from vdeblur.data.drawings import Picture
 from vdeblur.data.synthesis import BlurSettings, Pair, PairPool, load_photographs, make_pair
 from vdeblur.learn import checkpoint
-from vdeblur.learn.loss import mimo_loss, relative_loss
+from vdeblur.learn.loss import energy_loss, mimo_loss, relative_loss
 from vdeblur.learn.muon import Muon
 from vdeblur.models.contract import DeblurNetwork
 
@@ -48,7 +48,7 @@ class Settings:
     crop: int = 192
     rate: float = 1e-3
     optimizer: Literal["adam", "muon"] = "adam"
-    loss: Literal["mimo", "relative"] = "mimo"
+    loss: Literal["mimo", "relative", "energy"] = "mimo"
     clip: float = 1.0
     ema: float = 0.999
     bf16: bool = True
@@ -107,10 +107,11 @@ def train(network: DeblurNetwork, settings: Settings, say: Callable[[str], None]
         with torch.autocast("cpu", torch.bfloat16, enabled=s.bf16):
             results = network.scales(blurred)
         targets = network.pyramid(sharp)
-        if s.loss == "relative":
-            loss = relative_loss(results, targets, network.pyramid(blurred))
-        else:
+        if s.loss == "mimo":
             loss = mimo_loss(results, targets)
+        else:
+            measure = relative_loss if s.loss == "relative" else energy_loss
+            loss = measure(results, targets, network.pyramid(blurred))
         loss.backward()  # type: ignore[no-untyped-call]
         if ranks > 1:
             share_gradients(weights, ranks)
