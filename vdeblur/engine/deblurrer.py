@@ -52,12 +52,14 @@ class Deblurrer:
         tile: str | int = "auto",
         strength: float = 1.0,
         sha256: str = "",
+        notes: tuple[str, ...] = (),
     ) -> None:
         if not 0.0 <= strength <= 1.0:
             raise InputError(f"--strength {strength:g}: must lie between 0 (nothing) and 1 (everything)")
         self.model = model
         self.strength = strength
         self._sha256 = sha256
+        self._notes = notes
         self._tile = tiles.check(tile)
         self._choice = choose(device, precision, backend, half_is_safe=network.half_is_safe)
         self._corrector = Corrector(network, self._choice)
@@ -94,6 +96,7 @@ class Deblurrer:
             tile=tile,
             strength=strength,
             sha256=loaded.sha256,
+            notes=loaded.notes,
         )
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -172,7 +175,7 @@ class Deblurrer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided that nobody asked for, one line each."""
-        return self._choice.notes
+        return (*self._notes, *self._choice.notes)
 
     def close(self) -> None:
         """Let go of the buffers; a later frame makes new ones."""
@@ -198,13 +201,14 @@ class Deblurrer:
         if self._tile == "off":
             return tiles.whole(rows, columns)
         network = self._corrector.network
+        multiple = network.multiple_of
+        overlap = tiles.overlap_for(network.reach, multiple)
         if self._tile != "auto":
-            return tiles.cut(rows, columns, int(self._tile), network.multiple_of)
+            return tiles.cut(rows, columns, int(self._tile), multiple, overlap)
         if self._bytes_per_px is None:
             self._bytes_per_px = tiles.bytes_per_px(network, self._corrector.device)
-        share = 1.0 if self._choice.precision == "fp32" else 0.7
-        free = free_bytes(self._choice.device)
-        return tiles.fit(rows, columns, network.multiple_of, self._bytes_per_px * share, free)
+        needed = self._bytes_per_px * (1.0 if self._choice.precision == "fp32" else 0.7)
+        return tiles.fit(rows, columns, multiple, overlap, needed, free_bytes(self._choice.device))
 
     def _timed(self, lane: EagerLane, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The lane's frames; keeps the time of the latest for estimates, without the wait for its source."""

@@ -1,14 +1,15 @@
 """Overlapped tiles of one static size, the last of a row moved inwards, blended into one difference.
 
 Sides and starts are multiples of the network's `multiple_of`, so that a tile sees the same grid as the
-whole picture does. The weights of all tiles over a pixel sum to one, and the border of a tile that lies
-inside the picture, where the network saw zeros instead of the neighbourhood, weighs nothing. Tiles whose
-overlap is twice the network's reach and more give the whole picture's result; a smaller overlap is an
-approximation, and `OVERLAP` says how good.
+whole picture does. The weights of all tiles over a pixel sum to one; near a border of a tile that lies
+inside the picture, where the network saw zeros instead of the neighbourhood, they are zero. Where that
+strip is as wide as the network's reach, tiles give the whole picture's result; `overlap_for` says what is
+used instead and how good it is.
 """
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vdeblur.errors import InputError
 from vdeblur.models.contract import DeblurNetwork
 
-OVERLAP = 64
+MARGIN = 3 / 8
+"""Share of an overlap, at a tile's border, that weighs nothing; tiles change over in the middle quarter."""
+LEAST_OVERLAP = 96
 OVERHEAD = 1.6
 """Peak of the process over `bytes_per_px`: scratch memory of the convolutions (measured 1.0 to 1.6)."""
 SIZES = (1536, 1024, 768, 512, 384, 256)
@@ -68,15 +71,29 @@ def whole(height: int, width: int) -> Grid:
     return Grid(height, width, (height, width))
 
 
-def cut(height: int, width: int, side: int, multiple_of: int, overlap: int = OVERLAP) -> Grid:
-    """Tiles of `side` x `side` px (rounded down to whole units; no larger than the picture).
+def overlap_for(reach: int, multiple_of: int) -> int:
+    """Pixels that neighbours share: enough to be exact for a short reach, else three eighths of it.
 
-    Raises InputError where tiles of that side would not reach further than their overlaps.
+    Measured with the networks of the package (reach 259 px, so 104 px) on real pictures: at most 0.1 of 255
+    from the whole picture's result (`docs/engine.md`).
     """
-    overlap = -(-overlap // multiple_of) * multiple_of
+    exact = math.ceil(reach / MARGIN)
+    return _up(min(exact, max(LEAST_OVERLAP, math.ceil(reach * 3 / 8))), multiple_of)
+
+
+def least_side(overlap: int, multiple_of: int) -> int:
+    """The smallest tile: two overlaps and something between them."""
+    return 2 * overlap + multiple_of
+
+
+def cut(height: int, width: int, side: int, multiple_of: int, overlap: int) -> Grid:
+    """Tiles of `side` x `side` px, rounded down to whole units, no larger than the picture.
+
+    Raises InputError where tiles of that side would hold little but overlaps.
+    """
     side = side // multiple_of * multiple_of
-    if side < 2 * overlap + multiple_of:
-        least = 2 * overlap + multiple_of
+    if side < least_side(overlap, multiple_of):
+        least = least_side(overlap, multiple_of)
         raise InputError(f"--tile {side}: too small for this network, {least} px at least")
     tile = min(side, height), min(side, width)
     return Grid(
@@ -84,13 +101,14 @@ def cut(height: int, width: int, side: int, multiple_of: int, overlap: int = OVE
     )
 
 
-def fit(height: int, width: int, multiple_of: int, bytes_per_px: float, free: int) -> Grid:
+def fit(height: int, width: int, multiple_of: int, overlap: int, bytes_per_px: float, free: int) -> Grid:
     """The whole picture where half of the free memory takes it, else the largest tiles that it takes."""
     room_px = free / 2 / max(1.0, bytes_per_px * OVERHEAD)
     if height * width <= room_px:
         return whole(height, width)
-    fitting = [side for side in SIZES if side**2 <= room_px and side < max(height, width)]
-    return cut(height, width, fitting[0] if fitting else SIZES[-1], multiple_of)
+    least = least_side(overlap, multiple_of)
+    fitting = [side for side in SIZES if side**2 <= room_px and least <= side < max(height, width)]
+    return cut(height, width, fitting[0] if fitting else max(least, SIZES[-1]), multiple_of, overlap)
 
 
 def by_tiles(correct: Callable[[Tensor], Tensor], rgb: Tensor, grid: Grid) -> Tensor:
@@ -110,19 +128,13 @@ def by_tiles(correct: Callable[[Tensor], Tensor], rgb: Tensor, grid: Grid) -> Te
 
 
 def windows(size: int, tile: int, overlap: int, starts: tuple[int, ...]) -> list[Tensor]:
-    """The weights of each tile along one axis; over every pixel they sum to one.
-
-    From a side that lies inside the picture they rise from zero at a quarter of the overlap to their
-    full height at three quarters.
-    """
+    """The weights of each tile along one axis; over every pixel they sum to one."""
     distance = torch.arange(tile, dtype=torch.float64) + 0.5
-    rising = (
-        ((distance - overlap / 4) / (overlap / 2)).clamp(0.0, 1.0) if overlap else torch.ones_like(distance)
-    )
-    falling = rising.flip(0)
     flat = torch.ones_like(distance)
+    ramp = overlap * (1 - 2 * MARGIN)
+    rising = ((distance - overlap * MARGIN) / ramp).clamp(0.0, 1.0) if overlap else flat
     raw = [
-        torch.minimum(rising if start > 0 else flat, falling if start + tile < size else flat)
+        torch.minimum(rising if start > 0 else flat, rising.flip(0) if start + tile < size else flat)
         for start in starts
     ]
     total = torch.zeros(size, dtype=torch.float64)
@@ -136,12 +148,16 @@ def windows(size: int, tile: int, overlap: int, starts: tuple[int, ...]) -> list
 
 def bytes_per_px(network: DeblurNetwork, device: torch.device) -> float:
     """Peak of the network's float32 tensors for each pixel of its input, measured on a small picture."""
-    side = -(-64 // network.multiple_of) * network.multiple_of
+    side = _up(64, network.multiple_of)
     picture = torch.full((1, 3, side, side), 0.5, device=device)
     watch = _Watch()
     with torch.inference_mode(), watch:
         network.correction(picture)
     return watch.peak / (side * side)
+
+
+def _up(size: int, multiple_of: int) -> int:
+    return -(-size // multiple_of) * multiple_of
 
 
 def _starts(size: int, tile: int, overlap: int) -> tuple[int, ...]:
