@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal
 
 import av
@@ -22,7 +23,7 @@ from av.video.stream import VideoStream
 from vdeblur.errors import BrokenSourceError, InputError
 from vdeblur.frame import PlaneLayout
 from vdeblur.video import formats, soundness
-from vdeblur.video.source import alpha_decoder, choose_video, opened
+from vdeblur.video.source import alpha_decoder, choose_video, is_url, opened, shown_name
 
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
@@ -123,11 +124,15 @@ class Clip:
         """Raise BrokenSourceError for a file that is cut off."""
         if self.broken is None:
             return
-        when = "" if self.broken_at_s is None else f" at {self.broken_at_s:.2f} s"
-        raise BrokenSourceError(
-            f"{self.source}: breaks off{when} ({self.broken}); --keep-partial takes what is there",
-            self.broken_at_s,
-        )
+        raise broken_source(self.source, self.broken, self.broken_at_s)
+
+
+def broken_source(source: str, why: str, at_s: float | None) -> BrokenSourceError:
+    """The error for a source that ends too early, `at_s` seconds after its start."""
+    when = "" if at_s is None else f" at {at_s:.2f} s"
+    return BrokenSourceError(
+        f"{shown_name(source)}: breaks off{when} ({why}); --keep-partial takes what is there", at_s
+    )
 
 
 _SIDE_NAMES = {
@@ -181,8 +186,11 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
         return pictures.probe_pictures(source)
     with opened(source, timeout_s=timeout_s) as container:
         video = choose_video(container, source, video_stream)
-        decoder = alpha_decoder(video)
-        frame = _first_frame(container, video, decoder or video.codec_context, source)
+        if video.codec_context is None:
+            cut_index = not is_url(source) and soundness.lacks_index(Path(source.removeprefix("file:")))
+            what = "its index (moov) is cut off" if cut_index else "FFmpeg has no decoder for its video"
+            raise InputError(f"{shown_name(source)}: {what}")
+        frame = _first_frame(container, video, alpha_decoder(video) or video.codec_context, source)
         opaque = container.format.name == "gif" and _is_opaque(container, video, frame)
         picture, warnings = _picture(container, video, frame, opaque)
         cut = soundness.find_break(container, video, source)
@@ -229,10 +237,11 @@ def _first_frame(
             if failed > _FRUITLESS:
                 break
     except av.FFmpegError as error:
-        raise InputError(f"{source}: breaks off before the first picture ({error.strerror})") from error
-    raise InputError(
-        f"{source}: opens, but no picture of stream {video.index} ({video.codec_context.name}) decodes"
-    )
+        raise InputError(
+            f"{shown_name(source)}: breaks off before the first picture ({error.strerror})"
+        ) from error
+    codec = video.codec_context.name
+    raise InputError(f"{shown_name(source)}: opens, but no picture of stream {video.index} ({codec}) decodes")
 
 
 def _picture(

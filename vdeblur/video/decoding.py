@@ -18,7 +18,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vdeblur.video.clip import Clip
-from vdeblur.video.source import alpha_decoder, close, is_url, open_source
+from vdeblur.video.soundness import index_end
+from vdeblur.video.source import alpha_decoder, close, is_url, open_source, pipe_is_cut
 
 Packet: TypeAlias = "av.Packet[Any]"
 OnPacket = Callable[[Packet], None]
@@ -55,6 +56,7 @@ class Decoding:
         self._stopped: str | None = None  # why reading ended before the file did
         self._last: Packet | None = None  # of any stream; the payload is not used
         self._last_video: tuple[int | None, bool] | None = None  # (pts, is_corrupt)
+        self._furthest = 0  # byte up to which the video has been read
         self._since_failure = 1 << 30
         self._recent: deque[int | None] = deque(maxlen=_RECENT)
         self._reached: dict[int, Fraction] = {}  # time up to which each stream has been read
@@ -108,6 +110,8 @@ class Decoding:
             return self._stopped
         if self._last is not None and self._last.is_corrupt:
             return "its last packet is incomplete"
+        if self._source_is_cut():
+            return "it ends in the middle of its data"
         if self._last_video is None:
             return None
         pts, corrupt = self._last_video
@@ -117,6 +121,14 @@ class Decoding:
             return None
         came = pts in self._recent if pts is not None else self._since_failure > 0
         return None if came else "its last picture cannot be decoded"
+
+    def _source_is_cut(self) -> bool:
+        """For sources of unknown size, which could not be judged before: did all come that was promised?"""
+        if self._clip.size_bytes is not None:
+            return False
+        if self._clip.source == "-" and pipe_is_cut():
+            return True
+        return self.container.format.name.startswith("mov") and index_end(self.video) > self._furthest
 
     def seek(self, begin: Fraction) -> None:
         """To a key frame shown at or before `begin`; a source that cannot do it stays at its start."""
@@ -134,12 +146,13 @@ class Decoding:
                     self._jump(begin - back)
                     return
                 back = max(Fraction(1), back * 3)
-            self._jump(min(self.origin, Fraction(0)))
         except av.FFmpegError:
-            self._needs_key = False
-            close(self.container)
-            self.container = open_source(self._clip.source, last=True)
-            self._prepare()
+            pass  # this container cannot seek
+        # From the very start.  Seeking there would lose what other streams have before the first picture.
+        self._needs_key = False
+        close(self.container)
+        self.container = open_source(self._clip.source, last=True)
+        self._prepare()
 
     def _jump(self, target: Fraction) -> None:
         self.container.seek(int(target / self.tick), stream=self.video, backward=True)
@@ -171,6 +184,7 @@ class Decoding:
             self._since_failure += 1
             if not packet.is_discard:
                 self._last_video = (packet.pts, bool(packet.is_corrupt))
+            self._furthest = max(self._furthest, (packet.pos or 0) + packet.size)
         try:
             pictures = self._decoder.decode(packet)
         except av.error.EOFError:

@@ -22,10 +22,9 @@ from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vdeblur.errors import BrokenSourceError
 from vdeblur.frame import Frame
 from vdeblur.video import formats
-from vdeblur.video.clip import Clip
+from vdeblur.video.clip import Clip, broken_source
 from vdeblur.video.decoding import Decoding, OnPacket, Packet
 from vdeblur.video.deinterlace import Deinterlacer
 from vdeblur.video.pace import Stamped, Timed, paced
@@ -192,19 +191,17 @@ class Reader:
     def _judge(self) -> None:
         """After the last frame: what went wrong on the way, and whether the source was all there."""
         if self.corrupt_frames:
-            self._warn(f"{self.corrupt_frames} frames of the source are marked as damaged by the decoder")
+            self._warn(f"frames of the source that the decoder marks as damaged: {self.corrupt_frames}")
         if self.failed_packets:
-            self._warn(f"{self.failed_packets} pictures of the source cannot be decoded and are missing")
+            self._warn(f"pictures of the source that do not decode and are missing: {self.failed_packets}")
         why = self._decoding.verdict()
         if why is None:
             return
-        when = "" if self._until_s is None else f" at {self._until_s:.2f} s"
         if not self._keep_partial:
-            raise BrokenSourceError(
-                f"{self.clip.source}: breaks off{when} ({why}); --keep-partial takes what is there",
-                self._until_s,
-            )
-        self._warn(f"the source breaks off{when} ({why})")
+            raise broken_source(self.clip.source, why, self._until_s)
+        if self.clip.broken is None:
+            when = "" if self._until_s is None else f" at {self._until_s:.2f} s"
+            self._warn(f"the source breaks off{when} ({why}): only what is there is used")
 
     def _offer(self, packet: Packet) -> None:
         if self._early is not None:

@@ -8,6 +8,7 @@ Other containers have no such promise; the reader judges them by decode errors a
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,8 +19,10 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
-# Children of a segment: they end a cluster of unknown size.
-_LEVEL_1 = {_CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+# What a segment holds (head, info, tracks, cues, attachments, chapters, tags) and a cluster's blocks: only
+# such an element that reaches beyond the end is evidence, anything else may be junk behind the file.
+_KNOWN = {_CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+_KNOWN |= {0xA3, 0xA0}
 
 
 def find_break(container: InputContainer, video: VideoStream, source: str) -> tuple[str, float | None] | None:
@@ -41,18 +44,35 @@ def find_break(container: InputContainer, video: VideoStream, source: str) -> tu
         elif magic[:4] == b"RIFF":
             cut = _riff_is_cut(file, size)
         else:
-            cut = _fragments_are_cut(file, size)
+            cut = _boxes_are_cut(file, size)
     return ("it ends in the middle of its data", _last_time_s(container, video)) if cut else None
 
 
+def promised_size(head: bytes) -> int | None:
+    """How long a Matroska or AVI file is by its own first bytes; None where they do not tell."""
+    file = io.BytesIO(head)
+    if head[:4] == b"RIFF":
+        return _riff_end(file, 0)
+    segment = _segment(file)
+    return None if segment is None else segment[1]
+
+
+def index_end(video: VideoStream) -> int:
+    """The end of the last sample that the index names; 0 where there is none."""
+    return max((entry.pos + entry.size for entry in video.index_entries), default=0)
+
+
 def lacks_index(path: Path) -> bool:
-    """Whether it is an MP4/MOV without a moov box."""
+    """Whether it is an MP4/MOV without a moov box, or with one that is cut off."""
     try:
         with path.open("rb") as file:
-            kinds = [kind for kind, _, _ in _boxes(file, path.stat().st_size)]
+            size = path.stat().st_size
+            boxes = list(_boxes(file, size))
     except OSError:
         return False
-    return bool(kinds) and kinds[0] in (b"ftyp", b"mdat", b"wide", b"free", b"skip") and b"moov" not in kinds
+    if not boxes or boxes[0][0] not in (b"ftyp", b"mdat", b"wide", b"free", b"skip", b"moov"):
+        return False
+    return not any(kind == b"moov" and end <= size for kind, _, end in boxes)
 
 
 def _first_beyond(stream: Stream, size: int) -> float | None:
@@ -94,40 +114,41 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
         at += length
 
 
-def _fragments_are_cut(file: BinaryIO, size: int) -> bool:
-    """Only for fragmented files: elsewhere the index is the better witness, and `mdat` sizes lie."""
+def _boxes_are_cut(file: BinaryIO, size: int) -> bool:
+    """An index or a fragment that is cut; elsewhere the index is the better witness, and `mdat` sizes lie."""
     fragmented = False
     for kind, _, end in _boxes(file, size):
         fragmented = fragmented or kind == b"moof"
-        if fragmented and kind in (b"moof", b"mdat") and end > size:
+        if end > size and (kind in (b"moov", b"moof") or (fragmented and kind == b"mdat")):
             return True
     return False
 
 
 def _riff_is_cut(file: BinaryIO, size: int) -> bool:
-    """Big AVIs are several RIFF chunks in a row; 0 and all ones stand for a size that was never filled in."""
+    """Big AVIs are several RIFF chunks in a row."""
     at = 0
     while at + 8 <= size:
-        file.seek(at)
-        head = file.read(8)
-        length = int.from_bytes(head[4:8], "little")
-        if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF):
-            return False
-        if at + 8 + length > size:
-            return True
-        at += 8 + length + length % 2
+        end = _riff_end(file, at)
+        if end is None or end > size:
+            return end is not None
+        at = end + end % 2
     return False
+
+
+def _riff_end(file: BinaryIO, at: int) -> int | None:
+    """None also for 0 and all ones, which stand for a size that was never filled in."""
+    file.seek(at)
+    head = file.read(8)
+    length = int.from_bytes(head[4:8], "little")
+    return None if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF) else at + 8 + length
 
 
 def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
     """Walks segment and clusters by their sizes; stops without a verdict where the bytes make no sense."""
-    found = _element(file, 0)
-    if found is None or found[2] is None:
+    segment = _segment(file)
+    if segment is None:
         return False
-    found = _element(file, found[2])
-    if found is None or found[0] != _SEGMENT:
-        return False
-    _, at, end = found
+    at, end = segment
     if end is not None:
         return end > size
     # Written to a pipe: the segment's size is unknown, and perhaps that of clusters.
@@ -141,10 +162,19 @@ def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
                 return False
             at = begin  # go through its children as if they were its siblings
             continue
-        if end > size and (kind in _LEVEL_1 or kind in (0xA3, 0xA0, 0xE7)):
+        if end > size and kind in _KNOWN:
             return True
         at = end
     return False
+
+
+def _segment(file: BinaryIO) -> tuple[int, int | None] | None:
+    """(begin of its content, end or None where unknown)."""
+    header = _element(file, 0)
+    if header is None or header[0] != _EBML or header[2] is None:
+        return None
+    found = _element(file, header[2])
+    return found[1:] if found is not None and found[0] == _SEGMENT else None
 
 
 def _element(file: BinaryIO, at: int) -> tuple[int, int, int | None] | None:

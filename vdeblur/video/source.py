@@ -62,13 +62,12 @@ def open_source(source: str, *, timeout_s: float = 10.0, last: bool = False) -> 
     """Like `opened`, for those who close it themselves (with `close`)."""
     if source == "-":
         file: Any = _stdin(last)
-        name = "stdin"
     elif is_url(source):
-        file, name = source, source
+        file = source
     else:
         _refuse_file(source)
-        # A colon would be read as a protocol's name.
-        file, name = (f"file:{source}" if ":" in source else source), source
+        file = f"file:{source}" if ":" in source else source  # else read as a protocol's name
+    name = shown_name(source)
     # In PyAV a timeout interrupts any read, also of a slow disk, so files get none.
     timeout = (timeout_s, timeout_s) if is_url(source) else None
     try:
@@ -99,12 +98,13 @@ def choose_video(container: InputContainer, source: str, wanted: int | None) -> 
 
     Among default ones a moving picture goes before a still one (AVIF holds both).
     """
+    name = shown_name(source)
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     covers = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
     if not videos:
         what = "holds no video" if not covers else "holds no video, only a cover picture"
         kinds = sorted({s.type for s in container.streams})
-        raise InputError(f"{source}: {what} (its streams: {', '.join(kinds) or 'none'})")
+        raise InputError(f"{name}: {what} (its streams: {', '.join(kinds) or 'none'})")
     if wanted is not None:
         for stream in videos:
             if stream.index == wanted:
@@ -118,8 +118,13 @@ def choose_video(container: InputContainer, source: str, wanted: int | None) -> 
             if found == ["video"]
             else f"is {found[0]}"
         )
-        raise InputError(f"{source}: stream {wanted} {what}; --video-stream can be {there}")
+        raise InputError(f"{name}: stream {wanted} {what}; --video-stream can be {there}")
     return min(videos, key=lambda s: (not s.disposition & Disposition.default, s.frames == 1, s.index))
+
+
+def shown_name(source: str) -> str:
+    """How messages call the source."""
+    return "stdin" if source == "-" else source
 
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
@@ -159,7 +164,7 @@ def _why(error: Exception, name: str, source: str) -> str:
         return f"{name}: FFmpeg knows no protocol {protocol}: here (try http, rtsp, udp or a file)"
     if isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return f"{name}: no answer within the time limit; is the sender running?"
-    if isinstance(error, av.error.InvalidDataError):
+    if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
         if source == "-":
             return "stdin: no video that a pipe can carry (save an MP4 with its index at the end first)"
         if not is_url(source) and soundness.lacks_index(Path(source.removeprefix("file:"))):
@@ -176,25 +181,46 @@ def _why(error: Exception, name: str, source: str) -> str:
 class _Replay:
     """A pipe as a file for PyAV: first what an earlier look has read, then the rest."""
 
-    head = bytearray()  # shared: there is one stdin
-    kept = True
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._head = bytearray()  # all that was read while it may be wanted again
+        self._at = 0
+        self._last = False
+        self.read_bytes = 0
 
-    def __init__(self, raw: Any, last: bool) -> None:
-        self._raw, self._at = raw, 0
-        self._last = last
+    def restart(self, last: bool) -> _Replay:
+        if self._last:
+            raise InputError("-: stdin was read already and cannot be read again")
+        self._at, self._last = 0, last
+        return self
 
     def read(self, count: int) -> bytes:
-        if self._at < len(self.head):
-            data = bytes(self.head[self._at : self._at + count])
-            self._at += len(data)
-            return data
-        data = bytes(self._raw.read1(count))
-        if not self._last:
-            self.head.extend(data)
-            self._at += len(data)
-        elif self.kept and data:
-            type(self).kept = False
+        if self._at < len(self._head):
+            data = bytes(self._head[self._at : self._at + count])
+        else:
+            data = bytes(self._raw.read1(count))
+            self.read_bytes += len(data)
+            if not self._last:
+                self._head += data
+        self._at += len(data)
         return data
+
+    def is_cut(self) -> bool:
+        """Whether the pipe ended before the size that the file's own head promises."""
+        promised = soundness.promised_size(bytes(self._head[:4096]))
+        while promised is not None and self.read_bytes < promised:
+            if not (data := self._raw.read1(1 << 16)):
+                return True
+            self.read_bytes += len(data)
+        return False
+
+
+_pipe: _Replay | None = None  # there is one stdin
+
+
+def pipe_is_cut() -> bool:
+    """After reading: whether what came through stdin was not all of the file."""
+    return _pipe is not None and _pipe.is_cut()
 
 
 class _Seekable:
@@ -209,11 +235,12 @@ class _Seekable:
 
 
 def _stdin(last: bool) -> _Replay | _Seekable:
+    global _pipe
     raw = sys.stdin.buffer
     if raw.isatty():
         raise InputError("-: stdin is a terminal; pipe a video into it")
     if raw.seekable():
         return _Seekable(raw)
-    if not _Replay.kept:
-        raise InputError("-: stdin was read already and cannot be read again")
-    return _Replay(raw, last)
+    if _pipe is None:
+        _pipe = _Replay(raw)
+    return _pipe.restart(last)
