@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and prints at most one line of error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    # Threads of the network that spin while they wait cost a factor of ten on a busy machine
+    # (docs/engine.md); read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         signal.signal(signal.SIGTERM, _terminate)
     except ValueError:
@@ -47,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words[:1] == ["deblur"]:
             words = words[1:]
         return _deblur(words)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if debug:
             raise
-        print("vdeblur: stopped", file=sys.stderr)
+        print(f"vdeblur: stopped{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
         return 130
     except VdeblurError as error:
         if debug:

@@ -171,7 +171,7 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
             if failure:
                 raise failure[0]
             if interrupted and not (plan.options.keep_partial and sink):
-                raise interrupted
+                raise KeyboardInterrupt(f"nothing was written to {plan.target}") from interrupted
             if not sink:
                 raise InputError(f"{plan.clip.source}: not a single frame came out of it")
             with ledger.spend("close"):
@@ -184,8 +184,8 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
             tell(Note(text))
     ledger.close()
     if interrupted:
-        tell(Note(f"stopped; the {ledger.frames} frames done so far are kept in {target}"))
-        raise interrupted
+        kept = f"the {ledger.frames} frames done so far are kept in {target}"
+        raise KeyboardInterrupt(kept) from interrupted
     return Result(target, ledger, settings)
 
 
