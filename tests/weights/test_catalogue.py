@@ -1,0 +1,101 @@
+"""The table says of every known network what it is, how it scored by which definition, and where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from weights.files import mimo_state, write_safetensors
+
+from vdeblur.models.mimo_unet import MimoUNet
+from vdeblur.models.msresnet import MSResNet
+from vdeblur.weights import catalogue, places
+from vdeblur.weights.catalogue import OFFICIAL, PACKAGE_NAMES
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "package"
+    folder.mkdir()
+    monkeypatch.setattr(places, "package_folder", lambda: folder)
+    return folder
+
+
+def row(name: str) -> catalogue.Row:
+    return next(row for row in catalogue.rows() if row.name == name)
+
+
+def test_the_official_files_of_both_papers_are_listed() -> None:
+    text = " ".join(f"{official.file} {official.page}" for official in OFFICIAL)
+    for wanted in (
+        "GOPRO_L1",
+        "REDS_L1",
+        "GOPRO_L1_amp",
+        "REDS_L1_amp",
+        "MIMO-UNet.pkl",
+        "MIMO-UNetPlus.pkl",
+    ):
+        assert wanted in text
+    assert "RealBlur" in text
+    for official in OFFICIAL:
+        assert official.name not in PACKAGE_NAMES
+        assert official.stands_for in PACKAGE_NAMES
+        assert official.licence
+        assert official.page.startswith("https://github.com/")
+        if "dB" in official.scores:
+            assert "PSNR of" in official.scores, "a score without its definition"
+            assert "SSIM" in official.scores
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("mimo-unet-gopro", lambda: MimoUNet(32, 8)),
+        ("mimo-unet-plus-gopro", lambda: MimoUNet(32, 20)),
+        ("deepdeblur-gopro", lambda: MSResNet()),
+    ],
+)
+def test_parameter_counts_are_those_of_the_networks(name: str, network: type) -> None:
+    import torch
+
+    with torch.device("meta"):
+        count = sum(value.numel() for value in network().parameters())
+    assert row(name).parameters == count
+
+
+def test_what_ships_is_described_by_its_own_file(package: Path) -> None:
+    state = mimo_state(stem="half")
+    path = package / "mimo-unet-small.safetensors"
+    write_safetensors(path, state, {"license": "Apache-2.0", "scores": "pairs: +0.5 dB"})
+    small = row("mimo-unet-small")
+    assert small.here
+    assert small.parameters == sum(value.numel() for value in state.values())
+    assert (small.family, small.licence, small.scores) == ("mimo-unet", "Apache-2.0", "pairs: +0.5 dB")
+    assert not row("mimo-unet-tiny").here
+
+
+def test_scores_come_from_the_card_where_the_file_has_none(package: Path) -> None:
+    write_safetensors(package / "mimo-unet-tiny.safetensors", mimo_state(stem="half"))
+    assert row("mimo-unet-tiny").scores == "see its card"
+    card = "# mimo-unet-tiny\n\nScores: are below\n\n- **Scores:** real pairs +0.3 dB (PSNR of RGB, 8 bit)\n"
+    (package / "mimo-unet-tiny.md").write_text(card.replace("Scores: are below\n\n", ""), encoding="utf-8")
+    assert row("mimo-unet-tiny").scores == "real pairs +0.3 dB (PSNR of RGB, 8 bit)"
+
+
+@pytest.mark.usefixtures("package")
+def test_a_broken_import_is_a_row_and_not_the_end_of_the_table() -> None:
+    folder = places.imported_folder()
+    folder.mkdir(parents=True)
+    (folder / "broken.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    write_safetensors(folder / "mine.safetensors", mimo_state(), {"source": "MIMO-UNet.pkl"})
+    assert row("broken").family == "broken file"
+    mine = row("mine")
+    assert mine.here
+    assert (mine.family, mine.page) == ("mimo-unet", "MIMO-UNet.pkl")
+
+
+def test_names_are_listed_once() -> None:
+    write_safetensors(places.imported_folder() / "mimo-unet-gopro.safetensors", mimo_state())
+    names = [row.name for row in catalogue.rows()]
+    assert len(names) == len(set(names))
+    assert row("mimo-unet-gopro").here
