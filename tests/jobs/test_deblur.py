@@ -81,9 +81,10 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-LOSSLESS = (
-    "yuv420p yuv422p yuv444p yuvj420p yuv420p10le yuv422p10le yuv444p12le gray gray10le gbrp gbrp10le yuva420p"
-).split()
+LOSSLESS = [
+    *("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuv420p10le", "yuv422p10le", "yuv444p12le", "yuva420p"),
+    *("gray", "gray10le", "gbrp", "gbrp10le"),
+]
 
 
 @pytest.mark.parametrize("pix_fmt", LOSSLESS)

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -244,28 +245,18 @@ def _open_engine(
     """The function from frames to frames, and what it runs on."""
     options = plan.options
     asked = {
-        key: str(value) if isinstance(value, Path) else value
+        key: str(value) if isinstance(value, Path | Fraction) else value
         for key, value in dataclasses.asdict(options).items()
     }
-    asked |= {"start": None if options.start is None else str(options.start)}
-    asked |= {"end": None if options.end is None else str(options.end)}
     if plan.weights is None:
         tell(Started("none", "none", plan.expected_frames, None))
         return _passed, {"source": plan.clip.source, **asked}
 
     from vdeblur.engine.deblurrer import Deblurrer
 
-    engine = stack.enter_context(
-        Deblurrer.load(
-            options.model,
-            weights=options.weights,
-            device=options.device,
-            precision=options.precision,
-            backend=options.backend,
-            tile=options.tile,
-            strength=options.strength,
-        )
-    )
+    engine = stack.enter_context(Deblurrer.load(**options.engine()))
+    for text in engine.notes:
+        tell(Note(text))
     layout = plan.clip.picture.layout
     seconds = engine.estimate_s_per_frame(layout)
     described = engine.describe(layout)

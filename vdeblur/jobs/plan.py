@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vdeblur.engine.device import check_choice, guess_kind
 from vdeblur.errors import InputError
@@ -76,6 +76,11 @@ class Options:
     compare: Compare | None = None
     keep_partial: bool = False
     overwrite: bool = False
+
+    def engine(self) -> dict[str, Any]:
+        """The part that `Deblurrer.load` takes."""
+        names = ("model", "weights", "device", "precision", "backend", "tile", "strength")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

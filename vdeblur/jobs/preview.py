@@ -38,15 +38,7 @@ def preview(source: str, time: Fraction, target: Path | None, options: Options) 
             frame = next(iter(reader), None)
     if frame is None:
         raise InputError(f"--preview {float(time):g}: {source} has no frame there")
-    with Deblurrer.load(
-        options.model,
-        weights=options.weights,
-        device=options.device,
-        precision=options.precision,
-        backend=options.backend,
-        tile=options.tile,
-        strength=options.strength,
-    ) as engine:
+    with Deblurrer.load(**options.engine()) as engine:
         after = next(iter(engine.deblur([frame])))
         pictures = [engine.rgb(shown) for shown in (frame, after)]
     turned = [np.rot90(picture, clip.picture.rotation // 90) for picture in pictures]

@@ -138,7 +138,7 @@ def write_clip(path: Path, frames: list[Picture]) -> None:
 def _decoded(path: Path) -> Iterator[Picture]:
     with av.open(str(path)) as source:
         for frame in source.decode(video=0):
-            yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def _shake(steps: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -170,4 +170,4 @@ def _view(scene: np.ndarray[Any, Any], corner: np.ndarray[Any, Any]) -> np.ndarr
 
 
 def _coded(linear: np.ndarray[Any, Any]) -> Picture:
-    return np.rint(np.power(linear, 1 / GAMMA) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.power(linear, 1 / GAMMA) * 255), np.uint8)
