@@ -117,7 +117,10 @@ def test_a_new_layout_in_mid_stream_is_opened_anew() -> None:
     layouts = [layout("yuv420p", 32, 16), layout("yuv420p", 40, 24), layout("gray10le", 40, 24)]
     frames = [noise_frame(lay, index=i) for i, lay in enumerate([layouts[i] for i in (0, 0, 1, 2, 2, 0)])]
     network = standins.Counting(multiple_of=8)
-    results = list(Deblurrer(network, tile="off").deblur(frames))
+    engine = Deblurrer(network, tile="off")
+    engine.estimate_s_per_frame(layouts[0])
+    network.sizes.clear()
+    results = list(engine.deblur(frames))
     assert [result.layout for result in results] == [frame.layout for frame in frames]
     assert all(same(a, b) for a, b in zip(frames, results, strict=True))
     assert network.sizes == [(16, 32)] * 2 + [(24, 40)] * 3 + [(16, 32)]
@@ -146,19 +149,32 @@ def test_a_result_that_is_not_finite_lets_the_frame_pass() -> None:
 
 
 def test_what_fails_in_low_precision_is_redone_in_float32() -> None:
+    lay = layout("gray", 32, 16, "full")
+    bright = smooth_frame(lay)
+    dark = dataclasses.replace(bright, planes=(np.full((16, 32), 20, np.uint8),))
+    network = standins.WildWhenDark()
+    fast = list(Deblurrer(network, precision="bf16", device="cpu").deblur([bright, dark, bright]))
+    careful = list(Deblurrer(network, precision="fp32", device="cpu").deblur([bright, dark, bright]))
+    assert [frame.fate for frame in fast] == [Fate.DEBLURRED, Fate.REDONE, Fate.DEBLURRED]
+    assert [frame.fate for frame in careful] == [Fate.DEBLURRED] * 3
+    assert all(same(a, b) for a, b in zip(fast, careful, strict=True))
+
+
+def test_a_precision_that_the_network_does_not_bear_is_not_used() -> None:
     frame = smooth_frame(layout("yuv420p", 32, 16))
-    network = standins.WildInLowPrecision()
-    (redone,) = Deblurrer(network, precision="bf16", device="cpu").deblur([frame])
-    (careful,) = Deblurrer(network, precision="fp32", device="cpu").deblur([frame])
-    assert (redone.fate, careful.fate) == (Fate.REDONE, Fate.DEBLURRED)
-    assert same(redone, careful)
+    engine = Deblurrer(standins.WildInLowPrecision(), precision="bf16", device="cpu")
+    (result,) = engine.deblur([frame])
+    assert result.fate == Fate.DEBLURRED
+    assert engine.describe()["precision"] == "fp32"
+    (note,) = [note for note in engine.notes if "bf16" in note]
+    assert note.endswith("running in float32")
 
 
 def test_nonsense_for_one_frame_does_not_touch_the_others() -> None:
     lay = layout("gray", 32, 16, "full")
     dark = dataclasses.replace(smooth_frame(lay), planes=(np.full((16, 32), 20, np.uint8),))
     frames = [smooth_frame(lay), dark, smooth_frame(lay, 1)]
-    fates = [result.fate for result in Deblurrer(standins.OnTheFrames()).deblur(frames)]
+    fates = [result.fate for result in Deblurrer(standins.NonsenseWhenDark()).deblur(frames)]
     assert fates == [Fate.DEBLURRED, Fate.REFUSED, Fate.DEBLURRED]
 
 

@@ -23,9 +23,6 @@ from vdeblur.models.contract import DeblurNetwork
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
-TRIAL_PX = 256
-"""Side of the picture that is timed before the first frame: cost is proportional to pixels."""
-
 
 class Deblurrer:
     """Sharpens frames with one network; a context manager, to be used from one thread at a time.
@@ -61,8 +58,8 @@ class Deblurrer:
         self._sha256 = sha256
         self._notes = notes
         self._tile = tiles.check(tile)
-        self._choice = choose(device, precision, backend, half_is_safe=network.half_is_safe)
-        self._corrector = Corrector(network, self._choice)
+        choice = choose(device, precision, backend, half_is_safe=network.half_is_safe)
+        self._corrector = Corrector(network, choice)
         self._lane: EagerLane | None = None
         self._bytes_per_px: float | None = None
         self._s_per_px: float | None = None
@@ -125,6 +122,7 @@ class Deblurrer:
         rows, columns = padded(_frame_of(picture).layout, self._corrector.multiple_of)
         rgb = np.broadcast_to(values.reshape(height, width, -1), (height, width, 3))
         rgb = np.pad(rgb.clip(0.0, 1.0), ((0, rows - height), (0, columns - width), (0, 0)), "edge")
+        self._warm()
         tensor = torch.from_numpy(rgb.transpose(2, 0, 1)[None]).to(self._corrector.device)
         difference, _ = self._corrector.judged(tensor, self._grid(rows, columns), height, width)
         if difference is None:
@@ -140,19 +138,10 @@ class Deblurrer:
         return picture.permute(1, 2, 0).contiguous().numpy()
 
     def estimate_s_per_frame(self, layout: PlaneLayout) -> float:
-        """Seconds for a frame: as the latest one took; before the first, from two laps on a small picture."""
+        """Seconds for a frame: as the latest one took; before the first, from the warm-up laps."""
         if self.strength == 0.0:
             return 0.0
-        if self._s_per_px is None:
-            multiple = self._corrector.multiple_of
-            side = -(-TRIAL_PX // multiple) * multiple
-            trial = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(0))
-            for _ in range(2):  # the first lap makes what later ones reuse
-                begin = time.perf_counter()
-                self._corrector.fast(trial.to(self._corrector.device), tiles.whole(side, side)).cpu()
-                self._s_per_px = (time.perf_counter() - begin) / side**2
-            assert self._s_per_px is not None
-        return self._s_per_px * self._grid(*padded(layout, self._corrector.multiple_of)).work_px
+        return self._warm() * self._grid(*padded(layout, self._corrector.multiple_of)).work_px
 
     def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]:
         """What runs, as plain values; with a layout also how its pictures are cut."""
@@ -163,11 +152,11 @@ class Deblurrer:
         return {
             "model": self.model,
             "weights_sha256": self._sha256,
-            "device": self._choice.device,
-            "device_name": self._choice.name,
-            "precision": self._choice.precision,
-            "backend": self._choice.backend,
-            "threads": cpu_threads() if self._choice.kind == "cpu" else None,
+            "device": self._corrector.choice.device,
+            "device_name": self._corrector.choice.name,
+            "precision": self._corrector.choice.precision,
+            "backend": self._corrector.choice.backend,
+            "threads": cpu_threads() if self._corrector.choice.kind == "cpu" else None,
             "tile": tile,
             "strength": self.strength,
         }
@@ -175,7 +164,7 @@ class Deblurrer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided that nobody asked for, one line each."""
-        return (*self._notes, *self._choice.notes)
+        return (*self._notes, *self._corrector.choice.notes, *self._corrector.notes)
 
     def close(self) -> None:
         """Let go of the buffers; a later frame makes new ones."""
@@ -189,7 +178,14 @@ class Deblurrer:
     ) -> None:
         self.close()
 
+    def _warm(self) -> float:
+        """Seconds for a pixel; the first call runs the warm-up laps."""
+        if self._s_per_px is None:
+            self._s_per_px = self._corrector.warm_up()
+        return self._s_per_px
+
     def _open(self, layout: PlaneLayout) -> EagerLane:
+        self._warm()
         if self._lane is None or self._lane.layout != layout:
             self._lane = None  # the old buffers go before the new ones come
             grid = self._grid(*padded(layout, self._corrector.multiple_of))
@@ -207,8 +203,8 @@ class Deblurrer:
             return tiles.cut(rows, columns, int(self._tile), multiple, overlap)
         if self._bytes_per_px is None:
             self._bytes_per_px = tiles.bytes_per_px(network, self._corrector.device)
-        needed = self._bytes_per_px * (1.0 if self._choice.precision == "fp32" else 0.7)
-        return tiles.fit(rows, columns, multiple, overlap, needed, free_bytes(self._choice.device))
+        needed = self._bytes_per_px * (1.0 if self._corrector.choice.precision == "fp32" else 0.7)
+        return tiles.fit(rows, columns, multiple, overlap, needed, free_bytes(self._corrector.choice.device))
 
     def _timed(self, lane: EagerLane, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The lane's frames; keeps the time of the latest for estimates, without the wait for its source."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -23,16 +24,25 @@ from vdeblur.engine.device import Choice, cpu_threads
 from vdeblur.frame import Component, Fate, Frame, Plane, PlaneLayout
 from vdeblur.models.contract import DeblurNetwork
 
+TRIAL_PX = 256
+"""Side of the picture of the warm-up laps: cost is proportional to pixels."""
+LONG_LAP_S = 2.0
+"""After a first lap as long as this a second one would not be much shorter."""
+DEVIATION = 0.1
+"""Greatest rms between a fast path and float32, as a share of the correction; bfloat16 has 0.02 to 0.04."""
+
 
 class Corrector:
     """A network on its device: RGB in, difference out.
 
     Pictures are (1, 3, rows, columns) float32 in [0, 1] on the device, sides multiples of `multiple_of`.
-    The network runs on all threads, everything around it on one (`calm`).
+    The network runs on all threads, everything around it on one (`calm`). Before the first picture
+    `warm_up` must have been called.
     """
 
     def __init__(self, network: DeblurNetwork, choice: Choice) -> None:
         self.choice = choice
+        self.notes: list[str] = []
         self.device = torch.device(choice.device)
         self.multiple_of = network.multiple_of
         network.eval().to(self.device)
@@ -40,6 +50,37 @@ class Corrector:
         self.network = network
         self._half = copy.deepcopy(network).half() if choice.precision == "fp16" else None
         self._threads = cpu_threads()
+
+    def warm_up(self) -> float:
+        """Two laps on a small picture; answers with the seconds for a pixel in the second one.
+
+        The chosen precision is compared with float32 there, and not used if it deviates too far.
+        """
+        side = -(-TRIAL_PX // self.multiple_of) * self.multiple_of
+        trial = trial_picture(side).to(self.device)
+        grid = tiles.whole(side, side)
+        for _ in range(2):  # the first lap makes what later ones reuse
+            begin = time.perf_counter()
+            fast = self.fast(trial, grid).cpu()
+            seconds = time.perf_counter() - begin
+            if seconds > LONG_LAP_S:
+                break
+        if self.choice.precision == "fp32":
+            return seconds / side**2
+        careful = self.careful(trial, grid).cpu()
+        deviation, size = (
+            float((fast - careful).square().mean().sqrt()),
+            float(careful.square().mean().sqrt()),
+        )
+        if not math.isfinite(size) or deviation <= max(DEVIATION * size, 0.2 / 255):
+            return seconds / side**2
+        self.notes.append(
+            f"{self.choice.precision} deviates by {deviation / max(size, 1e-9):.0%} of the correction "
+            "with this network: running in float32"
+        )
+        self.choice = dataclasses.replace(self.choice, precision="fp32")
+        self._half = None
+        return self.warm_up()
 
     def fast(self, rgb: Tensor, grid: tiles.Grid) -> Tensor:
         """The network's difference in the chosen precision, as float32."""
@@ -160,6 +201,13 @@ class Staging:
             target = _component(tuple(result), component)
             target[...] = words[0].cpu().numpy().view(target.dtype)
         return tuple(result)
+
+
+def trial_picture(side: int) -> Tensor:
+    """Coloured squares with blurred edges (1, 3, side, side): something that asks for a correction."""
+    cells = torch.rand((1, 3, 16, 16), generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+    squares = torch.nn.functional.interpolate(cells, size=(side, side), mode="nearest")
+    return torch.nn.functional.avg_pool2d(squares, (1, 9), stride=1, padding=(0, 4), count_include_pad=False)
 
 
 def padded(layout: PlaneLayout, multiple_of: int) -> tuple[int, int]:
