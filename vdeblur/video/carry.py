@@ -103,13 +103,20 @@ def plan_carry(clip: Clip, choice: OutputChoice, *, tried: Trial | None = None) 
     if tried is None:
         tried = trial(clip, choice.container) if others else Trial()
     streams = tuple(Carried(s, *_decide(s, choice, tried)) for s in others)
-    notes = [c.line() for c in streams if c.action is Action.DROP]
+    notes = [c.line() for c in streams if c.action in (Action.DROP, Action.ANEW)]
     notes += [f"{c.line()}, styles may be simplified" for c in streams if c.action is Action.CONVERT]
+    lost = {
+        key for s in clip.streams for key in tags.stream_tags_lost(choice.container, s.metadata, clip.tags)
+    }
+    if lost:
+        notes.append(
+            f"{choice.suffix[1:]} files keep no such tags of single streams: {', '.join(sorted(lost))}"
+        )
     if choice.container == "mpegts":
         if clip.chapters:
             notes.append(f"ts files hold no chapters: {clip.chapters} are lost")
-        if lost := tags.container_tags(clip.tags):
-            notes.append(f"ts files hold no tags: {', '.join(lost)} are lost")
+        if unkept := tags.container_tags(clip.tags):
+            notes.append(f"ts files hold no tags: {', '.join(unkept)} are lost")
     return CarryPlan(clip, choice.container, streams, tuple(notes))
 
 

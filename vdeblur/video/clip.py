@@ -258,8 +258,9 @@ def _picture(
     colour = Colour(
         range=int(frame.color_range),
         matrix=int(frame.colorspace),
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
+        # A decoder of our own (for alpha) does not know what the container states.
+        primaries=_stated(frame.color_primaries, context.color_primaries),
+        transfer=_stated(frame.color_trc, context.color_trc),
     )
     layout = formats.layout_of(
         form,
@@ -303,6 +304,11 @@ def _picture(
         ),
         warnings,
     )
+
+
+def _stated(frame: int, container: int) -> int:
+    """An H.273 number from the frame, or from the container where the frame has none (2: unspecified)."""
+    return int(container if int(frame) == 2 else frame)
 
 
 def _stream(stream: av.stream.Stream) -> Stream:

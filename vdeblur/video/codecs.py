@@ -2,7 +2,7 @@
 
 `choose_output` takes the picture as it will be written and finds the container, the encoder and the pixel
 format that lose least; whatever is lost all the same stands in `OutputChoice.notes`, so that it is said
-before the run.  An impossible pair is an InputError.  Nothing is opened here: `encoding` does that.
+before the run.  An impossible pair is an InputError, and so is an option that the encoder refuses.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from vdeblur.video.encoders import (
     formats_of,
 )
 from vdeblur.video.encoders import encoder_options as table_options
+from vdeblur.video.encoding import check_encoder
 from vdeblur.video.shapes import nearest_format, shape_of
 
 
@@ -57,6 +58,8 @@ CONTAINERS = {
 }
 # Sources that are no container of ours: what is written instead, best first.
 _INSTEAD = {".mxf": (".mov", ".mkv"), ".3gp": (".mp4", ".mkv"), ".3g2": (".mp4", ".mkv"), ".f4v": (".mp4",)}
+_FAMILIES = frozenset({"h264", "h265", "hevc", "av1", "vp9", "ffv1", "prores"})  # need no hardware
+_MULTILAYER = 1 << 21  # FFmpeg's disposition of streams with several views (spatial video)
 _BY_FORMAT = {"mov,mp4,m4a,3gp,3g2,mj2": ".mp4", "matroska,webm": ".mkv", "mpegts": ".ts", "mxf": ".mxf"}
 
 
@@ -98,7 +101,7 @@ def choose_output(
         options[key] = f"{options[key]}:{value}" if joined else value
     if best.family == "ffv1" and clip.picture.codec not in CHAINS:
         notes.append("FFV1 loses nothing but makes a file many times as large")
-    return OutputChoice(
+    choice = OutputChoice(
         suffix=best.suffix,
         container=container.muxer,
         container_options=container_options(clip, container.muxer),
@@ -111,6 +114,10 @@ def choose_output(
         hdr10=table.hdr10,
         asked=frozenset(asked),
     )
+    by_hand = asked or preset is not None or codec not in (None, *_FAMILIES)
+    if by_hand and encoder != "ffmpeg":
+        check_encoder(choice, clip)
+    return choice
 
 
 def container_options(clip: Clip, muxer: str) -> dict[str, str]:
@@ -233,5 +240,8 @@ def _container_notes(clip: Clip, target: Path | None, suffix: str, container: Co
         yield f"{suffix[1:]} stores times in milliseconds: every time is rounded to the nearest"
     if container.muxer == "mpegts":
         yield "ts files shift all times by a constant and hold no frame durations"
+    own_stream = next((s for s in clip.streams if s.index == clip.picture.index), None)
+    if own_stream is not None and own_stream.disposition & _MULTILAYER:
+        yield "cannot be carried: further views of a multi-view picture, only the base view is written"
     if clip.picture.hdr.dynamic:
         yield f"cannot be carried: {', '.join(clip.picture.hdr.dynamic)}"

@@ -39,7 +39,7 @@ def _mastering(data: bytes) -> list[Fraction] | None:
     if len(data) < 88:
         return None
     numbers = np.frombuffer(data[:88], "<i4")
-    if not (numbers[20] and numbers[21]) or not numbers[1:20:2].all():
+    if not numbers[1:20:2].all():
         return None
     return [Fraction(int(a), int(b)) for a, b in numbers[:20].reshape(10, 2)]
 

@@ -59,7 +59,7 @@ def container_tags(tags: dict[str, str]) -> dict[str, str]:
     """The container's tags without those that its muxer makes itself."""
     kept = {k: v for k, v in tags.items() if k.lower() not in _OF_THE_FILE}
     # FFmpeg shows a tag with a language twice, as "location" and "location-eng".
-    return {k: v for k, v in kept.items() if not (len(k) > 4 and k[-4] == "-" and kept.get(k[:-4]) == v)}
+    return {k: v for k, v in kept.items() if not (len(k) > 4 and k[-4] == "-" and k[:-4] in kept)}
 
 
 def plain_boxes_hold(muxer: str, tags: dict[str, str]) -> bool:
@@ -72,3 +72,21 @@ def stream_tags(tags: dict[str, str], *, encoded_anew: bool) -> dict[str, str]:
     if not encoded_anew:
         return dict(tags)
     return {k: v for k, v in tags.items() if not k.lower().startswith(_OF_THE_ENCODING)}
+
+
+# Tags of single streams that a container has a place for; Matroska takes any but the time of creation.
+_STREAM_TAGS = {
+    "mp4": {"language", "handler_name", "creation_time", "title", "name", "timecode"},
+    "mov": {"language", "handler_name", "creation_time", "title", "name", "timecode"},
+    "mpegts": {"language"},
+}
+
+
+def stream_tags_lost(muxer: str, tags: dict[str, str], container: dict[str, str]) -> list[str]:
+    """Names of a stream's tags for which this container has no place and that say something of their own."""
+    kept = _STREAM_TAGS.get(muxer, set(tags) - {"creation_time"})
+    return [
+        key
+        for key, value in container_tags(stream_tags(tags, encoded_anew=True)).items()
+        if key not in kept and container.get(key) != value
+    ]

@@ -35,7 +35,7 @@ class Trial:
 
 
 def trial(clip: Clip, muxer: str) -> Trial:
-    """Write headers into memory; pipes and network addresses are not opened for it, there the run finds out."""
+    """Write headers into memory; pipes and addresses are not opened for it, there the run finds out."""
     if clip.source == "-" or source.is_url(clip.source):
         return Trial()
     with suppress(InputError), source.opened(clip.source) as container:
