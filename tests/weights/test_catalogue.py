@@ -28,8 +28,8 @@ def row(name: str) -> catalogue.Row:
 def test_the_official_files_of_both_papers_are_listed() -> None:
     text = " ".join(f"{official.file} {official.page}" for official in OFFICIAL)
     for wanted in (
-        "GOPRO_L1",
-        "REDS_L1",
+        "GOPRO_L1,",
+        "REDS_L1,",
         "GOPRO_L1_amp",
         "REDS_L1_amp",
         "MIMO-UNet.pkl",

@@ -75,7 +75,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 
 
 def test_deepdeblur_download_names_the_file_inside(tmp_path: Path) -> None:
-    """The official downloads are archives of a whole experiment folder; the last epoch is the published one."""
+    """The official downloads are archives of an experiment folder; the last epoch is the published one."""
     members = {f"GOPRO_L1/models/model-{n}.pt": b"x" for n in (900, 1000)} | {"GOPRO_L1/args.pt": b"x"}
     path = tmp_path / "GOPRO_L1.zip"
     path.write_bytes(zip_with(**members))
