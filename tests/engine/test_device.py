@@ -1,0 +1,130 @@
+"""Devices, precisions and backends: given as asked, or refused in one line that names the option."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vdeblur.engine import device
+from vdeblur.engine.device import check_choice, choose, cpu_threads, free_bytes, guess_kind
+from vdeblur.errors import InputError, MissingRuntimeError
+
+
+@pytest.mark.parametrize(
+    ("asked", "option"),
+    [
+        (("gpu", "auto", "auto"), "--device gpu"),
+        (("cuda:x", "auto", "auto"), "--device cuda:x"),
+        (("cpu", "fp8", "auto"), "--precision fp8"),
+        (("cpu", "auto", "tensorrt"), "--backend tensorrt"),
+        (("cpu", "fp16", "auto"), "--precision fp16"),
+        (("cpu", "auto", "cuda"), "--backend cuda"),
+    ],
+)
+def test_what_can_never_work_is_refused(asked: tuple[str, str, str], option: str) -> None:
+    with pytest.raises(InputError, match=f"^{option}") as caught:
+        check_choice(*asked)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", [("auto", "int8", "auto"), ("auto", "auto", "openvino")])
+def test_what_is_not_built_yet_says_so(asked: tuple[str, str, str]) -> None:
+    with pytest.raises(MissingRuntimeError, match="not built into this version yet"):
+        check_choice(*asked)
+
+
+@pytest.mark.parametrize("asked", [("cuda", "auto"), ("cuda:1", "auto"), ("auto", "cuda")])
+def test_a_gpu_that_is_not_there_is_refused_with_the_reason(
+    asked: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_why_no_cuda", lambda: "there is no NVIDIA driver on this machine")
+    with pytest.raises(MissingRuntimeError, match="no NVIDIA driver") as caught:
+        check_choice(asked[0], "auto", asked[1])
+    assert "use --device cpu" in str(caught.value)
+    assert guess_kind("auto") != "cuda"
+
+
+def test_the_reason_is_found_without_torch() -> None:
+    """Plans, and errors about devices, come before torch is imported."""
+    code = (
+        "import sys; from vdeblur.engine import device as d\n"
+        "print(d.guess_kind('auto'), d._why_no_cuda(), d.cpu_threads(), d.free_bytes() > 0, d.cpu_features())\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_guess_agrees_with_torch() -> None:
+    assert (guess_kind("auto") == "cuda") == torch.cuda.is_available()
+
+
+def test_a_gpu_that_torch_cannot_use_leaves_the_cpu_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_old(asked: str) -> tuple[str, str]:
+        raise MissingRuntimeError(f"--device {asked}: no kernels for compute capability 5.2")
+
+    monkeypatch.setattr(device, "_why_no_cuda", lambda: None)
+    monkeypatch.setattr(device, "_cuda_device", too_old)
+    chosen = choose("auto", "auto", "auto")
+    assert chosen.kind == "cpu"
+    assert "5.2" in chosen.notes[0]
+    with pytest.raises(MissingRuntimeError):
+        choose("cuda", "auto", "auto")
+
+
+@pytest.mark.parametrize(
+    ("capability", "built_for", "runs"),
+    [
+        ((9, 0), ["sm_80", "sm_90"], True),
+        ((8, 6), ["sm_80"], True),
+        ((8, 0), ["sm_86"], False),
+        ((12, 0), ["sm_90", "compute_90"], True),
+        ((12, 0), ["sm_90"], False),
+        ((6, 1), ["sm_75", "sm_80", "compute_80"], False),
+        ((10, 0), ["sm_100a"], True),
+    ],
+)
+def test_kernels_run_on_the_same_major_and_upwards_from_ptx(
+    capability: tuple[int, int], built_for: list[str], runs: bool
+) -> None:
+    assert device._has_kernels(capability, built_for) is runs
+
+
+@pytest.mark.parametrize(
+    ("features", "precision"), [({"avx512_bf16"}, "bf16"), ({"amx_bf16"}, "bf16"), ({"avx2"}, "fp32")]
+)
+def test_bfloat16_is_the_default_only_where_the_processor_has_it(
+    features: set[str], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "cpu_features", lambda: frozenset(features))
+    chosen = choose("cpu", "auto", "auto")
+    assert (chosen.device, chosen.kind, chosen.precision, chosen.backend) == (
+        "cpu",
+        "cpu",
+        precision,
+        "torch",
+    )
+    assert chosen.notes == ()
+    asked = choose("cpu", "bf16", "auto")
+    assert asked.precision == "bf16"
+    assert bool(asked.notes) is (precision == "fp32")
+
+
+def test_threads_and_memory_are_what_this_process_may_use() -> None:
+    assert 1 <= cpu_threads() <= 1024
+    assert 64 << 20 < free_bytes("cpu") < 1 << 50
+
+
+@pytest.mark.cuda
+def test_a_gpu_is_used_in_half_precision() -> None:
+    chosen = choose("auto", "auto", "auto")
+    assert (chosen.kind, chosen.precision) == ("cuda", "fp16")
+    assert choose("cuda", "auto", "auto", half_is_safe=False).precision == "fp32"
+    assert free_bytes(chosen.device) > 0
+    with pytest.raises(InputError, match="counted from 0"):
+        choose(f"cuda:{torch.cuda.device_count()}", "auto", "auto")
