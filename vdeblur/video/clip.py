@@ -192,7 +192,10 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
             raise InputError(f"{shown_name(source)}: {what}")
         frame = _first_frame(container, video, alpha_decoder(video) or video.codec_context, source)
         opaque = container.format.name == "gif" and _is_opaque(container, video, frame)
-        picture, warnings = _picture(container, video, frame, opaque)
+        try:
+            picture, warnings = _picture(container, video, frame, opaque)
+        except InputError as error:
+            raise InputError(f"{shown_name(source)}: {error}") from error
         cut = soundness.find_break(container, video, source)
         return Clip(
             source=source,

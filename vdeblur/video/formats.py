@@ -14,6 +14,7 @@ import av
 import numpy as np
 
 from vdeblur import colour
+from vdeblur.errors import InputError
 from vdeblur.frame import Component, Kind, Plane, PlaneLayout, Range
 
 # Order of the components inside a packed pixel: R, G, B (then alpha).  PyAV does not tell it.
@@ -77,23 +78,19 @@ _REPLACED = {
     "gbrapf32le": "gbrap16le",
     "gbrpf16le": "gbrp16le",
     "gbrapf16le": "gbrap16le",
-    "rgbf32le": "gbrp16le",
-    "rgbaf32le": "gbrap16le",
     "rgbf16le": "gbrp16le",
     "rgbaf16le": "gbrap16le",
     "grayf32le": "gray16le",
     "grayf16le": "gray16le",
-    "yaf32le": "ya16le",
-    "yaf16le": "ya16le",
-    "rgb96le": "gbrp16le",
-    "rgba128le": "gbrap16le",
-    "gray32le": "gray16le",
 }
-_LOSSY = re.compile(r"xyz12|f16|f32|96le|128le|gray32|bayer")
+_LOSSY = re.compile(r"xyz12|f16|f32")
 
 
 def lossless_form(name: str) -> tuple[str, str | None]:
-    """The format in which such pictures reach the engine (mostly `name` itself), and what that loses."""
+    """The format in which such pictures reach the engine (mostly `name` itself), and what that loses.
+
+    Raises InputError for formats that cannot be had in whole samples of at most 16 bits.
+    """
     if _direct(name):
         return name, None
     # Big-endian words, and samples in the high bits (msb): the same numbers in another order.
@@ -101,15 +98,17 @@ def lossless_form(name: str) -> tuple[str, str | None]:
     if _direct(little):
         return little, None
     form = _REPLACED.get(little)
-    if form is None:
-        shape = av.VideoFormat(name, 16, 16)
-        deep = any(part.bits > 8 for part in shape.components)
-        alpha = any(part.is_alpha for part in shape.components)
-        form = ("gbrap" if alpha else "gbrp") + ("16le" if deep else "")
-        return form, f"pictures in {name} are converted to {form}, which is not exact"
-    return form, f"pictures in {name} are converted to {form}, which is not exact" if _LOSSY.search(
-        name
-    ) else None
+    loss = f"pictures in {name} are converted to {form}, which is not exact"
+    if form is not None:
+        return form, loss if _LOSSY.search(name) else None
+    shape = av.VideoFormat(name, 16, 16)
+    parts = shape.components
+    # Nothing is tried that FFmpeg may not know: its converter crashes on some formats of floats.
+    if not parts or any(part.bits > 16 for part in parts) or re.search(r"f(16|32)", name):
+        raise InputError(f"pictures in FFmpeg's format {name} are not supported")
+    form = "gbrap" if any(part.is_alpha for part in parts) else "gbrp"
+    form += "16le" if any(part.bits > 8 for part in parts) else ""
+    return form, f"pictures in {name} are converted to {form}, which is not exact"
 
 
 def layout_of(

@@ -77,6 +77,13 @@ class Reader:
         self._early: list[Packet] | None = None if start is None and end is None else []
         self._until_s: float | None = None  # the end of the last good frame
         self._reformatter = VideoReformatter()
+        if self._begin is not None:
+            try:
+                # Here, not when frames are asked for: it may open the source anew, and `container` must last.
+                self._decoding.seek(self._begin)
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -116,8 +123,6 @@ class Reader:
         self._decoding.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        if self._begin is not None:
-            self._decoding.seek(self._begin)
         ranged = self._early is not None
         for index, timed in enumerate(self._cut() if ranged else self._timed()):
             yield self._frame(timed, index)
