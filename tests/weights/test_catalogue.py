@@ -98,4 +98,12 @@ def test_names_are_listed_once() -> None:
     write_safetensors(places.imported_folder() / "mimo-unet-gopro.safetensors", mimo_state())
     names = [row.name for row in catalogue.rows()]
     assert len(names) == len(set(names))
-    assert row("mimo-unet-gopro").here
+
+
+def test_other_weights_under_an_official_name_do_not_borrow_its_scores() -> None:
+    state = mimo_state()
+    write_safetensors(places.imported_folder() / "mimo-unet-gopro.safetensors", state, {"source": "own.pt"})
+    own = row("mimo-unet-gopro")
+    assert own.here
+    assert own.parameters == sum(value.numel() for value in state.values())
+    assert (own.scores, own.page) == ("", "own.pt")

@@ -117,10 +117,7 @@ def rows() -> list[Row]:
     found = [
         _of_package(name, shipped.get(name)) for name in PACKAGE_NAMES if name in shipped or _small(name)
     ]
-    found += [
-        Row(o.name, o.family, o.parameters, o.licence, o.scores, f"{o.file}: {o.page}", o.name in imported)
-        for o in OFFICIAL
-    ]
+    found += [_of_official(official, imported.get(official.name)) for official in OFFICIAL]
     known = {row.name for row in found}
     return found + [_of_import(name, path) for name, path in imported.items() if name not in known]
 
@@ -160,6 +157,14 @@ def _of_package(name: str, path: Path | None) -> Row:
     licence = facts.get("license", "Apache-2.0")
     scores = facts.get("scores") or next(_card_scores(path.with_suffix(".md")), "see its card")
     return Row(name, family, parameters, licence, scores, "ships with vdeblur", True)
+
+
+def _of_official(o: Official, path: Path | None) -> Row:
+    """The published facts; where other weights were imported under the name, theirs."""
+    if path is not None and _facts(path)[:2] != (o.family, o.parameters):
+        return _of_import(o.name, path)
+    where = f"{o.file}: {o.page}"
+    return Row(o.name, o.family, o.parameters, o.licence, o.scores, where, path is not None)
 
 
 def _of_import(name: str, path: Path) -> Row:

@@ -109,7 +109,7 @@ def _broken(url: str, part: Path, error: Exception) -> VdeblurError:
         return VdeblurError(f"{url}: broke off after {have / 1e6:.1f} MB; {again}")
     reason = getattr(error, "reason", error)
     return VdeblurError(
-        f"{url}: cannot be reached ({reason}); or download it in a browser and import the file"
+        f"{url}: cannot be reached ({reason}); try again, or download it in a browser and import the file"
     )
 
 
