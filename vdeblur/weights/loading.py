@@ -169,7 +169,7 @@ def _tensors(state: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Tensor
     for key, value in state.items():
         if not isinstance(value, Tensor):
             raise InputError(f"{path}: the entry {key!r} is {type(value).__name__}, not a tensor of weights")
-        if not value.is_floating_point() or value.layout != torch.strided:
+        if not value.is_floating_point() or value.layout != torch.strided or value.device.type != "cpu":
             raise InputError(f"{path}: {key!r} holds {value.dtype}, not plain floating point weights")
         total += value.numel()
         if total > MOST_PARAMETERS:
