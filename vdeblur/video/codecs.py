@@ -87,14 +87,18 @@ def choose_output(
     """
     interlaced = clip.picture.interlaced and not deinterlace
     suffixes = _suffixes(clip, target)
-    candidates = list(_candidates(clip.picture, suffixes, codec, interlaced, encoder))
+    candidates = list(_candidates(clip.picture, suffixes, codec, interlaced, encoder, target is not None))
     if not candidates:
         raise InputError(_impossible(clip.picture, suffixes, codec))
     best = min(candidates, key=lambda c: (c.lost_weight, candidates.index(c)))
     table = ENCODERS[best.encoder]
     container = CONTAINERS[best.suffix]
     notes = [*_container_notes(clip, target, best.suffix, container), *best.lost]
-    options = table_options(clip, table, best.pix_fmt, crf, preset)
+    foreign = encoder == "ffmpeg" and codec is not None and codec not in CODECS
+    if foreign:  # an encoder of the user's own ffmpeg, whose words we do not know
+        options = {k: str(v) for k, v in (("crf", crf), ("preset", preset)) if v is not None}
+    else:
+        options = table_options(clip, table, best.pix_fmt, crf, preset)
     asked = dict(encoder_options or {})
     for key, value in asked.items():
         joined = key.endswith("-params") and key in options
@@ -106,7 +110,7 @@ def choose_output(
         container=container.muxer,
         container_options=container_options(clip, container.muxer),
         family=best.family,
-        encoder=codec if encoder == "ffmpeg" and codec and codec not in CODECS else best.encoder,
+        encoder=codec if foreign and codec else best.encoder,
         pix_fmt=best.pix_fmt,
         options=options,
         notes=tuple(dict.fromkeys(notes)),
@@ -115,7 +119,11 @@ def choose_output(
         asked=frozenset(asked),
     )
     by_hand = asked or preset is not None or codec not in (None, *_FAMILIES)
-    if by_hand and encoder != "ffmpeg":
+    if encoder == "ffmpeg":
+        from vdeblur.video.ffmpeg import check_binary_has
+
+        check_binary_has(choice.encoder)
+    elif by_hand:
         check_encoder(choice, clip)
     return choice
 
@@ -146,11 +154,16 @@ class _Candidate:
 
 
 def _candidates(
-    picture: Picture, suffixes: tuple[str, ...], codec: str | None, interlaced: bool, backend: str
+    picture: Picture,
+    suffixes: tuple[str, ...],
+    codec: str | None,
+    interlaced: bool,
+    backend: str,
+    bound: bool,
 ) -> Iterator[_Candidate]:
     for suffix in suffixes:
         container = CONTAINERS[suffix]
-        for name in _encoders(picture, codec, backend):
+        for name in _encoders(picture, codec, backend, bound):
             table = ENCODERS[name]
             if table.family not in container.codecs:
                 continue
@@ -178,7 +191,7 @@ def _candidates(
             yield _Candidate(suffix, table.family, name, pix_fmt, words, sum(lost.values()))
 
 
-def _encoders(picture: Picture, codec: str | None, backend: str) -> tuple[str, ...]:
+def _encoders(picture: Picture, codec: str | None, backend: str, bound: bool) -> tuple[str, ...]:
     """Names of ENCODERS to try, best first."""
     if codec is not None:
         if codec in CODECS:
@@ -189,7 +202,9 @@ def _encoders(picture: Picture, codec: str | None, backend: str) -> tuple[str, .
         raise InputError(f"--codec {codec}: not a codec that can be written here; choose one of {known}")
     source = "av1" if picture.codec == "libdav1d" else picture.codec
     chain = CHAINS.get(source, HDR_CHAIN if picture.colour.transfer in PQ_HLG else DEFAULT_CHAIN)
-    return tuple(name for family in chain for name in CODECS[family])
+    # A container that was asked for may hold none of them.
+    families = dict.fromkeys((*chain, *DEFAULT_CHAIN) if bound else chain)
+    return tuple(name for family in families for name in CODECS[family])
 
 
 def _suffixes(clip: Clip, target: Path | None) -> tuple[str, ...]:
@@ -223,8 +238,8 @@ def _impossible(picture: Picture, suffixes: tuple[str, ...], codec: str | None) 
         return f"--codec {codec}: {suffix} files cannot hold it; use {holders}, or one of {others}"
     if layout.width % 2 or layout.height % 2:
         return (
-            f"--codec {codec or 'h264'}: cannot hold {layout.width}x{layout.height} {layout.name} pictures, "
-            "only even sizes; use --codec vp9, av1 or ffv1 with a .mkv target"
+            f"{f'--codec {codec}' if codec else f'{suffix} files'}: only even sizes, not {layout.width}x"
+            f"{layout.height} {layout.name}; use --codec vp9, av1 or ffv1 with a .mkv target"
         )
     return (
         f"{suffix} files cannot hold {layout.name} pictures of {layout.width}x{layout.height}"

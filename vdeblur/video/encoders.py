@@ -28,6 +28,7 @@ class Encoder:
     default: int | None = None
     preset: str | None = "preset"
     default_preset: str | None = None
+    presets: tuple[str, ...] = ()  # what may stand behind --preset
     capped: str | None = "maxrate"  # option that holds the rate near the source's
     hdr10: bool = False
     fields: bool = False  # interlaced pictures keep their field order
@@ -36,18 +37,29 @@ class Encoder:
     more: tuple[tuple[str, str], ...] = ()
 
 
+def _digits(first: int, last: int) -> tuple[str, ...]:
+    return tuple(str(n) for n in range(first, last + 1))
+
+
+_X26 = tuple("ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split())  # noqa: SIM905
+_NVENC = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
 ENCODERS = {
-    "libx264": Encoder("h264", default=18, default_preset="medium", hdr10=True, fields=True, even=True),
-    "libx264rgb": Encoder("h264", default=18, default_preset="medium", hdr10=True, fields=True),
+    "libx264": Encoder(
+        "h264", default=18, default_preset="medium", presets=_X26, hdr10=True, fields=True, even=True
+    ),
+    "libx264rgb": Encoder("h264", default=18, default_preset="medium", presets=_X26, hdr10=True, fields=True),
     # x265 writes interlaced pictures only as separate fields: whole frames lose their field order.
-    "libx265": Encoder("hevc", default=20, default_preset="fast", hdr10=True, even=True),
-    "libsvtav1": Encoder("av1", best=1, worst=63, default=24, default_preset="8", hdr10=True),
+    "libx265": Encoder("hevc", default=20, default_preset="fast", presets=_X26, hdr10=True, even=True),
+    "libsvtav1": Encoder(
+        "av1", best=1, worst=63, default=24, default_preset="8", presets=_digits(0, 13), hdr10=True
+    ),
     "libvpx-vp9": Encoder(
         "vp9",
         worst=63,
         default=24,
         preset="cpu-used",
         default_preset="3",
+        presets=_digits(0, 8),
         capped="b",
         alpha=True,
         more=(("row-mt", "1"), ("deadline", "good")),
@@ -64,9 +76,9 @@ ENCODERS = {
     "prores_ks": Encoder(
         "prores", quality=None, preset=None, capped=None, fields=True, alpha=True, more=(("vendor", "apl0"),)
     ),
-    "h264_nvenc": Encoder("h264", quality="cq", default=19, default_preset="p5", even=True),
-    "hevc_nvenc": Encoder("hevc", quality="cq", default=21, default_preset="p5", even=True),
-    "av1_nvenc": Encoder("av1", quality="cq", worst=63, default=24, default_preset="p5"),
+    "h264_nvenc": Encoder("h264", quality="cq", default=19, default_preset="p5", presets=_NVENC, even=True),
+    "hevc_nvenc": Encoder("hevc", quality="cq", default=21, default_preset="p5", presets=_NVENC, even=True),
+    "av1_nvenc": Encoder("av1", quality="cq", worst=63, default=24, default_preset="p5", presets=_NVENC),
 }
 # What may stand behind --codec, and the encoders tried for it in this order.
 CODECS = {
@@ -171,6 +183,7 @@ def family_of(encoder: str) -> str | None:
 def encoder_options(
     clip: Clip, table: Encoder, pix_fmt: str, crf: int | None, preset: str | None
 ) -> dict[str, str]:
+    """Quality, speed, and a ceiling for the rate that follows from the source's."""
     options = dict(table.more)
     if crf is not None and table.quality is None:
         raise InputError(f"--crf {crf}: {WORDS[table.family]} has no such quality setting; leave it out")
@@ -178,6 +191,8 @@ def encoder_options(
         raise InputError(f"--crf {crf}: {WORDS[table.family]} takes {table.best} (best) to {table.worst}")
     if preset is not None and table.preset is None:
         raise InputError(f"--preset {preset}: {WORDS[table.family]} has no presets; leave it out")
+    if preset is not None and preset not in table.presets:
+        raise InputError(f"--preset {preset}: {WORDS[table.family]} takes {', '.join(table.presets)}")
     if table.quality and (quality := crf if crf is not None else table.default) is not None:
         options[table.quality] = str(quality)
     if table.preset and (speed := preset or table.default_preset):

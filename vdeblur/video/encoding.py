@@ -7,6 +7,7 @@ format reaches the encoder as the decoded picture it came in, edited in place, w
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -65,7 +66,18 @@ def check_encoder(choice: OutputChoice, clip: Clip) -> None:
     context: Any = av.CodecContext.create(choice.encoder, "w")
     layout = clip.picture.layout
     configure(context, choice, clip, (layout.width, layout.height), clip.picture.time_base)
-    open_encoder(context, choice)
+    # Names inside x264-params and its like are only complained of in the log.  It is listened to while no
+    # decoder is open, and left as it was: with logging on, undrained decoders can hang for ever.
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as lines:
+            open_encoder(context, choice)
+    finally:
+        av.logging.set_level(level)
+    for _, _, text in lines:
+        if found := re.search(r"(?:parsing option '?|Unknown option:? ?)([\w-]+)", text):
+            raise InputError(f"--encoder-option {found[1]}: {choice.encoder} knows no such option or value")
     if ENCODERS[choice.encoder].quality == "cq":  # hardware can open and still refuse its first frame
         frame = av.VideoFrame(layout.width, layout.height, choice.pix_fmt)
         frame.pts, frame.time_base = 0, clip.picture.time_base

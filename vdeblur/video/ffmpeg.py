@@ -1,20 +1,254 @@
-"""A user's own ffmpeg as encoder (first cut: only the look for the binary)."""
+"""A user's own ffmpeg as encoder (`--encoder ffmpeg`), for builds with encoders that PyAV's lacks.
+
+Frames go to the program as raw video in NUT, which keeps every time; it gives packets back in NUT, and the
+rest is as ever: our muxer, `Carry`, the hidden name.  Same verbs as `Writer`.
+
+    write -> NUT -> stdin | ffmpeg | stdout -> NUT -> reading thread -> queue -> muxer
+
+The reading thread only demuxes and fills the queue; all else is done by the writing thread.
+"""
 
 from __future__ import annotations
 
+import queue
 import shutil
+import subprocess
+import tempfile
+import threading
+from contextlib import suppress
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from vdeblur.errors import InputError
-from vdeblur.video.writer import Writer
+import av
+
+from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
+from vdeblur.frame import Frame
+from vdeblur.video import hdr
+from vdeblur.video.carry import Carry
+from vdeblur.video.clip import Clip
+from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.encoding import picture_of, rate_of
+from vdeblur.video.sink import Sink
+from vdeblur.video.templates import add_template
+from vdeblur.video.writer import dress_video, mux_in_step
+
+_PATIENCE_S = 60.0
 
 
 def find_binary() -> str:
-    """The path of the ffmpeg program, or InputError."""
+    """The path of the ffmpeg program; MissingRuntimeError where there is none."""
     found = shutil.which("ffmpeg")
     if found is None:
-        raise InputError("--encoder ffmpeg: no ffmpeg program in PATH; install FFmpeg first")
+        raise MissingRuntimeError(
+            "--encoder ffmpeg: there is no ffmpeg program in PATH; install FFmpeg, or leave the option out"
+        )
     return found
 
 
-class FfmpegWriter(Writer):
-    """To be made."""
+@cache
+def encoders_of(binary: str) -> frozenset[str]:
+    """Names of the video encoders that this program was built with."""
+    listed = subprocess.run(
+        [binary, "-hide_banner", "-encoders"], capture_output=True, text=True, check=False
+    )
+    lines = (line.split() for line in listed.stdout.splitlines())
+    return frozenset(words[1] for words in lines if len(words) > 1 and words[0].startswith("V"))
+
+
+def check_binary_has(encoder: str) -> None:
+    """Refuse an encoder that the user's ffmpeg does not have."""
+    binary = find_binary()
+    if encoder not in encoders_of(binary):
+        raise InputError(
+            f"--encoder ffmpeg: {binary} has no encoder {encoder}; `ffmpeg -encoders` lists what it has"
+        )
+
+
+class FfmpegWriter:
+    """`write` every frame in order, then `finish`; or `abandon` at any time."""
+
+    def __init__(
+        self, target: Path, clip: Clip, choice: OutputChoice, carry: Carry, *, overwrite: bool = False
+    ) -> None:
+        self._clip, self._choice, self._carry = clip, choice, carry
+        self._sink = Sink(target, choice, overwrite=overwrite)
+        self._program: _Program | None = None
+        self._stream: Any = None
+        self._durations: dict[Fraction, Fraction] = {}
+        self._first = Fraction(0)  # time of the first frame, seconds
+        self._moved = 0  # what the program added to all times, in the packets' time base
+
+    def write(self, frame: Frame) -> None:
+        """Send one frame; the planes are read during the call only."""
+        if self._program is None:
+            self._sink.scale_times(self._choice, frame.time_base)
+            self._first = frame.pts * frame.time_base
+            self._program = _Program(self._clip, self._choice, frame)
+        self._durations[frame.pts * frame.time_base] = frame.duration * frame.time_base
+        self._program.send(frame)
+        for packet in self._program.packets():
+            self._mux(packet)
+
+    def finish(self) -> Path:
+        """Let the program finish, write what the other streams still hold, close, rename."""
+        if self._program is not None:
+            for packet in self._program.rest():
+                self._mux(packet)
+        self._carry.drain(self._sink, None)
+        return self._sink.finish()
+
+    def abandon(self) -> None:
+        """Stop the program and leave nothing behind; never raises."""
+        if self._program is not None:
+            self._program.kill()
+        self._sink.abandon()
+
+    def _mux(self, packet: Any) -> None:
+        if self._stream is None:
+            self._stream = self._begin(packet.stream)
+            # NUT holds no negative times: the program moves everything so that decoding starts at zero.
+            self._moved = packet.pts - round(self._first / packet.time_base)
+        packet.pts -= self._moved
+        if packet.dts is not None:
+            packet.dts -= self._moved
+        duration = self._durations.pop(packet.pts * packet.time_base, None)
+        if duration is not None:
+            packet.duration = round(duration / packet.time_base)
+        packet.stream = self._stream
+        mux_in_step(self._carry, self._sink, packet)
+
+    def _begin(self, encoded: Any) -> Any:
+        made: list[Any] = []
+
+        def add_video(output: Any) -> Any:
+            made.append(add_template(output, encoded))
+            return made[0]
+
+        self._carry.add_streams(self._sink.container, add_video)
+        dress_video(made[0], self._clip, self._choice)
+        self._sink.start()
+        return made[0]
+
+
+class _Program:
+    """The running ffmpeg, its two pipes, and the thread that reads what comes back."""
+
+    def __init__(self, clip: Clip, choice: OutputChoice, first: Frame) -> None:
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe that nobody reads would block)
+        self._process = subprocess.Popen(
+            _command(find_binary(), clip, choice),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+        )
+        self._encoder = choice.encoder
+        self._back: queue.SimpleQueue[Any] = queue.SimpleQueue()  # packets; None at the end
+        self._encoded: Any = None  # the container that comes back; opened by the reading thread
+        self._reader = threading.Thread(target=self._read, name="ffmpeg output", daemon=True)
+        self._reader.start()
+        try:
+            self._nut: Any = av.open(self._process.stdin, "w", format="nut")
+            self._raw = self._nut.add_stream("rawvideo", rate=rate_of(clip))
+            context = self._raw.codec_context
+            context.width, context.height = first.layout.width, first.layout.height
+            context.pix_fmt = first.layout.name
+            context.time_base = self._raw.time_base = first.time_base
+            if clip.picture.sample_aspect_ratio:
+                context.sample_aspect_ratio = clip.picture.sample_aspect_ratio
+        except BaseException:
+            self.kill()
+            raise
+
+    def send(self, frame: Frame) -> None:
+        """One frame into the program."""
+        picture = picture_of(frame)
+        picture.pts, picture.time_base = frame.pts, frame.time_base
+        try:
+            self._nut.mux(self._raw.encode(picture))
+        except (OSError, av.FFmpegError) as error:
+            raise VdeblurError(self._why()) from error
+
+    def packets(self) -> list[Any]:
+        """What has come back so far."""
+        found = []
+        with suppress(queue.Empty):
+            while (packet := self._back.get_nowait()) is not None:
+                found.append(packet)
+        return found
+
+    def rest(self) -> list[Any]:
+        """Close the input and wait for everything that is still to come."""
+        found = []
+        try:
+            self._nut.mux(self._raw.encode(None))
+            self._nut.close()
+            stdin = self._process.stdin
+            assert stdin is not None
+            stdin.close()
+        except (OSError, av.FFmpegError) as error:
+            raise VdeblurError(self._why()) from error
+        while (packet := self._back.get()) is not None:
+            found.append(packet)
+        self._reader.join()
+        if self._process.wait(_PATIENCE_S) != 0 or not found:
+            raise VdeblurError(self._why())
+        return found
+
+    def kill(self) -> None:
+        """End it at once; never raises."""
+        with suppress(Exception):
+            self._process.kill()
+            self._process.wait(_PATIENCE_S)
+        self._reader.join(_PATIENCE_S)
+        with suppress(Exception):
+            self._nut.close()
+
+    def _read(self) -> None:
+        try:
+            # Stays open: its stream is the template for ours, which may be made after the last packet.
+            self._encoded = av.open(self._process.stdout, "r", format="nut")
+            for packet in self._encoded.demux(video=0):
+                if packet.size:
+                    self._back.put(packet)
+        except (OSError, av.FFmpegError):
+            pass  # the exit code and the complaints say more
+        finally:
+            self._back.put(None)
+
+    def _why(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
+        last = lines[-1] if lines else f"exit code {self._process.returncode}"
+        return f"--encoder ffmpeg: {self._encoder} failed ({last})"
+
+
+def _command(binary: str, clip: Clip, choice: OutputChoice) -> list[str]:
+    import ffmpeg  # the package of that name, not this room
+
+    words: dict[str, Any] = {"b:v" if key == "b" else key: value for key, value in choice.options.items()}
+    colour = clip.picture.colour
+    words |= {"color_range": 2 if clip.picture.layout.range == "full" else colour.range or 1}
+    words |= {"colorspace": colour.matrix, "color_primaries": colour.primaries, "color_trc": colour.transfer}
+    for key, value in hdr.encoder_words(clip.picture.hdr, choice.encoder).items():
+        words[key] = f"{words[key]}:{value}" if key in words else value
+    video = ffmpeg.input("pipe:0", format="nut").video
+    if choice.interlaced:
+        field = "bff" if clip.picture.field_order in (3, 5) else "tff"
+        video = video.filter("setparams", field_mode=field)
+        words["flags"] = "+ildct+ilme"
+    output = ffmpeg.output(
+        video,
+        "pipe:1",
+        format="nut",
+        vcodec=choice.encoder,
+        pix_fmt=choice.pix_fmt,
+        fps_mode="passthrough",
+        enc_time_base="-1",
+        **words,
+    )
+    command: list[str] = ffmpeg.compile(output.global_args("-v", "error"), cmd=binary)
+    return command

@@ -18,7 +18,7 @@ from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import Encoding, rate_of
 from vdeblur.video.sink import Sink, check_target
 
-__all__ = ["Writer", "check_target", "dress_video"]
+__all__ = ["Writer", "check_target", "dress_video", "mux_in_step"]
 
 
 class Writer:
@@ -38,7 +38,7 @@ class Writer:
         with self._sink.speaking():
             packets = list(self._encoding.encode(frame))
         for packet in packets:
-            self._mux(packet)
+            mux_in_step(self._carry, self._sink, packet)
 
     def finish(self) -> Path:
         """Flush the encoder, write what the other streams still hold, close, rename."""
@@ -46,7 +46,7 @@ class Writer:
             with self._sink.speaking():
                 packets = list(self._encoding.flush())
             for packet in packets:
-                self._mux(packet)
+                mux_in_step(self._carry, self._sink, packet)
         self._carry.drain(self._sink, None)
         return self._sink.finish()
 
@@ -69,12 +69,13 @@ class Writer:
         self._sink.start()
         return encoding
 
-    def _mux(self, packet: Any) -> None:
-        when = packet.dts if packet.dts is not None else packet.pts
-        time_s = None if when is None else float(when * packet.time_base)
-        if time_s is not None:
-            self._carry.drain(self._sink, time_s)
-        self._sink.mux(packet)
+
+def mux_in_step(carry: Carry, sink: Sink, packet: Any) -> None:
+    """Write a packet of the deblurred stream, and before it what is due of the others."""
+    when = packet.dts if packet.dts is not None else packet.pts
+    if when is not None:
+        carry.drain(sink, float(when * packet.time_base))
+    sink.mux(packet)
 
 
 def dress_video(stream: Any, clip: Clip, choice: OutputChoice) -> None:
