@@ -8,7 +8,7 @@
 
 `small` grows from the trained `tiny`: twice the width, the same results at its first step. One process a core
 is right (without torchrun there is one). Started again with the same output folder a run goes on from its
-checkpoint. Single settings are changed with key=value at the end; other `steps` and `decay` let a run be cut
+checkpoint. Single settings are changed with --set key=value ...; other `steps` and `decay` let a run be cut
 short with a proper end, for the rate falls to zero over the last `decay` steps.
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("train", help="train, or go on with a run")
     command.add_argument("recipe", type=Path, help="flat TOML file of settings")
-    command.add_argument("changes", nargs="*", metavar="key=value", help="settings that differ from the file")
+    command.add_argument("--set", nargs="*", default=[], metavar="key=value", help="settings that differ")
     command.add_argument("--photographs", type=Path, required=True)
     command.add_argument("--output", type=Path, required=True, help="folder of the run")
     command.add_argument("--grow", type=Path, help="checkpoint of a network of half the width to start from")
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     if "RANK" in os.environ:
         dist.init_process_group("gloo")
-    recipe = read_recipe(options.recipe, changes(options.changes))
+    recipe = read_recipe(options.recipe, changes(options.set))
     settings = replace(recipe.settings, photographs=options.photographs, output=options.output)
     torch.manual_seed(settings.seed)
     network = recipe.make_network()

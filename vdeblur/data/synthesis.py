@@ -33,25 +33,28 @@ Pose = NDArray[np.float64]
 class BlurSettings:
     """How often and how strongly things happen; every share is a probability.
 
-    `shortest_px` and `longest_px` bound the length of the camera's path (log-uniform). `neutral` is the share
+    `shortest_px` and `longest_px` bound the length of the camera's path, `smallest` and `largest` the scale
+    of a photograph (both log-uniform). `neutral` is the share
     of pairs whose sharp side takes over the very low frequencies of the blurred side: averaging linear light
     brightens (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a
     network that learns one camera's change shifts the brightness of all others.
     """
 
     size: int = 256
-    shortest_px: float = 1.2
+    shortest_px: float = 2.0
     longest_px: float = 48.0
-    still: float = 0.08
+    still: float = 0.07
     layers: float = 0.5
     few_frames: float = 0.12
     fewest: int = 9
     most: int = 65
+    smallest: float = 0.5
+    largest: float = 1.9
     drawn: float = 0.15
     text: float = 0.08
-    soft: float = 0.4
+    soft: float = 0.5
     highlights: float = 0.3
-    noise: float = 0.5
+    noise: float = 0.4
     jpeg: float = 0.15
     h264: float = 0.1
     neutral: float = 0.65
@@ -211,8 +214,8 @@ def _source(rng: np.random.Generator, photographs: Sequence[Picture], s: BlurSet
     if rng.random() < s.drawn:
         picture = drawn_picture(rng, s.size, s.size, photograph)
     else:
-        smallest = s.size / min(photograph.shape[:2])
-        scale = max(float(rng.uniform(0.5, 1.3)), smallest)
+        fitting = s.size / min(photograph.shape[:2])
+        scale = max(float(np.exp(rng.uniform(np.log(s.smallest), np.log(s.largest)))), fitting)
         part = int(np.ceil(s.size / scale))
         part = min(part, *photograph.shape[:2])
         top = rng.integers(photograph.shape[0] - part + 1)
@@ -224,7 +227,7 @@ def _source(rng: np.random.Generator, photographs: Sequence[Picture], s: BlurSet
         if rng.random() < s.text:
             draw_text(rng, picture, photograph, int(rng.integers(1, 6)))
     if rng.random() < s.soft:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 0.8)))
+        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 1.0)))
     return np.asarray(picture, np.uint8)
 
 
