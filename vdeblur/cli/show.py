@@ -27,7 +27,6 @@ from rich.progress import (
 from rich.text import Text
 
 from vdeblur.errors import InputError
-from vdeblur.frame import Fate
 
 if TYPE_CHECKING:
     from vdeblur.jobs.deblur import Event, Result
@@ -116,6 +115,8 @@ class _Rate(ProgressColumn):
 
 def summary(result: Result) -> None:
     """One line for a finished run, and one for every frame that was not plainly deblurred."""
+    from vdeblur.frame import Fate  # numpy comes with it, and `weights list` needs none
+
     ledger = result.ledger
     took = _span(ledger.wall_s)
     print(f"{result.target}: {ledger.frames} frames in {took}, {ledger.true_fps:.2f} fps true")
