@@ -56,8 +56,8 @@ def relative_loss(results: Sequence[Tensor], targets: Sequence[Tensor], blurred:
 def energy_loss(results: Sequence[Tensor], targets: Sequence[Tensor], blurred: Sequence[Tensor]) -> Tensor:
     """The squared error that is left of each picture, as a share of its blurred input's: what PSNR measures.
 
-    Absolute errors ask for the median, which is "no change" wherever a network is unsure; squared errors ask for
-    the mean. Every pair counts the same, with a floor of two levels for sharp ones.
+    Absolute errors ask for the median, which is "no change" wherever a network is unsure; squared errors ask
+    for the mean. Every pair counts the same, with a floor of two levels for sharp ones.
 
     Args: as for `relative_loss`.
     """
