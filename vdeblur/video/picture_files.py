@@ -21,7 +21,7 @@ from vdeblur.frame import Frame, Plane, PlaneLayout
 from vdeblur.video import formats
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp"}
-_JPEG = {".jpg", ".jpeg", ".jpe"}
+JPEG = {".jpg", ".jpeg", ".jpe"}
 _QUALITY = 95
 
 _KEPT = ("exif", "icc_profile", "xmp", "dpi", "comment")  # what Pillow reads and can write again
@@ -34,20 +34,24 @@ _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _TIFF_TAGS = (270, 271, 272, 274, 305, 306, 315, 33432, 700, 33723, 34377, 34675)
 
 
-def refuse_unwritable(path: Path, pix_fmt: str) -> None:
-    """Refuse pictures that would lose more than a sentence can say (InputError)."""
-    suffix = path.suffix.lower()
-    if suffix in _JPEG and pix_fmt in ("gbrap", "yuva444p"):
-        raise InputError(f"{path}: a CMYK picture; convert it to RGB first")
-    with path.open("rb") as file:
-        head = file.read(65536)
-    if (suffix == ".png" and b"acTL" in head) or (suffix == ".webp" and b"ANIM" in head[:64]):
+def refuse_animated(path: Path) -> None:
+    """Refuse moving pictures, of which only the first would be left (InputError)."""
+    if path.suffix.lower() not in (".png", ".webp"):
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if (head.startswith(_SIGNATURE) and b"acTL" in head) or (
+        head.startswith(b"RIFF") and b"ANIM" in head[:64]
+    ):
         raise InputError(f"{path}: an animated picture; convert it to a video first")
 
 
 def is_cut_jpeg(path: Path) -> bool:
     """Whether a JPEG has no end after its last scan: decoders fill the rest with grey and say nothing."""
-    if path.suffix.lower() not in _JPEG:
+    if path.suffix.lower() not in JPEG:
         return False
     data = path.read_bytes()
     return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
@@ -151,7 +155,7 @@ def _write_with_pillow(frame: Frame, source: Path, target: Path) -> None:
             lossless = old.format != "JPEG" and not (old.format == "WEBP" and _is_lossy_webp(source))
     else:
         lossless = False
-    if suffix in _JPEG:
+    if suffix in JPEG:
         image, sampling = _jpeg_image(frame)
         image.save(target, "JPEG", quality=_QUALITY, subsampling=sampling, optimize=True, **extra)
         return

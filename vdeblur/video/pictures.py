@@ -23,7 +23,7 @@ from vdeblur.errors import BrokenSourceError, InputError, VdeblurError
 from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.video import formats
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
-from vdeblur.video.picture_files import SUFFIXES, encode, is_cut_jpeg, refuse_unwritable, write_png
+from vdeblur.video.picture_files import JPEG, SUFFIXES, encode, is_cut_jpeg, refuse_animated, write_png
 from vdeblur.video.sink import hidden_beside
 from vdeblur.video.source import is_url
 
@@ -121,7 +121,7 @@ def check_target(clip: Clip, target: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"{target}: not the name of a picture ({', '.join(sorted(SUFFIXES))})")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; several pictures are written into a folder")
-    above = folder if folder.is_dir() else folder.parent
+    above = folder if folder.is_dir() or folder == target.parent else folder.parent
     if not above.is_dir():
         raise InputError(f"{target}: the folder {above} does not exist; make it first or choose another")
     if not os.access(above, os.W_OK | os.X_OK):
@@ -233,12 +233,14 @@ def _goal(clip: Clip, target: Path, source: str) -> Path:
 
 def _decode(path: Path) -> tuple[av.VideoFrame, str, str]:
     """(picture, codec, FFmpeg's name of the container)."""
+    refuse_animated(path)
     try:
         with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
             for frame in container.decode(video=0):
                 if frame.is_corrupt or is_cut_jpeg(path):
                     raise BrokenSourceError(f"{path}: the picture is damaged or cut off")
-                refuse_unwritable(path, frame.format.name)
+                if path.suffix.lower() in JPEG and frame.format.name in ("gbrap", "yuva444p"):
+                    raise InputError(f"{path}: a CMYK picture; convert it to RGB first")
                 return frame, container.streams.video[0].codec_context.codec.name, container.format.name
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -253,8 +255,10 @@ def _shaped(frame: av.VideoFrame) -> tuple[av.VideoFrame, PlaneLayout]:
     form, _ = formats.lossless_form(name)
     if form != name:
         frame = frame.reformat(format=form)
-    if name == "pal8" and (formats.views(frame)[0][..., 3] == 255).all():
-        form = "rgb24"  # FFmpeg's palettes always have alpha; this one does not use it
+    # FFmpeg gives palettes and lossless WebP always with alpha; most do not use it.
+    alpha = {"pal8": 3, "argb": 0}.get(name)
+    if alpha is not None and (formats.views(frame)[0][..., alpha] == 255).all():
+        form = "rgb24"
         frame = frame.reformat(format=form)
     if any(plane.line_size < 0 for plane in frame.planes):
         frame = formats.upright(frame)
