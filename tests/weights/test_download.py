@@ -21,6 +21,7 @@ class Site(BaseHTTPRequestHandler):
     content = b""
     etag = '"1"'
     ranges: list[str | None]
+    statuses: list[int]
     breaks_left = 0
 
     def do_GET(self) -> None:
@@ -38,6 +39,7 @@ class Site(BaseHTTPRequestHandler):
             self.answer(200, self.content, "application/octet-stream")
 
     def answer(self, status: int, body: bytes, kind: str, content_range: str | None = None) -> None:
+        type(self).statuses.append(status)
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -57,7 +59,7 @@ class Site(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[str, type[Site]]]:
     content = write_torch(tmp_path / "w.pkl", {"model": mimo_state()}, legacy=True).read_bytes()
-    kind = type("OneSite", (Site,), {"content": content, "ranges": []})
+    kind = type("OneSite", (Site,), {"content": content, "ranges": [], "statuses": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -92,6 +94,7 @@ def test_a_broken_download_goes_on(site: tuple[str, type[Site]]) -> None:
     assert leftovers() == [".mark", ".part"]
     store.import_weights(f"{address}/w.pkl", "mine")
     assert kind.ranges == [None, f"bytes={len(kind.content) // 2}-"]
+    assert kind.statuses == [200, 206]
     assert leftovers() == []
 
 

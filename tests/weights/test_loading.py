@@ -123,11 +123,14 @@ def test_sizes_of_msresnet_are_read_from_the_tensors(
 
 
 def test_network_is_ready_to_run(tmp_path: Path) -> None:
-    path = write_torch(tmp_path / "w.pkl", {"model": mimo_state()})
+    state = mimo_state()
+    path = write_torch(tmp_path / "w.pkl", {"model": state})
     network = load_network(path).network
-    path.unlink()  # nothing may still hang on the file
+    with path.open("r+b") as file:  # nothing may still hang on the file, which was mapped
+        file.write(bytes(path.stat().st_size))
     assert not network.training
     assert not any(value.requires_grad for value in network.parameters())
+    assert_same(network, state)
     assert network(torch.rand(1, 3, 16, 16)).shape == (1, 3, 16, 16)
 
 
@@ -234,7 +237,7 @@ def test_damaged_bytes_never_end_in_a_traceback(tmp_path: Path) -> None:
 
 
 def test_the_optimizer_of_a_checkpoint_is_not_kept(tmp_path: Path) -> None:
-    """A zip container is mapped: what is beside the weights never enters memory of ours."""
+    """What lies beside the weights is let go, and so is the file's own copy of them."""
     ballast = {"state": [torch.zeros(4_000_000) for _ in range(4)]}
     path = write_torch(tmp_path / "w.pt", {"average": mimo_state(), "optimizers": ballast})
     before = _resident_bytes()
