@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from video import media
 
 from vdeblur.errors import InputError
-from vdeblur.frame import Frame
+from vdeblur.frame import Fate, Frame
 from vdeblur.video.clip import Clip, probe
 from vdeblur.video.pictures import (
     PictureWriter,
@@ -224,6 +225,16 @@ def test_a_folder_goes_through_whatever_the_sizes(shots: Path) -> None:
     with pytest.raises(InputError, match="exists already"):
         check_target(clip, target)
     check_target(clip, target, overwrite=True)
+
+
+@pytest.mark.parametrize("fate", [Fate.PASSED, Fate.REFUSED])
+def test_what_the_engine_let_pass_is_copied(fate: Fate, tmp_path: Path) -> None:
+    """A JPEG that is coded anew for nothing would only be worse."""
+    source = write(tmp_path / "a.jpg", scene(), quality=70)
+    clip = probe(str(source))
+    writer = PictureWriter(tmp_path / "b.jpg", clip)
+    writer.write(dataclasses.replace(next(iter(read_pictures(clip))), fate=fate))
+    assert writer.finish().read_bytes() == source.read_bytes()
 
 
 def test_abandoning_leaves_nothing(shots: Path) -> None:

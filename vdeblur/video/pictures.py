@@ -20,7 +20,7 @@ from pathlib import Path
 import av
 
 from vdeblur.errors import BrokenSourceError, InputError, VdeblurError
-from vdeblur.frame import Frame, PlaneLayout
+from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.video import formats
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
 from vdeblur.video.picture_files import JPEG, SUFFIXES, encode, is_cut_jpeg, refuse_animated, write_png
@@ -157,7 +157,10 @@ class PictureWriter:
         part = self._unfinished / f"{frame.index:08d}{goal.suffix}"
         try:
             self._unfinished.mkdir(exist_ok=True)
-            encode(frame, source, part)
+            if _is_untouched(frame) and source.suffix.lower() == goal.suffix.lower():
+                shutil.copyfile(source, part)  # rather than coding a JPEG anew for nothing
+            else:
+                encode(frame, source, part)
         except OSError as error:
             raise VdeblurError(f"{goal}: cannot be written ({error.strerror or error})") from error
         self._done.append((part, goal))
@@ -178,6 +181,13 @@ class PictureWriter:
     def abandon(self) -> None:
         """Remove what has no name yet; never raises."""
         shutil.rmtree(self._unfinished, ignore_errors=True)
+
+
+def _is_untouched(frame: Frame) -> bool:
+    """The engine let the picture pass, and nobody put another one beside it (the size tells)."""
+    if frame.fate not in (Fate.PASSED, Fate.REFUSED) or not isinstance(frame.side, av.VideoFrame):
+        return False
+    return (frame.side.width, frame.side.height) == (frame.layout.width, frame.layout.height)
 
 
 def _paths(source: str) -> list[Path]:
