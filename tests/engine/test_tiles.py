@@ -141,8 +141,9 @@ network.correction = counted
 lay = layout("yuv420p", 3840, 2160)
 frame = Frame(tuple(empty_planes(lay)), lay, 0, Fraction(1, 25), 1, 0)
 (result,) = Deblurrer(network, device="cpu", precision="fp32", tile=512).deblur([frame])
-assert result.fate == Fate.DEBLURRED and set(sizes[2:]) == {{(512, 512)}}, (result.fate, sizes)
-print(len(sizes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+cut = [size for size in sizes if size != (256, 256)]  # without the warm-up laps
+assert result.fate == Fate.DEBLURRED and set(cut) == {{(512, 512)}}, (result.fate, set(sizes))
+print(len(cut), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
