@@ -79,9 +79,8 @@ def _shift_of_others(a: Facts, b: Facts) -> Fraction | None:
 
 
 def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
-    plain = str.maketrans({"j": None})
-    same_kind = a.pix_fmt.translate(plain)[:3] == b.pix_fmt.translate(plain)[:3]
-    opaque_gif = a.container == "gif" and b.pix_fmt.startswith("gbr")
+    same_kind = _kind(a.pix_fmt) == _kind(b.pix_fmt)
+    opaque_gif = a.container == "gif" and not b.alpha
     depth = r"\d+ bits instead of \d+"
     return [
         _judge("depth", a.bits <= b.bits, f"{a.bits} became {b.bits} bits", said, depth),
@@ -128,6 +127,12 @@ def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
             "further views",
         ),
     ]
+
+
+def _kind(pix_fmt: str) -> str:
+    return (
+        "rgb" if any(word in pix_fmt for word in ("rgb", "bgr", "gbr")) else pix_fmt[:3].replace("nv1", "yuv")
+    )
 
 
 def _colours_agree(a: Facts, b: Facts) -> bool:

@@ -79,6 +79,9 @@ def facts(path: Path, index: int, *, keep: int = 3) -> Facts:
     """Read the whole file; `index` is the deblurred stream, `keep` frames keep their planes."""
     with av.open(str(path), metadata_errors="surrogateescape") as container:
         video = container.streams[index]
+        stated = (
+            video.codec_context.colorspace
+        )  # decoding overwrites it
         video.thread_type = "NONE"  # pictures of damaged packets depend on the threads
         decoder = _decoder(video)
         tracks = {s.index: _track(s) for s in container.streams if s.index != index}
@@ -119,7 +122,7 @@ def facts(path: Path, index: int, *, keep: int = 3) -> Facts:
             tracks=list(tracks.values()),
             index=index,
             pts=seen["pts"],
-            last_duration=(last.duration or 0) * (last.time_base or video.time_base),
+            last_duration=_lasting(video, last),
             pix_fmt=first.format.name,
             bits=components[0].bits,
             subsampling=(
@@ -132,10 +135,7 @@ def facts(path: Path, index: int, *, keep: int = 3) -> Facts:
             rotation=first.rotation,
             matrix=seen["side"].get("DISPLAYMATRIX"),
             interlaced=seen["interlaced"],
-            colour=tuple(
-                int(getattr(first, name) if getattr(first, name) != 2 else getattr(video.codec_context, name))
-                for name in ("color_range", "colorspace", "color_primaries", "color_trc")
-            ),
+            colour=_colour(video, first, stated),
             hdr={name: _numbers(name, seen["side"][name]) for name in HDR if name in seen["side"]},
             dynamic={name for name in seen["side"] if name.startswith(("DYNAMIC", "DOVI", "AMBIENT"))},
             disposition=int(video.disposition),
@@ -226,6 +226,26 @@ def _side(frame: Any) -> dict[str, bytes]:
         return {s.type.name: bytes(s) for s in frame.side_data}
     except ValueError:
         return {}
+
+
+def _lasting(video: Any, last: Any) -> Fraction:
+    """The last picture's own duration; FFmpeg shows none for VP9 in MP4, where the stream's end tells it."""
+    tick = last.time_base or video.time_base
+    if not last.duration and video.codec_context.name == "vp9" and video.duration and last.pts is not None:
+        return Fraction((video.start_time or 0) + video.duration - last.pts) * tick
+    return Fraction(last.duration or 0) * tick
+
+
+def _colour(video: Any, frame: Any, stated: int) -> tuple[int, ...]:
+    """Range, matrix, primaries, transfer, from the frame, else from the container."""
+    context = video.codec_context
+    found = []
+    for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
+        value = int(getattr(frame, name))
+        found.append(int(getattr(context, name)) if value == 2 and name != "color_range" else value)
+    if context.name == "vp8" and stated != 2:
+        found[1] = stated
+    return tuple(found)
 
 
 def _numbers(name: str, data: bytes) -> list[float]:

@@ -190,10 +190,11 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
             cut_index = not is_url(source) and soundness.lacks_index(Path(source.removeprefix("file:")))
             what = "its index (moov) is cut off" if cut_index else "FFmpeg has no decoder for its video"
             raise InputError(f"{shown_name(source)}: {what}")
+        stated_matrix = int(video.codec_context.colorspace)  # decoding overwrites it
         frame = _first_frame(container, video, alpha_decoder(video) or video.codec_context, source)
         opaque = container.format.name == "gif" and _is_opaque(container, video, frame)
         try:
-            picture, warnings = _picture(container, video, frame, opaque)
+            picture, warnings = _picture(container, video, frame, opaque, stated_matrix)
         except InputError as error:
             raise InputError(f"{shown_name(source)}: {error}") from error
         cut = soundness.find_break(container, video, source)
@@ -248,10 +249,12 @@ def _first_frame(
 
 
 def _picture(
-    container: InputContainer, video: VideoStream, frame: av.VideoFrame, opaque: bool
+    container: InputContainer, video: VideoStream, frame: av.VideoFrame, opaque: bool, stated_matrix: int
 ) -> tuple[Picture, list[str]]:
     context = video.codec_context
     warnings: list[str] = []
+    # VP8 has no word for the matrix: its decoder says BT.601 always, so the container's word counts.
+    trusts_container = context.name == "vp8" and stated_matrix != 2
     pix_fmt = frame.format.name
     form, loss = formats.lossless_form(pix_fmt)
     if opaque:
@@ -260,7 +263,7 @@ def _picture(
         warnings.append(loss)
     colour = Colour(
         range=int(frame.color_range),
-        matrix=int(frame.colorspace),
+        matrix=stated_matrix if trusts_container else int(frame.colorspace),
         # A decoder of our own (for alpha) does not know what the container states.
         primaries=_stated(frame.color_primaries, context.color_primaries),
         transfer=_stated(frame.color_trc, context.color_trc),

@@ -160,7 +160,7 @@ def formats_of(encoder: str) -> tuple[str, ...]:
     """Pixel formats that we give to this encoder: at least 8 bits, no floats, no hardware surfaces."""
     names = [f.name for f in av.codec.Codec(encoder, "w").video_formats or ()]
     keeps_alpha = ENCODERS[encoder].alpha
-    unfit = ("cuda", "pal8", "bayer", "msble", "x2", "f16", "f32", "rgb0", "bgr0", "nv20")
+    unfit = ("cuda", "pal8", "bayer", "msble", "x2", "f16", "f32", "rgb0", "nv20")
     return tuple(
         n for n in names if not any(word in n for word in unfit) and (keeps_alpha or not shape_of(n).alpha)
     )

@@ -16,6 +16,8 @@ from vdeblur.errors import InputError
 from vdeblur.video import source
 from vdeblur.video.clip import Clip
 
+_TEXT_SCALE = 1_000_000
+
 
 def add_template(output: Any, stream: Any) -> Any:
     """A copy of an input stream in an output container."""
@@ -23,6 +25,11 @@ def add_template(output: Any, stream: Any) -> Any:
     context = made.codec_context
     if context is not None and context.name == "hevc" and output.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"
+    if context is not None and context.name == "mov_text" and stream.time_base:
+        # The muxer compares other streams' bare numbers with this stream's, and puts an empty text before
+        # each where they are larger.  With a fine enough scale they never are; the times stay exact.
+        finer = -(-_TEXT_SCALE // stream.time_base.denominator)
+        made.time_base = stream.time_base / finer
     return made
 
 

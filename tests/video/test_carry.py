@@ -1,0 +1,261 @@
+"""What passes by: packets byte for byte, text converted, covers, chapters, tags, ranges; losses are said."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from video import media
+from video.test_codecs import clip_of
+from video.through import hashes, through
+
+from vdeblur.video import carry as carrying
+from vdeblur.video import tags
+from vdeblur.video.carry import Action, Carry, plan_carry
+from vdeblur.video.clip import Clip, Stream
+from vdeblur.video.codecs import choose_output
+from vdeblur.video.templates import Trial
+
+SOUND = {"codec": "aac", "language": "eng", "title": "English"}
+CUES = ((0.05, 0.2, "one"), (0.25, 0.4, "two – žluť"))
+
+
+def other(index: int, kind: Any, codec: str | None, **more: Any) -> Stream:
+    values: dict[str, Any] = {"metadata": {}, "disposition": 0, "language": None, "title": None}
+    return Stream(index, kind, codec, "", time_base=Fraction(1, 1000), **(values | more))
+
+
+def with_streams(*streams: Stream, **more: Any) -> Clip:
+    clip = clip_of("in.mkv")
+    return dataclasses.replace(clip, streams=(*clip.streams, *streams), **more)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "stream", "action"),
+    [
+        (".mp4", other(1, "audio", "aac"), Action.COPY),
+        (".mp4", other(1, "subtitle", "mov_text"), Action.COPY),
+        (".mp4", other(1, "subtitle", "subrip"), Action.CONVERT),
+        (".mov", other(1, "subtitle", "ass"), Action.CONVERT),
+        (".mp4", other(1, "subtitle", "hdmv_pgs_subtitle"), Action.DROP),
+        (".mkv", other(1, "subtitle", "hdmv_pgs_subtitle"), Action.COPY),
+        (".mkv", other(1, "subtitle", "mov_text"), Action.CONVERT),
+        (".ts", other(1, "subtitle", "subrip"), Action.DROP),
+        (".ts", other(1, "audio", "vorbis"), Action.DROP),
+        (".ts", other(1, "audio", "ac3"), Action.COPY),
+        (".mkv", other(1, "attachment", None), Action.COPY),
+        (".mp4", other(1, "attachment", None), Action.DROP),
+        (".mkv", other(1, "video", "png", is_cover=True), Action.ATTACH),
+        (".mp4", other(1, "video", "png", is_cover=True), Action.COPY),
+        (".ts", other(1, "video", "png", is_cover=True), Action.DROP),
+        (".mkv", other(1, "data", None), Action.DROP),
+        (".mov", other(1, "data", None), Action.COPY),
+        (".mov", other(1, "data", None, metadata={"timecode": "01:00:00:00"}), Action.ANEW),
+    ],
+)
+def test_what_happens_to_which_stream(suffix: str, stream: Stream, action: Action) -> None:
+    clip = with_streams(stream)
+    plan = plan_carry(clip, choose_output(clip, Path(f"o{suffix}")), tried=Trial())
+    assert plan.streams[0].action is action
+    silent = action in (Action.COPY, Action.ATTACH)
+    assert bool(plan.notes) != silent
+    assert (1 in plan.wanted) == (action not in (Action.DROP, Action.ANEW))
+    assert plan.lines()[0].startswith(f"{stream.kind} 1")
+
+
+def test_what_a_muxer_refuses_is_said_before_the_run() -> None:
+    clip = with_streams(other(1, "audio", "wmav2"), other(2, "data", None))
+    choice = choose_output(clip, Path("o.mov"))
+    plan = plan_carry(clip, choice, tried=Trial(refused=frozenset({1}), chapters=frozenset({2})))
+    assert [c.action for c in plan.streams] == [Action.DROP, Action.ANEW]
+    assert "no mov muxer takes this wmav2 audio stream" in plan.notes[0]
+
+
+def test_ts_says_what_it_has_no_place_for() -> None:
+    clip = with_streams(chapters=2, tags={"title": "a", "major_brand": "isom"})
+    notes = " ".join(plan_carry(clip, choose_output(clip, Path("o.ts")), tried=Trial()).notes)
+    assert "no chapters" in notes
+    assert "title" in notes
+    assert "major_brand" not in notes
+
+
+def test_tags_of_the_old_encoding_do_not_describe_the_new_one() -> None:
+    old = {
+        "title": "t",
+        "ENCODER": "x",
+        "BPS-eng": "1",
+        "_STATISTICS_TAGS": "y",
+        "DURATION": "1",
+        "language": "ger",
+    }
+    assert tags.stream_tags(old, encoded_anew=True) == {"title": "t", "language": "ger"}
+    assert tags.stream_tags(old, encoded_anew=False) == old
+    doubled = {"location": "+1/", "location-eng": "+1/", "encoder": "Lavf", "my-own": "kept"}
+    assert tags.container_tags(doubled) == {"location": "+1/", "my-own": "kept"}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_sound_is_the_same_bytes(suffix: str, tmp_path: Path) -> None:
+    made = media.write_clip(
+        tmp_path / f"in{suffix}", frames=25, b_frames=True, audio=(SOUND, SOUND | {"start": 0.1, "hz": 660})
+    )
+    gone = through(made.path, tmp_path / f"out{suffix}")
+    old, new = hashes(made.path), hashes(gone.target)
+    assert (old[1], old[2]) == (new[1], new[2])
+    assert first_times(gone.target) == first_times(made.path)
+
+
+def first_times(path: Path) -> dict[int, float]:
+    """First time of every sound stream, to the millisecond."""
+    with av.open(str(path)) as container:
+        return {s.index: round(float((s.start_time or 0) * s.time_base), 3) for s in container.streams.audio}
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "target"),
+    [
+        (".mkv", "srt", ".mp4"),
+        (".mkv", "ass", ".mov"),
+        (".mp4", "mov_text", ".mkv"),
+        (".mkv", "srt", ".webm"),
+    ],
+)
+def test_text_subtitles_are_converted(source: str, codec: str, target: str, tmp_path: Path) -> None:
+    made = media.write_clip(
+        tmp_path / f"in{source}", frames=15, subtitles=({"codec": codec, "language": "ger", "cues": CUES},)
+    )
+    gone = through(made.path, tmp_path / f"out{target}", codec="vp9" if target == ".webm" else None)
+    assert "converted" in gone.said
+    assert cues(gone.target) == [(50, 200, "one"), (250, 400, "two – žluť")]
+    with av.open(str(gone.target)) as container:
+        assert container.streams.subtitles[0].language == "ger"
+
+
+def cues(path: Path) -> list[tuple[int, int, str]]:
+    """Begin and end in milliseconds, and the words."""
+    found = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(subtitles=0):
+            if packet.size:
+                begin = round(packet.pts * packet.time_base * 1000)
+                end = begin + round(packet.duration * packet.time_base * 1000)
+                found += [
+                    (begin, end, shown.dialogue.decode()) for shown in packet.decode() if shown.dialogue
+                ]
+    return found
+
+
+def test_everything_of_a_rich_matroska(tmp_path: Path) -> None:
+    made = media.make("tracks_chapters_mkv", tmp_path)
+    gone = through(made.path, tmp_path / "out.mkv")
+    old, new = hashes(made.path), hashes(gone.target)
+    assert all(old[k] == new[k] for k in old if k != 0)
+    with av.open(str(made.path)) as a, av.open(str(gone.target)) as b:
+        assert [s.type for s in a.streams] == [s.type for s in b.streams]
+        assert [s.language for s in a.streams] == [s.language for s in b.streams]
+        assert [s.disposition for s in a.streams] == [s.disposition for s in b.streams]
+        assert [s.metadata.get("title") for s in a.streams] == [s.metadata.get("title") for s in b.streams]
+        assert a.streams.attachments[0].data == b.streams.attachments[0].data
+        assert [named(c) for c in a.chapters()] == [named(c) for c in b.chapters()]
+        assert b.metadata["title"] == "a clip – Übung"
+        assert b.metadata["COMMENT"] == "kept"
+
+
+def named(chapter: Any) -> tuple[float, float, str]:
+    tick = chapter["time_base"]
+    return float(chapter["start"] * tick), float(chapter["end"] * tick), chapter["metadata"]["title"]
+
+
+def test_everything_of_a_rich_mp4(tmp_path: Path) -> None:
+    made = media.make("tracks_chapters_mp4", tmp_path)
+    gone = through(made.path, tmp_path / "out.mp4")
+    old, new = hashes(made.path), hashes(gone.target)
+    assert sorted(old[k] for k in old if k != 0) == sorted(new[k] for k in new if k != 0)
+    with av.open(str(gone.target)) as container:
+        assert [named(c)[2] for c in container.chapters()] == ["Anfang – Übung", "two"]
+        assert container.metadata["my.own.key"] == "kept"
+        assert container.metadata["artist"] == "somebody"
+
+
+@pytest.mark.parametrize("target", ["out.mp4", "out.mkv"])
+def test_cover_pictures(target: str, tmp_path: Path) -> None:
+    made = media.make("cover_mp4", tmp_path)
+    gone = through(made.path, tmp_path / target)
+    covers = []
+    for path in (made.path, gone.target):
+        with av.open(str(path)) as container:
+            found = [s for s in container.streams.video if s.disposition & av.stream.Disposition.attached_pic]
+            covers.append([bytes(p) for p in container.demux(found) if p.size])
+    assert covers[0] == covers[1]
+    assert len(covers[0]) == 1
+
+
+def test_timecode_is_written_anew(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mov", video_tags={"timecode": "01:02:03:04"})
+    gone = through(made.path, tmp_path / "out.mov")
+    assert "written anew: from the timecode tag" in gone.said
+    with av.open(str(gone.target)) as container:
+        assert container.streams.video[0].metadata["timecode"] == "01:02:03:04"
+    cut = through(made.path, tmp_path / "cut.mov", start=Fraction(1, 5))
+    assert "timecode is left out" in cut.said
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_range_cuts_everything_alike(suffix: str, tmp_path: Path) -> None:
+    text = {
+        "codec": "mov_text" if suffix == ".mp4" else "srt",
+        "cues": ((0.1, 0.5, "begins before"), (0.9, 2, "goes on")),
+    }
+    made = media.write_clip(
+        tmp_path / f"in{suffix}",
+        frames=50,
+        b_frames=True,
+        audio=(SOUND,),
+        subtitles=(text,),
+        chapters=((0, 0.6, "one"), (0.6, 1.2, "two"), (1.2, 2, "three")),
+    )
+    gone = through(made.path, tmp_path / f"out{suffix}", start=Fraction(2, 5), end=Fraction(1))
+    assert gone.frames == 15
+    with av.open(str(gone.target)) as container:
+        video = [float(f.pts * f.time_base) for f in container.decode(video=0)]
+    assert video == pytest.approx([n / 25 for n in range(15)], abs=0.001)
+    with av.open(str(gone.target)) as container:
+        sound = [float(p.pts * p.time_base) for p in container.demux(audio=0) if p.size]
+    assert 0 <= sound[0] < 0.025
+    assert 0.55 < sound[-1] < 0.6
+    assert set(hashes(gone.target)[1]) < set(hashes(made.path)[1])
+    assert cues(gone.target) == [(0, 100, "begins before"), (500, 600, "goes on")]
+    with av.open(str(gone.target)) as container:
+        found = [named(c) for c in container.chapters()]
+    assert [c[2] for c in found] == ["one", "two"]
+    assert found[1][:2] == pytest.approx((0.2, 0.6), abs=0.002)
+
+
+def test_a_stream_that_fails_is_given_up_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = media.make("b_frames_audio", tmp_path)
+    put = Carry._put
+
+    def fails(self: Carry, sink: Any, index: int, packet: Any) -> None:
+        if packet.pts and packet.pts > 4000:
+            raise av.error.ArgumentError(22, "Invalid argument")
+        put(self, sink, index, packet)
+
+    monkeypatch.setattr(carrying.Carry, "_put", fails)
+    gone = through(made.path, tmp_path / "out.mp4")
+    assert "stream 1 is given up at" in gone.said
+    assert 0 < len(hashes(gone.target)[1]) < len(hashes(made.path)[1])
+
+
+def test_hidden_sound_stays_hidden_in_matroska(tmp_path: Path) -> None:
+    """Packets before an edit list's start would become audible there, and move the video."""
+    made = media.write_clip(tmp_path / "in.mp4", frames=20, audio=(SOUND,))
+    gone = through(made.path, tmp_path / "out.mkv")
+    with av.open(str(made.path)) as container:
+        shown = sum(bool(p.size) and not p.is_discard for p in container.demux(audio=0))
+    assert len(hashes(gone.target)[1]) == shown
