@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+import av.video.format
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from vdeblur import colour
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import InputError
 from vdeblur.frame import Fate, Frame, Range
+from vdeblur.video import formats
 
 MATRICES = [key for key in colour.MATRICES if key != "rgb"]
 
@@ -48,6 +50,18 @@ def test_a_difference_of_zero_gives_back_every_bit(silent: Deblurrer, name: str,
             (result,) = silent.deblur([frame])
             assert result.fate == Fate.DEBLURRED
             assert same(result, frame)
+
+
+def test_every_format_that_a_decoder_can_hand_over_survives() -> None:
+    """All pixel formats of FFmpeg that the video room passes on as they lie in memory."""
+    engine = Deblurrer(standins.ZeroDifference(), device="cpu")
+    names = [name for name in sorted(av.video.format.names) if formats._direct(name)]
+    assert len(names) > 60
+    for name in names:
+        frame = noise_frame(formats.layout_of(name, 37, 21))
+        (result,) = engine.deblur([frame])
+        assert result.fate == Fate.DEBLURRED, name
+        assert same(result, frame), name
 
 
 def test_frames_keep_their_order_time_and_side() -> None:
