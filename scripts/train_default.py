@@ -46,9 +46,10 @@ def main() -> None:
     command = commands.add_parser("export", help="write the averaged weights of a run as safetensors")
     command.add_argument("checkpoint", type=Path)
     command.add_argument("--output", type=Path, required=True)
+    command.add_argument("--gain", type=float, default=1.0, help="factor on the full-size correction")
     options = parser.parse_args()
     if options.command == "export":
-        export(options.checkpoint, options.output)
+        export(options.checkpoint, options.output, options.gain)
     else:
         run(options)
 
@@ -83,7 +84,10 @@ def changes(words: list[str]) -> dict[str, Any]:
     return result
 
 
-def export(source: Path, target: Path) -> None:
+def export(source: Path, target: Path, gain: float) -> None:
+    """Write averaged weights; `gain` goes into the last convolution, which nothing but the full size
+    reads.
+    """
     state = checkpoint.load(source)
     weights = state["average"]
     channels, inputs = weights["feat_extract.0.main.0.weight"].shape[:2]
@@ -95,8 +99,11 @@ def export(source: Path, target: Path) -> None:
         "stem": "half" if inputs == 12 else "full",
         "steps": str(state["step"]),
         "seed": str(state["settings"]["seed"]),
+        "gain": f"{gain:g}",
         "license": "Apache-2.0",
     }
+    for name in ("weight", "bias"):
+        weights[f"feat_extract.5.main.0.{name}"] *= gain
     checkpoint.export(target, weights, facts)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {facts}")
 

@@ -49,15 +49,15 @@ class BlurSettings:
     fewest: int = 9
     most: int = 65
     smallest: float = 0.5
-    largest: float = 1.9
+    largest: float = 1.6
     drawn: float = 0.15
     text: float = 0.08
-    soft: float = 0.5
+    soft: float = 0.35
     highlights: float = 0.3
     noise: float = 0.4
     jpeg: float = 0.15
     h264: float = 0.1
-    neutral: float = 0.65
+    neutral: float = 0.15
 
 
 @dataclass(frozen=True, slots=True)
