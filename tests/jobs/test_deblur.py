@@ -268,3 +268,17 @@ def test_folder_keeps_its_tree_skips_what_is_done_and_goes_on_after_a_failure(
     assert main(words) == 1
     assert "0 done, 2 there already, 1 failed" in capsys.readouterr().err
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.m*")}
+
+
+def test_file_jobs_and_the_demo_need_no_opencv(tmp_path: Path) -> None:
+    """Servers and containers often lack the system libraries of its wheel."""
+    program = (
+        "import sys; sys.modules['cv2'] = None\n"
+        "from vdeblur.cli.main import main\n"
+        "sys.exit(main(['demo', 'd', '--seconds', '0.1', '--model', 'mimo-unet-tiny']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "d" / "shaken.deblurred.mp4").is_file()
