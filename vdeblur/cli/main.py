@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = """\
 other commands:
   vdeblur info FILE                what a file holds
+  vdeblur data check ROOT          pairs of blurred and sharp pictures: what is there, what is wrong
   vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
   vdeblur doctor                   what this machine can do
   vdeblur weights list|import|export|remove
@@ -228,7 +229,24 @@ def _weights(words: list[str]) -> int:
     return 0
 
 
-_COMMANDS = {"info": _info, "demo": _demo, "doctor": _doctor, "weights": _weights}
+def _data(words: list[str]) -> int:
+    parser = _Parser("vdeblur data", "Pairs of blurred and sharp pictures: REDS, GoPro, your own.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="check")
+    check = actions.add_parser("check", help="open every pair, print what is there and what is wrong")
+    _pair_sources(check)
+    asked = parser.parse_args(words)
+    from vdeblur.cli import show
+    from vdeblur.data.layouts import survey
+
+    with show.waiting("opening every picture"):
+        found = survey(asked.data, asked.sharp, blur=asked.blur, look=True)
+    show.survey(found)
+    if found.faults:
+        raise InputError(f"{asked.data}: {len(found.faults)} faults, the first: {found.faults[0]}")
+    return 0
+
+
+_COMMANDS = {"info": _info, "data": _data, "demo": _demo, "doctor": _doctor, "weights": _weights}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -303,6 +321,15 @@ def _deblur_parser() -> _Parser:
     part.add_argument("--report", type=Path, metavar="FILE.json", help="write what became of every frame")
     part.add_argument("--quiet", action="store_true", help="errors only")
     return parser
+
+
+def _pair_sources(parser: argparse.ArgumentParser) -> None:
+    """Where pairs lie, for every command that reads them."""
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="a data set, a list file, or the blurred side"
+    )
+    parser.add_argument("sharp", type=Path, nargs="?", metavar="SHARP", help="the sharp side, if elsewhere")
+    parser.add_argument("--blur", metavar="KIND", help="where there are several: blur, blur_gamma, blur_comp")
 
 
 def _network_options(parser: argparse.ArgumentParser) -> None:

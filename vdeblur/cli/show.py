@@ -29,6 +29,7 @@ from rich.text import Text
 from vdeblur.errors import InputError
 
 if TYPE_CHECKING:
+    from vdeblur.data.layouts import Survey
     from vdeblur.jobs.deblur import Event, Result
     from vdeblur.jobs.plan import Plan
     from vdeblur.measure.doctor import Report
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 LONG_RUN_S = 600  # above this the faster network is named
 PLAIN_LINE_S = 10  # between two lines of progress where there is no terminal
+MANY_CLIPS = 40  # above this a table has a line for each set of clips
+FAULTS_SHOWN = 10
 
 _err = Console(stderr=True, highlight=False)
 
@@ -199,6 +202,29 @@ def weights(rows: Sequence[Row]) -> None:
 def doctor(report: Report) -> None:
     """Every check and what came of it."""
     pairs(report.describe())
+
+
+def survey(found: Survey) -> None:
+    """A line for each clip (of each set, where there are many), remarks, and the first faults."""
+    rows: dict[str, tuple[int, int, set[str]]] = {}
+    for clip in found.clips:
+        name = clip.name if len(found.clips) <= MANY_CLIPS else clip.name.rpartition("/")[0]
+        clips, frames, sizes = rows.get(name, (0, 0, set()))
+        if clip.name in found.sizes:
+            height, width = found.sizes[clip.name]
+            sizes = sizes | {f"{width}x{height}"}
+        rows[name] = clips + 1, frames + len(clip.frames), sizes
+    total = sum(frames for _, frames, _ in rows.values())
+    lines = [
+        (name, f"{frames:>6} pairs", ", ".join(sorted(sizes)) or "?", f"{clips} clips" if clips > 1 else "")
+        for name, (clips, frames, sizes) in rows.items()
+    ]
+    pairs(
+        [(_plain(name), "  ".join(cells).rstrip()) for name, *cells in lines]
+        + [("all", f"{total:>6} pairs  in {len(found.clips)} clips")]
+        + [("note", _plain(note)) for note in found.notes]
+        + [("fault", _plain(fault)) for fault in found.faults[:FAULTS_SHOWN]]
+    )
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""How large a picture or video is and whether it is whole, found without decoding all of it."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+
+from vdeblur.errors import InputError
+from vdeblur.video.picture_files import JPEG, SUFFIXES, is_cut_jpeg
+
+_MORE_VIDEOS = {".mkv", ".mxf", ".webm", ".m2ts", ".mts", ".y4m"}  # what mimetypes may not know
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name is that of a picture; hidden files are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a video; hidden files are none."""
+    kind, _ = mimetypes.guess_type(path.name)
+    is_named_so = (kind or "").startswith("video/") or path.suffix.lower() in _MORE_VIDEOS
+    return is_named_so and not path.name.startswith(".")
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a picture that is whole: checksums of a PNG, the end of a JPEG.
+
+    Raises InputError, naming it, for what is no picture, damaged or cut off.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            if path.suffix.lower() in (".png", *JPEG):
+                picture.verify()
+            else:
+                picture.load()
+        if is_cut_jpeg(path):
+            raise InputError(f"{path}: the picture is cut off")
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: not a picture, or damaged from its start") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such picture") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a picture, or damaged ({_first_line(error)})") from error
+    return height, width
+
+
+def video_facts(path: Path) -> tuple[int, int, int]:
+    """(height, width, frames) of a video; frames are counted as packets, not taken from the header.
+
+    Raises InputError, naming it, for what is no readable video.
+    """
+    import av
+
+    from vdeblur.video.clip import probe
+
+    clip = probe(str(path))
+    clip.refuse_broken()
+    with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
+        stream = container.streams[clip.picture.index]
+        frames = sum(1 for packet in container.demux(stream) if packet.size)
+    return clip.picture.layout.height, clip.picture.layout.width, frames
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
