@@ -1,6 +1,6 @@
 """Run the whole command on every readable clip of a folder and see whether anything else was lost.
 
-    python scripts/check_media.py FOLDER [--strength 0] [--codec ...] [--only NAME] [--verbose]
+    python scripts/check_media.py FOLDER [--only NAME] [--suffix .mkv] [--strength 1] [--codec ...]
 
 Each result is compared with its source by a separate reading (`media_facts`, with ffprobe where there is
 one).  Prints a table: OK, the allowed losses with what the run said of them, and FAIL; exits with 1 if
@@ -38,7 +38,7 @@ class Row:
     psnr: float | None = None
 
 
-def check(path: Path, name: str, folder: Path, extra: list[str]) -> Row:
+def check(path: Path, name: str, folder: Path, extra: list[str], suffix: str | None) -> Row:
     """One clip through the command and the comparison."""
     try:
         clip = probe(str(path))
@@ -46,13 +46,14 @@ def check(path: Path, name: str, folder: Path, extra: list[str]) -> Row:
         return Row(name, "refused", [str(error).split(": ", 1)[-1]])
     began = time.perf_counter()
     command = [sys.executable, "-m", "vdeblur", str(path), "-o", str(folder), *extra]
-    target = folder / _target_name(clip, extra)
+    target = folder / (f"{path.stem}{suffix}" if suffix else _target_name(clip, extra))
     command[command.index(str(folder))] = str(target)
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
     seconds = time.perf_counter() - began
     said = done.stdout + done.stderr
     if done.returncode != 0:
-        verdict = "refused" if clip.broken and done.returncode == 2 else FAIL
+        refused = done.returncode == 2 and (clip.broken or suffix)
+        verdict = "refused" if refused else FAIL
         return Row(name, verdict, [said.strip().splitlines()[-1] if said.strip() else "no word"], seconds)
     before = facts(path, clip.picture.index)
     after = facts(target, _index_of_result(clip, target))
@@ -92,6 +93,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--strength", default="0", help="0 passes the frames by the network (default)")
     parser.add_argument("--only", default="", help="clips whose name contains this")
+    parser.add_argument("--suffix", help="write this container (.mkv, ...) instead of the source's own")
     parser.add_argument("--keep", type=Path, help="write the results into this folder and keep them")
     asked, extra = parser.parse_known_args()
     extra = ["--strength", asked.strength, "--overwrite", *extra]
@@ -105,7 +107,7 @@ def main() -> int:
         for path in clips:
             folder = asked.keep or Path(scratch)
             folder.mkdir(parents=True, exist_ok=True)
-            row = check(path, str(path.relative_to(asked.folder)), folder, extra)
+            row = check(path, str(path.relative_to(asked.folder)), folder, extra, asked.suffix)
             rows.append(row)
             size = f"{row.ratio:5.2f}x" if row.ratio is not None else "      "
             quality = f"{row.psnr:6.1f} dB" if row.psnr is not None else "         "

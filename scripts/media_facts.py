@@ -19,6 +19,7 @@ from typing import Any
 import av
 import numpy as np
 
+KEPT = frozenset({0, 1, 2, 4, 8, 16, 32, 64, 128, 256})
 HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
 # Tags that belong to the file or to the encoding, not to the film; every muxer makes them itself.
 MADE = re.compile(
@@ -75,13 +76,11 @@ class Facts:
     probed: dict[str, Any]
 
 
-def facts(path: Path, index: int, *, keep: int = 3) -> Facts:
-    """Read the whole file; `index` is the deblurred stream, `keep` frames keep their planes."""
+def facts(path: Path, index: int, *, keep: frozenset[int] = KEPT) -> Facts:
+    """Read the whole file; `index` is the deblurred stream; frames of those numbers keep their planes."""
     with av.open(str(path), metadata_errors="surrogateescape") as container:
         video = container.streams[index]
-        stated = (
-            video.codec_context.colorspace
-        )  # decoding overwrites it
+        stated = video.codec_context.colorspace  # decoding overwrites it
         video.thread_type = "NONE"  # pictures of damaged packets depend on the threads
         decoder = _decoder(video)
         tracks = {s.index: _track(s) for s in container.streams if s.index != index}
@@ -96,7 +95,7 @@ def facts(path: Path, index: int, *, keep: int = 3) -> Facts:
                 tick = frame.time_base or video.time_base
                 seen["pts"].append(None if frame.pts is None else frame.pts * tick)
                 seen["interlaced"] += bool(frame.interlaced_frame)
-                if len(seen["planes"]) < keep:
+                if (len(seen["pts"]) - 1) in keep:
                     seen["planes"].append(_planes(frame))
 
         for packet in container.demux():
@@ -137,7 +136,9 @@ def facts(path: Path, index: int, *, keep: int = 3) -> Facts:
             interlaced=seen["interlaced"],
             colour=_colour(video, first, stated),
             hdr={name: _numbers(name, seen["side"][name]) for name in HDR if name in seen["side"]},
-            dynamic={name for name in seen["side"] if name.startswith(("DYNAMIC", "DOVI", "AMBIENT"))},
+            dynamic={
+                name for name in seen["side"] if name.startswith(("DYNAMIC", "DOVI", "AMBIENT", "S12M"))
+            },
             disposition=int(video.disposition),
             video_tags=dict(video.metadata),
             planes=seen["planes"],
@@ -179,10 +180,14 @@ def ffprobe(path: Path, index: int) -> dict[str, Any]:
 
 def psnr_db(a: Facts, b: Facts) -> float | None:
     """Of the first plane (luma or green), over the frames that were kept; peak: the largest value."""
-    if a.bits != b.bits or a.size != b.size or not a.planes or a.planes[0][0].shape != b.planes[0][0].shape:
+    pairs = [
+        (x[0].astype(float), y[0].astype(float))
+        for x, y in zip(a.planes, b.planes, strict=False)
+        if x[0].shape == y[0].shape
+    ]
+    if a.bits != b.bits or not pairs:
         return None
-    pairs = list(zip(a.planes, b.planes, strict=False))
-    error = np.mean([np.mean((x[0].astype(float) - y[0].astype(float)) ** 2) for x, y in pairs])
+    error = np.mean([np.mean((x - y) ** 2) for x, y in pairs])
     return float("inf") if error == 0 else float(10 * np.log10((2**a.bits - 1) ** 2 / error))
 
 

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
 from typing import Any, Protocol
 
 import av
@@ -24,6 +23,7 @@ import av
 from vdeblur.errors import VdeblurError
 from vdeblur.video import tags
 from vdeblur.video.clip import Clip, Stream
+from vdeblur.video.cut import Cut, Reads
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.subtitles import TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
@@ -159,24 +159,14 @@ class _Muxes(Protocol):
     def mux(self, packet: Any) -> None: ...
 
 
-class _Reads(Protocol):
-    """What is needed of the reader: its open container; the range asked for and the seconds taken off."""
-
-    shift: Fraction
-
-    @property
-    def container(self) -> Any: ...
-    @property
-    def span(self) -> tuple[Fraction | None, Fraction | None]: ...
-
-
 class Carry:
     """Carries out a plan, between a reader's packets and an output container."""
 
-    def __init__(self, plan: CarryPlan, reader: _Reads) -> None:
+    def __init__(self, plan: CarryPlan, reader: Reads) -> None:
         self.plan = plan
         self.warnings: list[str] = []
         self._reader = reader
+        self._cut = Cut(reader, self.warnings)
         self._lock = threading.Lock()
         self._waiting: list[tuple[float, int, Any]] = []  # heap; guarded by _lock
         self._offered = 0  # guarded by _lock
@@ -185,7 +175,6 @@ class Carry:
         self._converters: dict[int, TextConverter] = {}
         self._keeps_hidden = plan.muxer in ("mp4", "mov")  # their edit lists hide what is before the start
         self._moving = plan.wanted
-        self._keyed: set[int] = set()  # copied video streams that have begun; reading thread
 
     def offer(self, packet: Any) -> None:
         """Take a packet of another stream; reading thread."""
@@ -194,7 +183,7 @@ class Carry:
             return
         if packet.is_discard and not self._keeps_hidden:
             return
-        if self._reader.span != (None, None) and not self._cut(packet):
+        if not self._cut.admit(packet):
             return
         with self._lock:
             # Packets of a stream stay in their order; Matroska gives the first ones no decoding time.
@@ -202,36 +191,6 @@ class Carry:
                 self._latest[index] = float(packet.dts * packet.time_base)
             self._offered += 1
             heapq.heappush(self._waiting, (self._latest.get(index, float("-inf")), self._offered, packet))
-
-    def _cut(self, packet: Any) -> bool:
-        """Move a packet of a range to the range's own clock; False for one outside. Reading thread."""
-        shift, end = self._reader.shift, self._reader.span[1]
-        if packet.pts is None:
-            return packet.dts is None  # a cover picture stands outside time
-        tick, stream = packet.time_base, packet.stream
-        begins, lasts = packet.pts * tick, (packet.duration or 0) * tick
-        if end is not None and begins >= end:
-            return False
-        if stream.type == "subtitle" and begins + lasts > shift:
-            # A line that is on screen when the range begins or ends is shown for its part of it.
-            stops = begins + lasts if end is None else min(begins + lasts, end)
-            begins = max(begins, shift)
-            packet.pts = packet.dts = round((begins - shift) / tick)
-            packet.duration = round((stops - begins) / tick)
-            return True
-        if begins < shift:
-            return False
-        if stream.type == "video" and stream.index not in self._keyed:
-            if not packet.is_keyframe:
-                return False
-            self._keyed.add(stream.index)
-            if begins - shift > Fraction(1, 10):
-                late_s = float(begins - shift)
-                self.warnings.append(f"stream {stream.index} begins {late_s:.2f} s late, with its key frame")
-        packet.pts -= round(shift / tick)
-        if packet.dts is not None:
-            packet.dts -= round(shift / tick)
-        return True
 
     def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
         """Make the output's streams in the source's order; `add_video` makes the deblurred one."""
@@ -247,7 +206,7 @@ class Carry:
             elif (carried := actions[stream.index]).action in (Action.COPY, Action.CONVERT):
                 self._add(output, carried, inputs[stream.index])
         self._attach_covers(output, inputs)
-        chapters = self._chapters()
+        chapters = self._cut.chapters()
         if chapters and self.plan.muxer != "mpegts":
             output.set_chapters(chapters)
         output.metadata.update(tags.container_tags(clip.tags))
@@ -327,18 +286,3 @@ class Carry:
             name = carried.stream.metadata.get("filename", f"cover.{kind}")
             mimetype = carried.stream.metadata.get("mimetype", "image/png" if kind == "png" else "image/jpeg")
             output.add_attachment(name, mimetype, bytes(found[0][2]))
-
-    def _chapters(self) -> list[Any]:
-        """The chapters, those of a range cut to it and moved to its clock."""
-        shift, end = self._reader.shift, self._reader.span[1]
-        found = []
-        for chapter in self._reader.container.chapters():
-            tick = Fraction(chapter["time_base"])
-            first, last = chapter["start"], chapter["end"]
-            if self._reader.span != (None, None):
-                zero = round(shift / tick)
-                last = (last if end is None else min(last, round(end / tick))) - zero
-                first = max(first - zero, 0)
-            if last > first or last == first == chapter["end"]:
-                found.append({**chapter, "start": first, "end": last})
-        return found

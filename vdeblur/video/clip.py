@@ -141,6 +141,7 @@ _SIDE_NAMES = {
     "DOVI_RPU_BUFFER": "Dolby Vision",
     "DOVI_METADATA": "Dolby Vision",
     "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+    "S12M_TIMECODE": "timecodes inside single pictures",
 }
 _TRANSFERS = {
     1: "bt709",

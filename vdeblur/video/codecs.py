@@ -167,7 +167,10 @@ def _candidates(
             table = ENCODERS[name]
             if table.family not in container.codecs:
                 continue
-            pix_fmt, lost = nearest_format(picture.layout.name, formats_of(name))
+            formats = formats_of(name)
+            if table.family == "vp9" and container.muxer not in ("matroska", "webm"):
+                formats = tuple(f for f in formats if not shape_of(f).alpha)  # it travels beside the stream
+            pix_fmt, lost = nearest_format(picture.layout.name, formats)
             if name == "libx264rgb" and shape_of(picture.layout.name).kind != "rgb":
                 continue
             form, layout = shape_of(pix_fmt), picture.layout

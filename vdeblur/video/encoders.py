@@ -34,6 +34,7 @@ class Encoder:
     fields: bool = False  # interlaced pictures keep their field order
     even: bool = False  # sizes must be multiples of the chroma subsampling
     alpha: bool = False
+    refused: tuple[str, ...] = ()  # formats that it lists and then does not open
     more: tuple[tuple[str, str], ...] = ()
 
 
@@ -62,6 +63,7 @@ ENCODERS = {
         presets=_digits(0, 8),
         capped="b",
         alpha=True,
+        refused=("yuva422p", "yuva444p", "gbrap"),
         more=(("row-mt", "1"), ("deadline", "good")),
     ),
     "ffv1": Encoder(
@@ -159,10 +161,14 @@ class OutputChoice:
 def formats_of(encoder: str) -> tuple[str, ...]:
     """Pixel formats that we give to this encoder: at least 8 bits, no floats, no hardware surfaces."""
     names = [f.name for f in av.codec.Codec(encoder, "w").video_formats or ()]
-    keeps_alpha = ENCODERS[encoder].alpha
+    table = ENCODERS[encoder]
     unfit = ("cuda", "pal8", "bayer", "msble", "x2", "f16", "f32", "rgb0", "nv20")
     return tuple(
-        n for n in names if not any(word in n for word in unfit) and (keeps_alpha or not shape_of(n).alpha)
+        name
+        for name in names
+        if not any(word in name for word in unfit)
+        and name not in table.refused
+        and (table.alpha or not shape_of(name).alpha)
     )
 
 

@@ -57,11 +57,12 @@ def losses(source: str, target: str) -> dict[str, int]:
 def nearest_format(source: str, formats: tuple[str, ...]) -> tuple[str, dict[str, int]]:
     """The format of the list that loses least; among those the one that adds least."""
 
-    def cost(name: str) -> tuple[int, bool, bool, int, int, int]:
+    def cost(name: str) -> tuple[int, bool, bool, bool, int, int, int]:
         old, new = shape_of(source), shape_of(name)
         return (
             sum(losses(source, name).values()),
             name != source,
+            new.alpha and not old.alpha,
             name.startswith("yuvj") != source.startswith("yuvj"),
             new.bits - old.bits,
             (old.across * old.down) - (new.across * new.down),

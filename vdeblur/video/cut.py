@@ -1,0 +1,86 @@
+"""A range of the source: which packets and chapters of the other streams belong to it, on its own clock.
+
+Sound and data begin with their first whole packet in the range, copied pictures with their first key frame,
+subtitles with what is on screen.  Without a range everything passes as it is.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Protocol
+
+_NOTICEABLE = Fraction(1, 10)  # seconds
+
+
+class Reads(Protocol):
+    """What is needed of a reader: its open container, the range asked for, and the seconds taken off."""
+
+    shift: Fraction
+
+    @property
+    def container(self) -> Any: ...
+    @property
+    def span(self) -> tuple[Fraction | None, Fraction | None]: ...
+
+
+class Cut:
+    """`admit` is for the reading thread, `chapters` for the writing one."""
+
+    def __init__(self, reader: Reads, warnings: list[str]) -> None:
+        self._reader, self._warnings = reader, warnings
+        self._keyed: set[int] = set()  # copied video streams that have begun
+
+    def admit(self, packet: Any) -> bool:
+        """Move a packet to the range's clock; False for one that lies outside."""
+        shift, end = self._reader.shift, self._reader.span[1]
+        if self._reader.span == (None, None):
+            return True
+        if packet.pts is None:
+            return packet.dts is None  # a cover picture stands outside time
+        tick, stream = packet.time_base, packet.stream
+        begins, lasts = packet.pts * tick, (packet.duration or 0) * tick
+        if end is not None and begins >= end:
+            return False
+        if stream.type == "subtitle" and begins + lasts > shift:
+            # A line that is on screen when the range begins or ends is shown for its part of it.
+            stops = begins + lasts if end is None else min(begins + lasts, end)
+            begins = max(begins, shift)
+            packet.pts = packet.dts = round((begins - shift) / tick)
+            packet.duration = round((stops - begins) / tick)
+            return True
+        if begins < shift or not self._begun(packet, begins - shift):
+            return False
+        packet.pts -= round(shift / tick)
+        if packet.dts is not None:
+            packet.dts -= round(shift / tick)
+        return True
+
+    def chapters(self) -> list[Any]:
+        """The source's chapters; those of a range cut to it and moved."""
+        shift, end = self._reader.shift, self._reader.span[1]
+        found = []
+        for chapter in self._reader.container.chapters():
+            tick = Fraction(chapter["time_base"])
+            first, last = chapter["start"], chapter["end"]
+            if self._reader.span != (None, None):
+                zero = round(shift / tick)
+                last = (last if end is None else min(last, round(end / tick))) - zero
+                first = max(first - zero, 0)
+                if last <= first:
+                    continue
+            found.append({**chapter, "start": first, "end": last})
+        return found
+
+    def _begun(self, packet: Any, late: Fraction) -> bool:
+        """A copied video can only be decoded from a key frame on."""
+        stream = packet.stream
+        if stream.type != "video" or stream.index in self._keyed:
+            return True
+        if not packet.is_keyframe:
+            return False
+        self._keyed.add(stream.index)
+        if late > _NOTICEABLE:
+            self._warnings.append(
+                f"stream {stream.index} begins {float(late):.2f} s late, with its key frame"
+            )
+        return True
