@@ -114,10 +114,15 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
     Raises VdeblurError for anything that goes wrong and KeyboardInterrupt for Ctrl-C; the target is
     absent then, unless `keep_partial` was asked for and frames were finished.
     """
-    ledger = Ledger()
+    ledger = Ledger(notes=list(plan.notes))
+
+    def note(text: str) -> None:
+        ledger.notes.append(text)
+        tell(Note(text))
+
     with ExitStack() as stack:
         frames, said, sink_for = _open_ends(plan, stack)
-        engine, settings = _open_engine(plan, stack, tell)
+        engine, settings = _open_engine(plan, stack, tell, note)
         sink: deque[_Sink] = deque(maxlen=1)  # filled by the writer thread with its first frame
         decoded: Pump[Frame] = Pump(QUEUE)
         finished: Pump[Frame] = Pump(QUEUE)
@@ -142,7 +147,7 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
                         sink[0].write(frame)
                     ledger.note(frame)
                     for text in said():
-                        tell(Note(text))
+                        note(text)
                     tell(Progress(ledger.frames, frame.time_s))
             except BaseException as error:
                 failure.append(error)
@@ -153,7 +158,8 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
             thread.start()
         interrupted: KeyboardInterrupt | None = None
         try:
-            for frame in engine(decoded):
+            # Waiting for a decoded frame happens inside the engine's time, and is taken off it below.
+            for frame in _timed(engine(_timed(decoded, ledger, "wait")), ledger, "engine"):
                 if not finished.put(frame):
                     break
             finished.end()
@@ -182,7 +188,8 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
                 sink[0].abandon()
             raise
         for text in said():
-            tell(Note(text))
+            note(text)
+    ledger.stages_s["engine"] -= ledger.stages_s.pop("wait")
     ledger.close()
     if interrupted:
         kept = f"the {ledger.frames} frames done so far are kept in {target}"
@@ -240,7 +247,7 @@ def _open_ends(
 
 
 def _open_engine(
-    plan: Plan, stack: ExitStack, tell: Tell
+    plan: Plan, stack: ExitStack, tell: Tell, note: Callable[[str], None]
 ) -> tuple[Callable[[Iterable[Frame]], Iterator[Frame]], dict[str, Any]]:
     """The function from frames to frames, and what it runs on."""
     options = plan.options
@@ -255,10 +262,10 @@ def _open_engine(
     from vdeblur.engine.deblurrer import Deblurrer
 
     engine = stack.enter_context(Deblurrer.load(**options.engine()))
-    for text in engine.notes:
-        tell(Note(text))
     layout = plan.clip.picture.layout
     seconds = engine.estimate_s_per_frame(layout)
+    for text in engine.notes:  # after the warm-up, which may refuse a precision
+        note(text)
     described = engine.describe(layout)
     tell(Started(plan.weights.name, described["device"], plan.expected_frames, seconds))
     settings = {"source": plan.clip.source, **asked, **described, "weights_name": plan.weights.name}
