@@ -100,6 +100,15 @@ def test_strength_zero_into_a_lossless_codec_gives_identical_planes(pix_fmt: str
     assert planes_of(out) == planes_of(made.path)
 
 
+def test_strength_zero_keeps_the_planes_of_nv12(tmp_path: Path) -> None:
+    """No lossless codec takes nv12 itself: its chroma is written as two planes with the same values."""
+    made = media.write_clip(tmp_path / "in.mkv", codec="rawvideo", pix_fmt="nv12", frames=3)
+    out = tmp_path / "out.mkv"
+    assert main([str(made.path), "-o", str(out), "--strength", "0", "--quiet", "--codec", "ffv1"]) == 0
+    apart = [[luma, chroma[0::2], chroma[1::2]] for luma, chroma in planes_of(made.path)]
+    assert planes_of(out) == apart
+
+
 def test_network_result_reaches_the_file(tmp_path: Path, fake_engine: Any) -> None:
     def brighter(frame: Frame) -> Frame:
         import dataclasses
