@@ -46,6 +46,9 @@ def answer(*words: str, folder: Path) -> tuple[str, str]:
         (["--device", "toaster", "missing.mp4"], 2),
         ([], 2),
         (["info", "missing.mp4"], 2),
+        (["data", "check", "empty"], 2),
+        (["eval", "missing.mp4"], 2),
+        (["eval", "empty", "--protocol", "mimo"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -26,6 +26,7 @@ COMMANDS = """\
 other commands:
   vdeblur info FILE                what a file holds
   vdeblur data check ROOT          pairs of blurred and sharp pictures: what is there, what is wrong
+  vdeblur eval DATA [SHARP]        PSNR, SSIM, flicker and speed on pairs, or of two videos
   vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
   vdeblur doctor                   what this machine can do
   vdeblur weights list|import|export|remove
@@ -246,7 +247,64 @@ def _data(words: list[str]) -> int:
     return 0
 
 
-_COMMANDS = {"info": _info, "data": _data, "demo": _demo, "doctor": _doctor, "weights": _weights}
+def _eval(words: list[str]) -> int:
+    parser = _Parser(
+        "vdeblur eval",
+        "What a network wins on pairs of blurred and sharp pictures or videos: PSNR, SSIM, brightness,\n"
+        "flicker, speed. With SHARP but no --model or --weights the two sides are compared as they are.",
+    )
+    _pair_sources(parser)
+    parser.add_argument(
+        "--protocol",
+        choices=("deepdeblur", "mimo"),
+        default="deepdeblur",
+        help="deepdeblur: rounded to 8 bit, range 255 (default); mimo: unrounded, range 1",
+    )
+    for name in ("csv", "json", "html"):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write a report as {name.upper()}")
+    _network_options(parser)
+    parser.set_defaults(model=None)
+    asked = parser.parse_args(words)
+    from vdeblur.cli import show
+    from vdeblur.measure import report
+
+    targets = {f"--{name}": getattr(asked, name) for name in ("csv", "json", "html")}
+    for option, target in targets.items():
+        if target is not None:
+            report.check_target(target, option)
+    network = _network(asked) | {"model": asked.model or "auto"}
+    compares = asked.sharp is not None and asked.model is None and asked.weights is None
+    from vdeblur.measure.evaluate import evaluate
+    from vdeblur.measure.page import page
+
+    with show.counting("frames") as tell:
+        found = evaluate(
+            asked.data,
+            asked.sharp,
+            blur=asked.blur,
+            protocol=asked.protocol,
+            network=None if compares else network,
+            pictures=asked.html is not None,
+            tell=tell,
+        )
+    for (option, target), text in zip(
+        targets.items(), (report.csv_text, report.json_text, page), strict=True
+    ):
+        if target is not None:
+            report.write(target, text(found), option)
+    show.columns(report.table(found))
+    show.pairs(report.remarks(found) + report.definitions(found))
+    return 0
+
+
+_COMMANDS = {
+    "info": _info,
+    "data": _data,
+    "eval": _eval,
+    "demo": _demo,
+    "doctor": _doctor,
+    "weights": _weights,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,8 +9,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +204,14 @@ def doctor(report: Report) -> None:
     pairs(report.describe())
 
 
+def columns(lines: Sequence[tuple[str, ...]]) -> None:
+    """A table with a head: words at the left, figures at the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        print(_plain("  ".join([line[0].ljust(widths[0]), *cells[1:]])).rstrip())
+
+
 def survey(found: Survey) -> None:
     """A line for each clip (of each set, where there are many), remarks, and the first faults."""
     rows: dict[str, tuple[int, int, set[str]]] = {}
@@ -235,6 +243,24 @@ def waiting(what: str) -> Iterator[None]:
             yield
     else:
         yield
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Counts to an end that may be unknown; call it with what is at work and how much is done."""
+    last_s = time.monotonic()
+    with _err.status(Text("opening")) if _err.is_terminal else nullcontext() as status:
+
+        def tell(name: str, done: int, expected: int | None) -> None:
+            nonlocal last_s
+            line = _plain(f"{name}: {done} of {expected or '?'} {what}")
+            if status is not None:
+                status.update(Text(line))
+            elif time.monotonic() - last_s > PLAIN_LINE_S:
+                last_s = time.monotonic()
+                _say(line)
+
+        yield tell
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -1,0 +1,277 @@
+"""Footage through the production engine, and what the result is worth: likeness, brightness, flicker, speed.
+
+With a network: the blurred input and the result, each against the sharp frame.  Without: the first side
+against the second, as it is.  Frames are read, deblurred and scored one after the other; nothing is kept but
+figures and the few pictures for a report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vdeblur import metrics
+from vdeblur.errors import InputError, MissingRuntimeError
+from vdeblur.frame import Frame
+from vdeblur.jobs.deblur import versions
+from vdeblur.ledger import Ledger
+from vdeblur.measure import rows, shots
+from vdeblur.measure.flicker import Flicker
+from vdeblur.measure.footage import Footage, find_footage, frames_of, side_by_side
+from vdeblur.measure.rows import ClipRow, Evaluation, FrameRow, Protocol, Shot
+
+if TYPE_CHECKING:
+    from vdeblur.engine.deblurrer import Deblurrer
+
+Pixels = np.ndarray[Any, np.dtype[Any]]
+Tell = Callable[[str, int, int | None], None]  # clip, frames done, frames expected in all
+SSIM_LEAST_PX = 11  # the side of its window
+
+
+def evaluate(
+    data: Path,
+    sharp: Path | None = None,
+    *,
+    blur: str | None = None,
+    protocol: str = "deepdeblur",
+    network: Mapping[str, Any] | None = None,
+    pictures: bool = False,
+    tell: Tell = lambda clip, done, expected: None,
+) -> Evaluation:
+    """Measure a network on footage, or (network None) one side of the footage against the other.
+
+    network    what `Deblurrer.load` takes: model, weights, device, ...
+    pictures   keep the best, median and worst frame of the clips for a report
+
+    Raises InputError for footage that is not sound, and all that the engine raises.
+    """
+    rules = rows.protocol(protocol)
+    found = find_footage(data, sharp, blur=blur)
+    if network is None and any(footage.sharp is None for footage in found):
+        raise InputError(f"{data}: nothing to compare it with; name a second one, or a network with --model")
+    ledger, notes = Ledger(), list[str]()
+    settings: dict[str, Any] = {
+        "data": str(data),
+        "sharp": None if sharp is None else str(sharp),
+        "blur": blur,
+    }
+    with ExitStack() as stack:
+        engine: Deblurrer | None = None
+        if network is not None:
+            from vdeblur.engine.deblurrer import Deblurrer
+
+            engine = stack.enter_context(Deblurrer.load(**network))
+            settings |= engine.describe(found[0].blurred.picture.layout)
+        judge = _Judge(rules, engine, ledger, notes, pictures)
+        done, expected = 0, _total(found)
+        for footage in found:
+            for _ in judge.clip(footage):
+                done += 1
+                tell(footage.name, done, expected)
+        if engine is not None:
+            notes += engine.notes
+    ledger.close()
+    return Evaluation(
+        protocol=rules,
+        rows=tuple(judge.rows),
+        clips=tuple(judge.clips),
+        shots=shots.of_all(judge.shots, judge.rows),
+        settings=settings,
+        versions=versions() | _judges(),
+        seconds={**{key: round(value, 3) for key, value in ledger.stages_s.items()}, "wall": ledger.wall_s},
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+class _Judge:
+    """Goes through clips and gathers rows, clip by clip."""
+
+    def __init__(
+        self, rules: Protocol, engine: Deblurrer | None, ledger: Ledger, notes: list[str], pictures: bool
+    ) -> None:
+        self.rows: list[FrameRow] = []
+        self.clips: list[ClipRow] = []
+        self.shots: list[Shot] = []
+        self._rules, self._engine, self._ledger, self._notes = rules, engine, ledger, notes
+        self._pictures = pictures
+
+    def clip(self, footage: Footage) -> Iterator[FrameRow]:
+        """Its frames' rows as they come; then the row of the clip is there as well."""
+        flicker = self._flicker()
+        begin, seen = len(self.rows), list[Shot]()
+        size = (0, 0)
+        for index, (shown, result, sharp, spent_s, fate) in enumerate(self._results(footage)):
+            number, size = footage.number(index), shown.shape[:2]
+            with self._ledger.spend("score"):
+                row = self._row(footage.name, number, shown, result, sharp, spent_s, fate)
+            if flicker is not None:
+                with self._ledger.spend("flicker"):
+                    flicker.add(
+                        number, shown if result is None else result, shown if sharp is None else sharp
+                    )
+            after = sharp if result is None else result
+            if self._pictures and after is not None:
+                with self._ledger.spend("pictures"):
+                    seen.append(shots.shot(row, shown, after))
+            self.rows.append(row)
+            yield row
+        own = self.rows[begin:]
+        if not own:
+            raise InputError(f"{footage.blurred.source}: not a single frame came out of it")
+        gains = [row.gain_db for row in own if row.gain_db is not None]
+        times = [row.engine_s for row in own if row.engine_s]
+        self.clips.append(
+            ClipRow(
+                clip=footage.name,
+                frames=len(own),
+                size=size,
+                means=rows.mean_of_rows(own),
+                worst_gain_db=min(gains, default=None),
+                flicker=None if flicker is None else flicker.score(),
+                engine_fps=len(times) / sum(times) if times else None,
+            )
+        )
+        self.shots += shots.of_clip(seen, own)
+
+    def _results(
+        self, footage: Footage
+    ) -> Iterator[tuple[Pixels, Pixels | None, Pixels | None, float | None, str]]:
+        """(input, result, sharp) as RGB from 0 to 1, seconds in the engine, and what it did."""
+        sharp_frames = None if footage.sharp is None else self._timed(frames_of(footage.sharp))
+        pairs = side_by_side(footage, self._timed(frames_of(footage.blurred)), sharp_frames)
+        if self._engine is None:
+            for frame, partner in pairs:
+                yield _rgb(frame), None, _truth(partner), None, "source"
+            return
+        engine = self._engine
+        engine.estimate_s_per_frame(footage.blurred.picture.layout)  # its warm-up laps come before the clock
+        if not self._rules.rounded:
+            for frame, partner in pairs:
+                shown = _rgb(frame)
+                begin = time.perf_counter()
+                result = engine.deblur_rgb(shown)
+                spent_s = self._spent(begin)
+                yield shown, result.clip(0.0, 1.0), _truth(partner), spent_s, "deblurred, not rounded"
+            return
+        waiting: deque[tuple[Pixels, Pixels | None]] = deque()
+        waited_s = 0.0
+
+        def fed() -> Iterator[Frame]:
+            nonlocal waited_s
+            while True:
+                begin = time.perf_counter()
+                pair = next(pairs, None)
+                if pair is not None:
+                    waiting.append((_rgb(pair[0]), _truth(pair[1])))
+                waited_s += time.perf_counter() - begin
+                if pair is None:
+                    return
+                yield pair[0]
+
+        results = engine.deblur(fed())
+        while True:
+            begin, waited_s = time.perf_counter(), 0.0
+            done = next(results, None)
+            if done is None:
+                return
+            spent_s = self._spent(begin + waited_s)
+            shown, sharp = waiting.popleft()
+            yield shown, _rgb(done), sharp, spent_s, str(done.fate)
+
+    def _row(
+        self,
+        clip: str,
+        number: int,
+        shown: Pixels,
+        result: Pixels | None,
+        sharp: Pixels | None,
+        spent_s: float | None,
+        fate: str,
+    ) -> FrameRow:
+        truth = None if sharp is None else self._form(sharp)
+        psnr: list[float | None] = []
+        ssim: list[float | None] = []
+        for side in (shown, result):
+            if side is None or truth is None:
+                psnr.append(None)
+                ssim.append(None)
+                continue
+            values = self._form(side)
+            psnr.append(min(rows.MOST_DB, metrics.psnr(values, truth, self._rules.data_range)))
+            big = min(truth.shape[:2]) >= SSIM_LEAST_PX
+            ssim.append(metrics.ssim(values, truth, self._rules.data_range) if big else None)
+        return FrameRow(
+            clip=clip,
+            number=number,
+            psnr_input_db=psnr[0],
+            psnr_result_db=psnr[1],
+            ssim_input=ssim[0],
+            ssim_result=ssim[1],
+            brightness_input=_brightness(shown),
+            brightness_result=None if result is None else _brightness(result),
+            brightness_sharp=None if sharp is None else _brightness(sharp),
+            engine_s=spent_s,
+            fate=fate,
+        )
+
+    def _form(self, rgb: Pixels) -> Pixels:
+        """As the protocol compares: 8 bit, or float32 from 0 to 1."""
+        return np.rint(rgb * 255).astype(np.uint8) if self._rules.rounded else rgb.astype(np.float32)
+
+    def _flicker(self) -> Flicker | None:
+        try:
+            return Flicker()
+        except MissingRuntimeError:
+            self._notes.append("no flicker index: OpenCV, which finds the motion, does not load here")
+            return None
+
+    def _timed(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        while True:
+            with self._ledger.spend("read"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+    def _spent(self, begin: float) -> float:
+        """Seconds since then, counted as the engine's."""
+        seconds = time.perf_counter() - begin
+        self._ledger.stages_s["engine"] = self._ledger.stages_s.get("engine", 0.0) + seconds
+        return seconds
+
+
+def _rgb(frame: Frame) -> Pixels:
+    """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
+    from vdeblur.engine.eager import Staging
+    from vdeblur.engine.planes import to_rgb
+
+    layout = frame.layout
+    picture = to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
+    return picture.permute(1, 2, 0).contiguous().numpy()
+
+
+def _truth(frame: Frame | None) -> Pixels | None:
+    return None if frame is None else _rgb(frame)
+
+
+def _brightness(rgb: Pixels) -> float:
+    return float(rgb.mean(dtype=np.float64)) * 255
+
+
+def _total(found: tuple[Footage, ...]) -> int | None:
+    counts = [footage.frames_expected for footage in found]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _judges() -> dict[str, str]:
+    """Versions of what scores."""
+    import sys
+
+    names = {"cv2": "opencv", "skimage": "scikit-image"}
+    return {name: str(sys.modules[key].__version__) for key, name in names.items() if key in sys.modules}

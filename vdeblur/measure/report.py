@@ -1,0 +1,189 @@
+"""An evaluation as a table in words, as CSV and as plain values for JSON; `page` makes the HTML.
+
+A file is written beside its target and renamed.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from vdeblur.errors import InputError
+from vdeblur.measure.rows import MEASURES, ClipRow, Evaluation, Means
+
+HEAD = ("clip", "frames", "PSNR in", "out", "gain", "worst", "SSIM in", "out", "bright in", "out", "sharp")
+HEAD_TAIL = ("flicker", "fps")
+_MEASURES = (
+    ("psnr_input_db", ".2f"),
+    ("psnr_result_db", ".2f"),
+    ("gain_db", "+.3f"),
+    ("worst", "+.3f"),
+    ("ssim_input", ".4f"),
+    ("ssim_result", ".4f"),
+    ("brightness_input", ".2f"),
+    ("brightness_result", ".2f"),
+    ("brightness_sharp", ".2f"),
+)
+
+
+def table(found: Evaluation) -> list[tuple[str, ...]]:
+    """The head, a line for each clip, and the means, as words; columns that say nothing are left out."""
+    lines: list[tuple[str, ...]] = [(*HEAD, *HEAD_TAIL)]
+    lines += [_clip_line(clip) for clip in found.clips]
+    if len(found.clips) > 1:
+        worst = found.worst_clip
+        least = None if worst is None else worst.means["gain_db"]
+        sets = found.by_set()
+        for name, means in sets.items() if len(sets) > 1 else ():
+            lines.append((f"mean of {name or 'the rest'}", "", *_cells(means, None), "", ""))
+        lines.append(("mean of clips", "", *_cells(found.over_clips(), least), "", ""))
+    frame = found.worst_frame
+    total = str(len(found.rows))
+    lines.append(
+        (
+            "mean of frames",
+            total,
+            *_cells(found.over_frames(), None if frame is None else frame.gain_db),
+            "",
+            _number(found.engine_fps, ".2f"),
+        )
+    )
+    used = [column for column in range(len(lines[0])) if any(line[column] for line in lines[1:])]
+    return [tuple(line[column] for column in used) for line in lines]
+
+
+def remarks(found: Evaluation) -> list[tuple[str, str]]:
+    """What stands below the table: the worst, what ran, and how long it took."""
+    lines: list[tuple[str, str]] = []
+    clip, frame = found.worst_clip, found.worst_frame
+    if clip is not None and frame is not None:
+        least = clip.means["gain_db"]
+        lines.append(("worst clip", f"{clip.clip}: gain {_number(least, '+.3f')} dB"))
+        lines.append(("worst frame", f"{frame.clip}, frame {frame.number}: gain {frame.gain_db:+.3f} dB"))
+    settings = found.settings
+    if "model" in settings:
+        lines.append(
+            (
+                "network",
+                f"{settings['model']} on {settings['device_name']}, {settings['precision']}, "
+                f"strength {settings['strength']:g}",
+            )
+        )
+    if found.engine_fps is not None:
+        wall, engine = found.seconds["wall"], found.seconds.get("engine", 0.0)
+        lines.append(
+            (
+                "speed",
+                f"{found.engine_fps:.2f} frames/s true, through the engine (picture in memory to picture "
+                f"in memory, warm-up excluded); {wall:.1f} s in all, {engine:.1f} s of them in the engine",
+            )
+        )
+    return lines + [("note", text) for text in found.notes]
+
+
+def definitions(found: Evaluation) -> list[tuple[str, str]]:
+    """What the figures mean."""
+    return [("definitions", text) for text in found.protocol.describe()]
+
+
+def values(found: Evaluation) -> dict[str, Any]:
+    """Plain values for JSON: settings, versions, definitions, means, clips and frames."""
+    clip, frame = found.worst_clip, found.worst_frame
+    return {
+        "protocol": found.protocol.name,
+        "data_range": found.protocol.data_range,
+        "definitions": found.protocol.describe(),
+        "settings": found.settings,
+        "versions": found.versions,
+        "seconds": found.seconds,
+        "engine_fps": found.engine_fps,
+        "notes": list(found.notes),
+        "mean_of_frames": found.over_frames(),
+        "mean_of_clips": found.over_clips(),
+        "mean_of_sets": found.by_set(),
+        "worst_clip": None if clip is None else {"clip": clip.clip, "gain_db": clip.means["gain_db"]},
+        "worst_frame": None
+        if frame is None
+        else {"clip": frame.clip, "number": frame.number, "gain_db": frame.gain_db},
+        "clips": [
+            {
+                "clip": clip.clip,
+                "frames": clip.frames,
+                "width": clip.size[1],
+                "height": clip.size[0],
+                **clip.means,
+                "worst_gain_db": clip.worst_gain_db,
+                "flicker_index": None if clip.flicker is None else clip.flicker.index,
+                "flicker_result": None if clip.flicker is None else clip.flicker.result,
+                "flicker_reference": None if clip.flicker is None else clip.flicker.reference,
+                "engine_fps": clip.engine_fps,
+            }
+            for clip in found.clips
+        ],
+        "frames": [
+            {
+                "clip": row.clip,
+                "number": row.number,
+                **{name: of(row) for name, of in MEASURES.items()},
+                "engine_s": row.engine_s,
+                "fate": row.fate,
+            }
+            for row in found.rows
+        ],
+    }
+
+
+def csv_text(found: Evaluation) -> str:
+    """A line for each frame; protocol and data range stand in every line, so that they cannot get lost."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("clip", "number", *MEASURES, "engine_s", "fate", "protocol", "data_range"))
+    for row in found.rows:
+        measures = [of(row) for of in MEASURES.values()]
+        tail = (row.engine_s, row.fate, found.protocol.name, found.protocol.data_range)
+        writer.writerow((row.clip, row.number, *measures, *tail))
+    return text.getvalue()
+
+
+def check_target(path: Path, option: str) -> None:
+    """Refuse, before anything is measured, a report that could not be written (InputError)."""
+    if path.is_dir():
+        raise InputError(f"{option} {path}: is a folder; name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: the folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{option} {path}: cannot be written there")
+
+
+def write(path: Path, text: str, option: str) -> None:
+    """Whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise InputError(f"{option} {path}: cannot be written ({error.strerror})") from error
+
+
+def json_text(found: Evaluation) -> str:
+    return json.dumps(values(found), indent=1, default=str, allow_nan=False) + "\n"
+
+
+def _clip_line(clip: ClipRow) -> tuple[str, ...]:
+    flicker = None if clip.flicker is None else clip.flicker.index
+    cells = _cells(clip.means, clip.worst_gain_db)
+    return clip.clip, str(clip.frames), *cells, _number(flicker, ".2f"), _number(clip.engine_fps, ".2f")
+
+
+def _cells(means: Means, worst: float | None) -> Sequence[str]:
+    return [_number(worst if name == "worst" else means[name], form) for name, form in _MEASURES]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
