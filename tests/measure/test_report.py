@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -188,4 +187,20 @@ def test_more_than_ten_clips_show_the_best_median_and_worst_of_all() -> None:
         ("c6", "median"),
         ("c0", "worst"),
     ]
-    assert shots.of_clip([replace(seen[0])], own[:1])[0].label == "only frame"
+
+
+def test_a_long_clip_keeps_few_pictures_and_still_the_right_ones() -> None:
+    from vdeblur.measure import shots
+
+    gallery, grey = shots.Gallery(), np.full((8, 8, 3), 0.5, np.float32)
+    order = np.random.default_rng(2).permutation(400)
+    for number in order:
+        gallery.add(frame("c", int(number), after=25.0 + number / 100), grey, grey)
+    assert len(gallery._kept) <= shots.SAMPLE + 2
+    chosen = gallery.chosen()
+    assert [shot.label for shot in chosen] == ["best", "median", "worst"]
+    assert (chosen[0].number, chosen[2].number) == (399, 0)
+    assert abs(chosen[1].number - 200) < 12
+    single = shots.Gallery()
+    single.add(frame("c", 0), grey, grey)
+    assert [shot.label for shot in single.chosen()] == ["only frame"]

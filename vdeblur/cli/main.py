@@ -239,8 +239,8 @@ def _data(words: list[str]) -> int:
     from vdeblur.cli import show
     from vdeblur.data.layouts import survey
 
-    with show.waiting("opening every picture"):
-        found = survey(asked.data, asked.sharp, blur=asked.blur, look=True)
+    with show.counting("pairs") as tell:
+        found = survey(asked.data, asked.sharp, blur=asked.blur, look=True, tell=tell)
     show.survey(found)
     if found.faults:
         raise InputError(f"{asked.data}: {len(found.faults)} faults, the first: {found.faults[0]}")

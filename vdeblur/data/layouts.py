@@ -16,7 +16,7 @@ chosen; REDS' plain `blur` alone is taken unasked.  Every fault names the file.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,8 +72,17 @@ def read_layout(root: Path, sharp: Path | None = None, *, blur: str | None = Non
     return found.clips
 
 
-def survey(root: Path, sharp: Path | None = None, *, blur: str | None = None, look: bool = False) -> Survey:
+def survey(
+    root: Path,
+    sharp: Path | None = None,
+    *,
+    blur: str | None = None,
+    look: bool = False,
+    tell: Callable[[str, int, int], None] = lambda clip, done, of: None,
+) -> Survey:
     """The same, with all faults gathered; `look` opens every picture for its size and soundness.
+
+    tell   is called with the clip, how many pairs have been looked at, and of how many
 
     Raises InputError only where nothing can be found at all, or a choice is missing.
     """
@@ -86,8 +95,11 @@ def survey(root: Path, sharp: Path | None = None, *, blur: str | None = None, lo
         )
     clips = [replace(clip, name=clip.name or root.resolve().stem) for clip in clips if clip.frames]
     sizes: dict[str, tuple[int, int]] = {}
+    done, pairs = 0, sum(len(clip.frames) for clip in clips)
     for clip in clips if look else ():
         for frame in clip.frames[:1] if clip.is_video else clip.frames:
+            done += len(clip.frames) if clip.is_video else 1
+            tell(clip.name, done, pairs)
             try:
                 sizes.setdefault(clip.name, _size(clip, frame))
             except InputError as error:

@@ -104,7 +104,7 @@ class _Judge:
     def clip(self, footage: Footage) -> Iterator[FrameRow]:
         """Its frames' rows as they come; then the row of the clip is there as well."""
         flicker = self._flicker()
-        begin, seen = len(self.rows), list[Shot]()
+        begin, gallery = len(self.rows), shots.Gallery()
         size = (0, 0)
         for index, (shown, result, sharp, spent_s, fate) in enumerate(self._results(footage)):
             number, size = footage.number(index), shown.shape[:2]
@@ -118,7 +118,7 @@ class _Judge:
             after = sharp if result is None else result
             if self._pictures and after is not None:
                 with self._ledger.spend("pictures"):
-                    seen.append(shots.shot(row, shown, after))
+                    gallery.add(row, shown, after)
             self.rows.append(row)
             yield row
         own = self.rows[begin:]
@@ -137,7 +137,7 @@ class _Judge:
                 engine_fps=len(times) / sum(times) if times else None,
             )
         )
-        self.shots += shots.of_clip(seen, own)
+        self.shots += gallery.chosen()
 
     def _results(
         self, footage: Footage

@@ -18,6 +18,7 @@ from vdeblur.measure.rows import MEASURES, ClipRow, Evaluation, Means
 
 HEAD = ("clip", "frames", "PSNR in", "out", "gain", "worst", "SSIM in", "out", "bright in", "out", "sharp")
 HEAD_TAIL = ("flicker", "fps")
+_HEAD_OF_TWO = {"PSNR in": "PSNR", "SSIM in": "SSIM", "bright in": "bright", "sharp": "second"}
 _MEASURES = (
     ("psnr_input_db", ".2f"),
     ("psnr_result_db", ".2f"),
@@ -33,7 +34,10 @@ _MEASURES = (
 
 def table(found: Evaluation) -> list[tuple[str, ...]]:
     """The head, a line for each clip, and the means, as words; columns that say nothing are left out."""
-    lines: list[tuple[str, ...]] = [(*HEAD, *HEAD_TAIL)]
+    head: tuple[str, ...] = (*HEAD, *HEAD_TAIL)
+    if "model" not in found.settings:
+        head = tuple(_HEAD_OF_TWO.get(word, word) for word in head)
+    lines: list[tuple[str, ...]] = [head]
     lines += [_clip_line(clip) for clip in found.clips]
     if len(found.clips) > 1:
         worst = found.worst_clip
