@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 from media_facts import MADE, Facts, Track
 
+_TS = "ts files keep no tags, chapters and default marks"
 OK, ALLOWED, FAIL = "OK", "allowed", "FAIL"
 
 
@@ -82,14 +83,24 @@ def _shift_of_others(a: Facts, b: Facts) -> Fraction | None:
 def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
     same_kind = _kind(a.pix_fmt) == _kind(b.pix_fmt)
     opaque_gif = a.container == "gif" and not b.alpha
-    depth = r"\d+ bits instead of \d+"
+    depth, planes = r"\d+ bits instead of \d+", "colour planes of [^ ]*|neutral colour planes"
     return [
         _judge("depth", a.bits <= b.bits, f"{a.bits} became {b.bits} bits", said, depth),
         _judge(
-            "subsampling", a.subsampling == b.subsampling, f"{a.subsampling} became {b.subsampling}", said
+            "subsampling",
+            a.subsampling == b.subsampling,
+            f"{a.subsampling} became {b.subsampling}",
+            said,
+            planes,
         ),
-        _judge("format", same_kind or opaque_gif, f"{a.pix_fmt} became {b.pix_fmt}", said, depth),
-        _judge("alpha", a.alpha == b.alpha or opaque_gif, f"{a.alpha} became {b.alpha}", said),
+        _judge("format", same_kind or opaque_gif, f"{a.pix_fmt} became {b.pix_fmt}", said, depth, planes),
+        _judge(
+            "alpha",
+            a.alpha == b.alpha or opaque_gif,
+            f"{a.alpha} became {b.alpha}",
+            said,
+            "transparency is lost",
+        ),
         _judge("size", a.size == b.size, f"{a.size} became {b.size}", said),
         _judge(
             "aspect", a.aspect == b.aspect, f"{a.aspect} became {b.aspect}", said, "aspect ratio .* is lost"
@@ -126,6 +137,7 @@ def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
             f"{a.disposition} became {b.disposition}",
             said,
             "further views",
+            _TS,
         ),
     ]
 
@@ -194,7 +206,8 @@ def _tracks(a: Facts, b: Facts, said: str) -> list[Finding]:
         wrong = _lost(old.tags, new.tags, a)
         found.append(_judge(f"{name} tags", not wrong, f"lost {wrong}", said, _no_place(wrong)))
         same = _dispositions_agree(old.disposition, new.disposition, a)
-        found.append(_judge(f"{name} disposition", same, f"{old.disposition} became {new.disposition}", said))
+        detail = f"{old.disposition} became {new.disposition}"
+        found.append(_judge(f"{name} disposition", same, detail, said, _TS))
     return found
 
 
@@ -204,7 +217,10 @@ def _same_packets(old: Track, new: Track, a: Facts, b: Facts) -> bool:
     if old.hashes == new.hashes:
         return bool(old.hashes)
     if (a.container == "mpegts") != (b.container == "mpegts") and old.codec in ("aac", "h264", "hevc"):
-        return len(old.hashes) == len(new.hashes)  # the containers frame these in different ways
+        return len(old.hashes) - len(new.hashes) in (
+            0,
+            old.hidden,
+        )  # the containers frame these in different ways
     return not b.container.startswith("mov") and bool(old.hidden) and old.hashes[old.hidden :] == new.hashes
 
 
@@ -224,13 +240,13 @@ def _chapters(a: Facts, b: Facts, said: str) -> list[Finding]:
         x[2] == y[2] and abs(x[0] - y[0]) <= Fraction(1, 1000) and abs(x[1] - y[1]) <= Fraction(1, 1000)
         for x, y in zip(a.chapters, b.chapters, strict=True)
     )
-    return [_judge("chapters", same, f"{a.chapters} became {b.chapters}", said, "hold no chapters")]
+    return [_judge("chapters", same, f"{a.chapters} became {b.chapters}", said, _TS)]
 
 
 def _tags(a: Facts, b: Facts, said: str) -> list[Finding]:
     lost, of_video = _lost(a.tags, b.tags, a), _lost(a.video_tags, b.video_tags, a)
     return [
-        _judge("tags", not lost, f"lost {lost}", said, "hold no tags"),
+        _judge("tags", not lost, f"lost {lost}", said, _TS),
         _judge(
             "video tags", not of_video, f"lost {of_video}", said, "timecode is left out", _no_place(of_video)
         ),
@@ -238,7 +254,9 @@ def _tags(a: Facts, b: Facts, said: str) -> list[Finding]:
 
 
 def _no_place(names: list[str]) -> str:
-    return r"keep no such tags of single streams: [^:]*" + r"[^:]*".join(re.escape(n) for n in sorted(names))
+    return rf"{_TS}|keep no such tags of single streams: [^:]*" + r"[^:]*".join(
+        re.escape(n) for n in sorted(names)
+    )
 
 
 def _lost(old: dict[str, str], new: dict[str, str], a: Facts) -> list[str]:

@@ -62,7 +62,7 @@ def test_what_happens_to_which_stream(suffix: str, stream: Stream, action: Actio
     plan = plan_carry(clip, choose_output(clip, Path(f"o{suffix}")), tried=Trial())
     assert plan.streams[0].action is action
     silent = action in (Action.COPY, Action.ATTACH)
-    assert bool(plan.notes) != silent
+    assert bool(plan.notes) != (silent and suffix != ".ts")
     assert (1 in plan.wanted) == (action not in (Action.DROP, Action.ANEW))
     assert plan.lines()[0].startswith(f"{stream.kind} 1")
 
@@ -78,9 +78,7 @@ def test_what_a_muxer_refuses_is_said_before_the_run() -> None:
 def test_ts_says_what_it_has_no_place_for() -> None:
     clip = with_streams(chapters=2, tags={"title": "a", "major_brand": "isom"})
     notes = " ".join(plan_carry(clip, choose_output(clip, Path("o.ts")), tried=Trial()).notes)
-    assert "no chapters" in notes
-    assert "title" in notes
-    assert "major_brand" not in notes
+    assert "no tags, chapters and default marks" in notes
 
 
 def test_tags_of_the_old_encoding_do_not_describe_the_new_one() -> None:

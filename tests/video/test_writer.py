@@ -81,6 +81,34 @@ def pixels(frame: av.VideoFrame) -> list[bytes]:
     return [np.ascontiguousarray(plane).tobytes() for plane in views(frame)]
 
 
+def test_grey_in_a_codec_without_it_keeps_its_levels(tmp_path: Path) -> None:
+    made = media.make("gray_10", tmp_path)
+    gone = through(made.path, tmp_path / "out.webm", codec="av1", crf=1)
+    assert "neutral colour" in gone.said
+    for old, new in zip(plain(made.path), plain(gone.target), strict=True):
+        assert abs(old.mean() - new.mean()) < 2  # of 1023
+
+
+def plain(path: Path) -> list[Any]:
+    """First planes as the file's own decoder gives them."""
+    with av.open(str(path)) as container:
+        return [views(f)[0].copy() for f in container.decode(video=0)]
+
+
+def test_rgb_as_ycbcr_is_tagged_as_what_it_is(tmp_path: Path) -> None:
+    made = media.make("gbrp_10", tmp_path)
+    gone = through(made.path, tmp_path / "out.mkv", codec="h264", crf=5)
+    assert "RGB is converted" in gone.said
+    back = probe(str(gone.target)).picture
+    assert (back.layout.range, back.layout.matrix, back.colour.matrix) == ("limited", "bt709", 1)
+    with av.open(str(made.path)) as a, av.open(str(gone.target)) as b:
+        old, new = next(a.decode(video=0)), next(b.decode(video=0))
+    old, new = (
+        f.reformat(format="gbrp10le", src_colorspace=1).to_ndarray(format="rgb24") for f in (old, new)
+    )
+    assert np.abs(old.astype(int) - new).mean() < 3
+
+
 def test_changed_planes_reach_the_file(tmp_path: Path) -> None:
     made = media.make("plain", tmp_path)
 

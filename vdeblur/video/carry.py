@@ -112,11 +112,8 @@ def plan_carry(clip: Clip, choice: OutputChoice, *, tried: Trial | None = None) 
         notes.append(
             f"{choice.suffix[1:]} files keep no such tags of single streams: {', '.join(sorted(lost))}"
         )
-    if choice.container == "mpegts":
-        if clip.chapters:
-            notes.append(f"ts files hold no chapters: {clip.chapters} are lost")
-        if unkept := tags.container_tags(clip.tags):
-            notes.append(f"ts files hold no tags: {', '.join(unkept)} are lost")
+    if choice.container == "mpegts" and clip.container != "mpegts":
+        notes.append("ts files keep no tags, chapters and default marks, and the language of sound only")
     return CarryPlan(clip, choice.container, streams, tuple(notes))
 
 

@@ -49,7 +49,7 @@ _TS = Container("mpegts", frozenset({"h264", "hevc"}), _SPS, matrix=False)
 CONTAINERS = {
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": Container("mov", frozenset({"h264", "hevc", "prores", "av1", "vp9"}), _ALL),
+    ".mov": Container("mov", frozenset({"h264", "hevc", "prores"}), _ALL),
     ".mkv": Container("matroska", _ALL, _SPS),
     ".webm": Container("webm", frozenset({"vp9", "av1"}), frozenset()),
     ".ts": _TS,

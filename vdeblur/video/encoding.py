@@ -44,7 +44,9 @@ def configure(
     context.flags |= Flags.frame_duration
     if picture.sample_aspect_ratio:
         context.sample_aspect_ratio = picture.sample_aspect_ratio
-    if shape_of(choice.pix_fmt).kind == shape_of(picture.layout.name).kind:
+    if _turns_yuv(picture.layout.name, choice.pix_fmt):
+        context.color_range, context.colorspace = 1, 1
+    else:
         context.color_range = 2 if picture.layout.range == "full" else picture.colour.range
         context.colorspace = picture.colour.matrix
     context.color_primaries, context.color_trc = picture.colour.primaries, picture.colour.transfer
@@ -178,9 +180,31 @@ class Encoding:
                 there[...] = here
             _copy_tags(picture, other)
             return other
+        old, new = shape_of(picture.format.name), shape_of(wanted)
+        if old.kind == "gray" and new.kind == "yuv":
+            return _with_neutral_colour(picture, wanted, old.bits - new.bits)
+        if _turns_yuv(picture.format.name, wanted):
+            return self._reformatter.reformat(picture, format=wanted, dst_colorspace=1, dst_color_range=1)
         return self._reformatter.reformat(
             picture, format=wanted, src_color_range=picture.color_range, dst_color_range=picture.color_range
         )
+
+
+def _turns_yuv(source: str, target: str) -> bool:
+    """RGB that becomes Y'CbCr: BT.709, limited range, whatever was stated."""
+    return shape_of(source).kind == "rgb" and shape_of(target).kind == "yuv"
+
+
+def _with_neutral_colour(picture: av.VideoFrame, wanted: str, fewer_bits: int) -> av.VideoFrame:
+    """Grey as Y'CbCr with the same luma; swscale would take grey for full range."""
+    other = av.VideoFrame(picture.width, picture.height, wanted)
+    luma, *chroma = views(other)
+    grey = views(picture)[0]
+    np.copyto(luma, grey >> fewer_bits if fewer_bits >= 0 else grey.astype(luma.dtype) << -fewer_bits)
+    for plane in chroma:
+        plane[...] = 1 << (shape_of(wanted).bits - 1)
+    _copy_tags(picture, other)
+    return other
 
 
 def picture_of(frame: Frame) -> av.VideoFrame:

@@ -46,7 +46,7 @@ def losses(source: str, target: str) -> dict[str, int]:
         elif old.kind == "gray":
             lost["grey is written with neutral colour planes"] = 5
         else:
-            lost[f"{old.kind.upper()} is converted to {new.kind.upper()}, which rounds every pixel"] = 300
+            lost[f"{old.kind.upper()} is converted to {new.kind.upper()}, which rounds every pixel"] = 90
     if new.bits < old.bits:
         lost[f"{new.bits} bits instead of {old.bits}"] = 50 * (old.bits - new.bits)
     if old.kind != "gray" and (new.across > old.across or new.down > old.down):

@@ -78,7 +78,6 @@ def stream_tags(tags: dict[str, str], *, encoded_anew: bool) -> dict[str, str]:
 _STREAM_TAGS = {
     "mp4": {"language", "handler_name", "creation_time", "title", "name", "timecode"},
     "mov": {"language", "handler_name", "creation_time", "title", "name", "timecode"},
-    "mpegts": {"language"},
 }
 
 

@@ -17,6 +17,7 @@ from vdeblur.video import source
 from vdeblur.video.clip import Clip
 
 _TEXT_SCALE = 1_000_000
+_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 
 
 def add_template(output: Any, stream: Any) -> Any:
@@ -25,6 +26,9 @@ def add_template(output: Any, stream: Any) -> Any:
     context = made.codec_context
     if context is not None and context.name == "hevc" and output.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"
+    if stream.type == "audio" and output.format.name == "mp4" and context.name.startswith("pcm_"):
+        # MP4 wants to know where each channel of PCM sounds; old files only count them.
+        context.layout = _LAYOUTS.get(context.layout.name, context.layout.name)
     if context is not None and context.name == "mov_text" and stream.time_base:
         # The muxer compares other streams' bare numbers with this stream's, and puts an empty text before
         # each where they are larger.  With a fine enough scale they never are; the times stay exact.
@@ -59,10 +63,16 @@ def accepts(muxer: str, stream: Any) -> bool:
         return False
     try:
         output = av.open(io.BytesIO(), "w", format=muxer)
-        add_template(output, stream)
+        made = add_template(output, stream)
         if stream.type == "attachment":
             return True  # these go with the header of a file that has pictures
         output.start_encoding()
+        if stream.type == "audio" and stream.codec_context.name.startswith("pcm_"):
+            # Their channels are only looked at when the file is closed.
+            packet = av.Packet(bytes(stream.codec_context.channels * 16))
+            packet.stream, packet.pts, packet.dts, packet.time_base = made, 0, 0, stream.time_base
+            output.mux(packet)
+            output.close()
     except (av.FFmpegError, ValueError, TypeError):
         return False
     return True
