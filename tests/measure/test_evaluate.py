@@ -142,6 +142,15 @@ def test_pictures_of_unequal_size_are_named(tmp_path: Path) -> None:
         evaluate(root, network=None)
 
 
+@pytest.mark.parametrize("left", [0.7, 0.0])
+def test_broken_pictures_are_named(tmp_path: Path, left: float) -> None:
+    root = pairs(tmp_path, 5)
+    broken = root / "a/one/sharp/00000002.png"
+    broken.write_bytes(broken.read_bytes()[: int(len(broken.read_bytes()) * left)])
+    with pytest.raises(InputError, match=r"sharp/00000002\.png"):
+        evaluate(root, network=None)
+
+
 def test_without_opencv_there_is_no_flicker_index_but_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,7 @@ def moving(count: int = 6, step: int = 2) -> list[Pixels]:
 
 def test_what_moves_like_the_reference_has_index_1(flicker: Flicker) -> None:
     for number, frame in enumerate(moving()):
-        flicker.add(number, frame, frame)
+        flicker.add(number, frame, frame, frame)
     score = flicker.score()
     assert score is not None
     assert score.steps == 5
@@ -47,25 +47,26 @@ def test_what_moves_like_the_reference_has_index_1(flicker: Flicker) -> None:
 
 def test_changing_brightness_raises_the_index(flicker: Flicker) -> None:
     for number, frame in enumerate(moving()):
-        flicker.add(number, frame + np.float32(0.02 * (-1) ** number), frame)
+        flicker.add(number, frame, frame + np.float32(0.02 * (-1) ** number), frame)
     score = flicker.score()
     assert score is not None
     assert score.result == pytest.approx(0.04 * 255, rel=0.15)
     assert score.index is not None
     assert score.index > 3
+    assert score.input_index == pytest.approx(1)
 
 
 def test_leaps_and_cuts_are_not_counted(flicker: Flicker) -> None:
     frames = moving()
     for number, frame in zip((0, 5, 11), frames, strict=False):
-        flicker.add(number, frame, frame)
+        flicker.add(number, frame, frame, frame)
     assert flicker.score() is None
 
 
 def test_a_still_reference_gives_no_index(flicker: Flicker) -> None:
     frame = moving(1)[0]
     for number in range(3):
-        flicker.add(number, frame, frame)
+        flicker.add(number, frame, frame, frame)
     score = flicker.score()
     assert score is not None
     assert score.index is None

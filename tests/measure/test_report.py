@@ -46,7 +46,7 @@ def evaluation(own: dict[str, list[FrameRow]], shots: tuple[Shot, ...] = ()) -> 
             (120, 200),
             rows.mean_of_rows(frames),
             min(row.gain_db or 0.0 for row in frames),
-            FlickerScore(1.2, 1.0, 2),
+            FlickerScore(1.1, 1.2, 1.0, 2),
             2.0,
         )
         for name, frames in own.items()
@@ -83,6 +83,8 @@ def test_table_has_clips_sets_means_and_the_worst(found: Evaluation) -> None:
     table = {line[0]: line for line in report.table(found)}
     assert table["clip"][:5] == ("clip", "frames", "PSNR in", "out", "gain")
     assert table["x/one"][2:6] == ("25.00", "26.25", "+1.250", "+0.500")
+    assert table["clip"][-3:] == ("flicker in", "out", "fps")
+    assert table["x/one"][-3:] == ("1.10", "1.20", "2.00")
     assert table["mean of x"][4] == "+2.625"  # of two clips, whatever their lengths
     assert table["mean of frames"][4:6] == ("+1.500", "-1.000")
     assert table["mean of clips"][4:6] == (f"{(1.25 + 4 + 0.5) / 3:+.3f}", "+0.500")

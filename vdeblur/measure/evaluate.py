@@ -112,9 +112,8 @@ class _Judge:
                 row = self._row(footage.name, number, shown, result, sharp, spent_s, fate)
             if flicker is not None:
                 with self._ledger.spend("flicker"):
-                    flicker.add(
-                        number, shown if result is None else result, shown if sharp is None else sharp
-                    )
+                    made, truth = (shown if side is None else side for side in (result, sharp))
+                    flicker.add(number, shown, made, truth)
             after = sharp if result is None else result
             if self._pictures and after is not None:
                 with self._ledger.spend("pictures"):

@@ -3,7 +3,8 @@
 Of two neighbouring frames the earlier is carried along the optical flow onto the later (OpenCV's DIS, found
 on the reference frames: the sharp ones where there are any, else the input); what is left, as mean absolute
 difference of luma in 1/255, is taken where the flow forth and back agrees within a pixel.  The index is that
-of the results over that of the reference: 1 flickers as the reference does, above 1 more.
+of the results over that of the reference: 1 flickers as the reference does, above 1 more.  Blur that changes
+from frame to frame is unsteady too, so the input has an index of its own to be compared with.
 """
 
 from __future__ import annotations
@@ -22,16 +23,25 @@ _LEAST = 0.1  # of the pixels must be explained by the flow: else there is a cut
 
 @dataclass(frozen=True, slots=True)
 class FlickerScore:
-    """Mean unexplained change of the results and of the reference, in 1/255, over `steps` pairs of frames."""
+    """Mean unexplained change of input, results and reference, in 1/255, over `steps` pairs of frames."""
 
+    input: float
     result: float
     reference: float
     steps: int
 
     @property
     def index(self) -> float | None:
-        """None where nothing moves or changes in the reference."""
-        return self.result / self.reference if self.reference > 1e-3 else None
+        """Of the results; None where nothing moves or changes in the reference."""
+        return self._over(self.result)
+
+    @property
+    def input_index(self) -> float | None:
+        """Of the input."""
+        return self._over(self.input)
+
+    def _over(self, change: float) -> float | None:
+        return change / self.reference if self.reference > 1e-3 else None
 
 
 class Flicker:
@@ -43,31 +53,31 @@ class Flicker:
     def __init__(self) -> None:
         self._cv2 = opencv()
         self._flow = self._cv2.DISOpticalFlow_create(self._cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._before: tuple[int, Luma, Luma] | None = None
-        self._sums = np.zeros(2)
+        self._before: tuple[int, tuple[Luma, ...]] | None = None
+        self._sums = np.zeros(3)
         self._steps = 0
 
-    def add(self, number: int, result: Luma, reference: Luma) -> None:
-        """The next frame: RGB from 0 to 1 of the result and of its reference; `number` as in the source."""
-        lumas = result @ _WEIGHTS, reference @ _WEIGHTS
+    def add(self, number: int, shown: Luma, result: Luma, reference: Luma) -> None:
+        """The next frame: RGB from 0 to 1 of input, result and reference; `number` as in the source."""
+        lumas = tuple(rgb @ _WEIGHTS for rgb in (shown, result, reference))
         if self._before is not None and number == self._before[0] + 1:
-            self._compare(self._before[1:], lumas)
-        self._before = (number, *lumas)
+            self._compare(self._before[1], lumas)
+        self._before = number, lumas
 
     def score(self) -> FlickerScore | None:
         """None where there were no two neighbouring frames of one shot."""
         if not self._steps:
             return None
-        result, reference = self._sums / self._steps
-        return FlickerScore(float(result), float(reference), self._steps)
+        shown, result, reference = (float(change) for change in self._sums / self._steps)
+        return FlickerScore(shown, result, reference, self._steps)
 
-    def _compare(self, before: tuple[Luma, Luma], after: tuple[Luma, Luma]) -> None:
-        if before[1].shape != after[1].shape or min(after[1].shape) < 16:
+    def _compare(self, before: tuple[Luma, ...], after: tuple[Luma, ...]) -> None:
+        if before[-1].shape != after[-1].shape or min(after[-1].shape) < 16:
             return
-        places, trusted = self._motion(before[1], after[1])
+        places, trusted = self._motion(before[-1], after[-1])
         if trusted.mean() < _LEAST:
             return
-        for side in (0, 1):
+        for side in range(3):
             carried = self._cv2.remap(before[side], places, None, self._cv2.INTER_CUBIC)
             self._sums[side] += float(np.abs(carried - after[side])[trusted].mean())
         self._steps += 1

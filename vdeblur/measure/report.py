@@ -17,8 +17,14 @@ from vdeblur.errors import InputError
 from vdeblur.measure.rows import MEASURES, ClipRow, Evaluation, Means
 
 HEAD = ("clip", "frames", "PSNR in", "out", "gain", "worst", "SSIM in", "out", "bright in", "out", "sharp")
-HEAD_TAIL = ("flicker", "fps")
-_HEAD_OF_TWO = {"PSNR in": "PSNR", "SSIM in": "SSIM", "bright in": "bright", "sharp": "second"}
+HEAD_TAIL = ("flicker in", "out", "fps")
+_HEAD_OF_TWO = {
+    "PSNR in": "PSNR",
+    "SSIM in": "SSIM",
+    "bright in": "bright",
+    "sharp": "second",
+    "flicker in": "flicker",
+}
 _MEASURES = (
     ("psnr_input_db", ".2f"),
     ("psnr_result_db", ".2f"),
@@ -38,14 +44,14 @@ def table(found: Evaluation) -> list[tuple[str, ...]]:
     if "model" not in found.settings:
         head = tuple(_HEAD_OF_TWO.get(word, word) for word in head)
     lines: list[tuple[str, ...]] = [head]
-    lines += [_clip_line(clip) for clip in found.clips]
+    lines += [_clip_line(clip, "model" in found.settings) for clip in found.clips]
     if len(found.clips) > 1:
         worst = found.worst_clip
         least = None if worst is None else worst.means["gain_db"]
         sets = found.by_set()
         for name, means in sets.items() if len(sets) > 1 else ():
-            lines.append((f"mean of {name or 'the rest'}", "", *_cells(means, None), "", ""))
-        lines.append(("mean of clips", "", *_cells(found.over_clips(), least), "", ""))
+            lines.append((f"mean of {name or 'the rest'}", "", *_cells(means, None), "", "", ""))
+        lines.append(("mean of clips", "", *_cells(found.over_clips(), least), "", "", ""))
     frame = found.worst_frame
     total = str(len(found.rows))
     lines.append(
@@ -53,6 +59,7 @@ def table(found: Evaluation) -> list[tuple[str, ...]]:
             "mean of frames",
             total,
             *_cells(found.over_frames(), None if frame is None else frame.gain_db),
+            "",
             "",
             _number(found.engine_fps, ".2f"),
         )
@@ -79,12 +86,13 @@ def remarks(found: Evaluation) -> list[tuple[str, str]]:
             )
         )
     if found.engine_fps is not None:
-        wall, engine = found.seconds["wall"], found.seconds.get("engine", 0.0)
+        beside = sum(found.seconds.get(stage, 0.0) for stage in ("read", "score", "flicker", "pictures"))
+        share = beside / (beside + found.seconds["engine"])
         lines.append(
             (
                 "speed",
                 f"{found.engine_fps:.2f} frames/s true, through the engine (picture in memory to picture "
-                f"in memory, warm-up excluded); {wall:.1f} s in all, {engine:.1f} s of them in the engine",
+                f"in memory, warm-up excluded); {share:.0%} of the time went into reading and scoring",
             )
         )
     return lines + [("note", text) for text in found.notes]
@@ -122,6 +130,7 @@ def values(found: Evaluation) -> dict[str, Any]:
                 "height": clip.size[0],
                 **clip.means,
                 "worst_gain_db": clip.worst_gain_db,
+                "flicker_index_input": None if clip.flicker is None else clip.flicker.input_index,
                 "flicker_index": None if clip.flicker is None else clip.flicker.index,
                 "flicker_result": None if clip.flicker is None else clip.flicker.result,
                 "flicker_reference": None if clip.flicker is None else clip.flicker.reference,
@@ -179,10 +188,12 @@ def json_text(found: Evaluation) -> str:
     return json.dumps(values(found), indent=1, default=str, allow_nan=False) + "\n"
 
 
-def _clip_line(clip: ClipRow) -> tuple[str, ...]:
-    flicker = None if clip.flicker is None else clip.flicker.index
+def _clip_line(clip: ClipRow, deblurred: bool) -> tuple[str, ...]:
+    flicker = clip.flicker
+    indices = (None, None) if flicker is None else (flicker.input_index, flicker.index)
+    unsteady = [_number(index, ".2f") for index in (indices if deblurred else (indices[0], None))]
     cells = _cells(clip.means, clip.worst_gain_db)
-    return clip.clip, str(clip.frames), *cells, _number(flicker, ".2f"), _number(clip.engine_fps, ".2f")
+    return clip.clip, str(clip.frames), *cells, *unsteady, _number(clip.engine_fps, ".2f")
 
 
 def _cells(means: Means, worst: float | None) -> Sequence[str]:

@@ -32,7 +32,7 @@ class Protocol:
             "mean over channels and all places where the window fits",
             "gain: PSNR of the result less PSNR of the blurred input, both against the sharp picture",
             "brightness: mean over pixels and channels, in 1/255",
-            "flicker index: unexplained change between neighbouring results over that of the sharp frames "
+            "flicker: unexplained change between neighbouring frames over that of the sharp frames "
             "(of the input where there are none), after motion compensation; 1 is as steady as those",
         ]
 
