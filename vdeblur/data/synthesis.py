@@ -42,9 +42,9 @@ class BlurSettings:
 
     size: int = 256
     shortest_px: float = 2.0
-    longest_px: float = 48.0
-    still: float = 0.07
-    layers: float = 0.5
+    longest_px: float = 36.0
+    still: float = 0.12
+    layers: float = 0.4
     few_frames: float = 0.12
     fewest: int = 9
     most: int = 65
@@ -54,10 +54,10 @@ class BlurSettings:
     text: float = 0.08
     soft: float = 0.35
     highlights: float = 0.3
-    noise: float = 0.4
-    jpeg: float = 0.15
-    h264: float = 0.1
-    neutral: float = 0.15
+    noise: float = 0.3
+    jpeg: float = 0.12
+    h264: float = 0.08
+    neutral: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,11 @@ def _motion(rng: np.random.Generator, count: int, length: float, size: int) -> P
 
 def _walk(rng: np.random.Generator, count: int, axes: int) -> NDArray[np.float64]:
     """Positions of a walk whose velocity is a first-order process; zero at the middle sample."""
-    memory = float(np.exp(rng.uniform(np.log(0.2), np.log(8.0))))  # in exposures: from trembling to gliding
+    # In exposures: video is shot at 1/25 s and shorter, in which hands and cars hardly turn round.
+    trembling = rng.random() < 0.12
+    memory = float(
+        np.exp(rng.uniform(np.log(0.2), 0.0) if trembling else rng.uniform(np.log(2.0), np.log(60.0)))
+    )
     keep = np.exp(-1.0 / (memory * count))
     kicks = rng.standard_normal((count, axes)) * np.sqrt(1 - keep * keep)
     velocity = np.empty((count, axes))
