@@ -5,7 +5,7 @@
 PSNR is taken over RGB, 8 bit, after rounding; means go over the pictures of a clip, then clips, then sets.
 `gain` is PSNR(result, sharp) - PSNR(blurred, sharp); `worst` the smallest gain of a picture; `blurred`,
 `result` and `sharp` are mean brightness in 1/255; `untouched` is PSNR between a sharp picture and the
-network's result on it (mean, with differences under 1e-10 counted as 100 dB) and `shift` the mean change of
+network's result on it (mean, with equal pictures counted as 100 dB) and `shift` the mean change of
 its brightness. Clips marked * are those by which trials are chosen; `others` is the mean over the remaining
 ones.
 """
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from vdeblur.data.drawings import Picture
 from vdeblur.data.opencv import opencv
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.learn import checkpoint
 from vdeblur.metrics import psnr
-from vdeblur.models.contract import DeblurNetwork
 from vdeblur.models.mimo_unet import MimoUNet
 
 CHOOSING = ("reds/000", "reds_x4/v000", "gopro/car", "gopro/building")
@@ -40,41 +40,40 @@ def main() -> None:
     )
     parser.add_argument("--every", type=int, default=1, help="score every n-th frame of a clip only")
     parser.add_argument("--brief", action="store_true", help="one line for each file of weights")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16, ...; as for `vdeblur --precision`")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     for weights in options.weights:
-        rows = score(open_network(weights), options.pairs, options.every)
+        with open_deblurrer(weights, options.precision) as deblurrer:
+            rows = score(deblurrer, options.pairs, options.every)
         print(brief(weights, rows) if options.brief else table(weights, rows), flush=True)
 
 
-def open_network(path: Path) -> DeblurNetwork:
-    """A MIMO-UNet with half stem or full stem from a file of weights, sizes read from the tensors."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)["average"]
+def open_deblurrer(path: Path, precision: str) -> Deblurrer:
+    """The production engine with a file of weights; a run's own checkpoint holds its network as "average"."""
+    if path.suffix != ".pt":
+        return Deblurrer.load(weights=path, device="cpu", precision=precision)
+    state = checkpoint.load(path)["average"]
     channels, inputs = state["feat_extract.0.main.0.weight"].shape[:2]
     blocks = 1 + max(int(key.split(".")[3]) for key in state if key.startswith("Encoder.0.layers."))
     network = MimoUNet(channels, blocks, "half" if inputs == 12 else "full")
     network.load_state_dict(state)
-    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return Deblurrer(network, device="cpu", precision=precision)
 
 
 Row = dict[str, float]
 
 
-def score(network: DeblurNetwork, pairs: Path, every: int) -> dict[str, Row]:
+def score(deblurrer: Deblurrer, pairs: Path, every: int) -> dict[str, Row]:
     """Means over the frames of each clip, by "<set>/<clip>"."""
     rows: dict[str, Row] = {}
     for clip in sorted(path.parent for path in pairs.glob("*/*/blur")):
         frames: dict[str, list[float]] = defaultdict(list)
         for path in sorted((clip / "blur").glob("*.png"))[::every]:
             blurred, sharp = read(path), read(clip / "sharp" / path.name)
-            result, untouched = run(network, blurred), run(network, sharp)
+            result, untouched = deblurrer.deblur_array(blurred), deblurrer.deblur_array(sharp)
             frames["before"].append(psnr(blurred, sharp, 255))
             frames["after"].append(psnr(result, sharp, 255))
             frames["blurred"].append(float(blurred.mean()))
@@ -154,17 +153,6 @@ def read(path: Path) -> Picture:
     if picture is None:
         sys.exit(f"{path} does not open as a picture")
     return np.ascontiguousarray(picture[..., ::-1])
-
-
-@torch.inference_mode()
-def run(network: DeblurNetwork, picture: Picture) -> Picture:
-    """The network on one picture in float32, borders mirrored up to its multiple, rounded to 8 bit."""
-    height, width = picture.shape[:2]
-    m = network.multiple_of
-    rgb = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-    padded = F.pad(rgb, (0, -width % m, 0, -height % m), mode="reflect")
-    result = network(padded.contiguous(memory_format=torch.channels_last))[0, :, :height, :width]
-    return np.asarray((result.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy())
 
 
 if __name__ == "__main__":
