@@ -11,6 +11,7 @@ import numpy as np
 from media_facts import MADE, Facts, Track
 
 _TS = "ts files keep no tags, chapters and default marks"
+_FIELDS = "the field order of interlaced pictures is lost"
 OK, ALLOWED, FAIL = "OK", "allowed", "FAIL"
 
 
@@ -120,7 +121,7 @@ def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
             "rotation is lost",
         ),
         _judge(
-            "interlaced", a.interlaced == b.interlaced, f"{a.interlaced} became {b.interlaced} frames", said
+            "interlaced", a.interlaced == b.interlaced, f"{b.interlaced} for {a.interlaced}", said, _FIELDS
         ),
         _judge("colour", _colours_agree(a, b), f"{a.colour} became {b.colour}", said),
         _judge(
@@ -167,11 +168,12 @@ def _matrices_agree(a: Facts, b: Facts) -> bool:
 
 
 def _hdr_agrees(a: Facts, b: Facts) -> bool:
-    """Within the steps of AV1's fixed point (1/65536 for the colours, 1/256 and 1/16384 nit)."""
+    """Within a step of AV1's fixed point: 1/65536 for colours, 1/16384 and 1/256 nit for black and white."""
+    steps = [1 / 65536] * 8 + [1 / 16384, 1 / 256]
     return a.hdr.keys() == b.hdr.keys() and all(
-        abs(x - y) <= max(2e-5, abs(x) * 1e-4)
+        abs(x - y) <= step
         for name in a.hdr
-        for x, y in zip(a.hdr[name], b.hdr[name], strict=True)
+        for x, y, step in zip(a.hdr[name], b.hdr[name], steps, strict=False)
     )
 
 
@@ -316,6 +318,8 @@ def _probed(a: Facts, b: Facts, said: str) -> list[Finding]:
             continue
         if old != new:
             wrong[key] = f"{old} became {new}"
-    words = [r"aspect ratio .* is lost"] if wrong.keys() == {"aspect"} else []
+    fields = bool(wrong) and wrong.keys() <= {"interlaced", "top first"}
+    words = [_FIELDS] if fields else []
+    words += [r"aspect ratio .* is lost"] if wrong.keys() == {"aspect"} else []
     words += ["HDR10 [^:]* (is|are) lost"] if wrong.keys() == {"side data"} else []
     return [_judge("ffprobe", not wrong, "; ".join(f"{k}: {v}" for k, v in wrong.items()), said, *words)]
