@@ -34,5 +34,5 @@ def test_faults_are_listed_and_end_with_2(tmp_path: Path, capsys: pytest.Capture
     text = capsys.readouterr()
     assert "has 26x16" in text.out
     assert "00000002.png: not a picture" in text.out
-    assert "2 faults, the first: " in text.err
+    assert "faults found: 2, the first: " in text.err
     assert len(text.err.splitlines()) == 1

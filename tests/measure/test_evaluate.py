@@ -133,6 +133,12 @@ def test_videos_through_a_network_and_a_video_without_a_sharp_side(tmp_path: Pat
         evaluate(tmp_path / "blur/walk.mp4")
 
 
+def test_videos_need_no_known_suffix(tmp_path: Path) -> None:
+    media.write_clip(tmp_path / "a.mp4", frames=3)
+    odd = (tmp_path / "a.mp4").rename(tmp_path / "a.recording")
+    assert len(evaluate(odd, odd).rows) == 3
+
+
 def test_pictures_of_unequal_size_are_named(tmp_path: Path) -> None:
     root = pairs(tmp_path, 5)
     write_png(root / "a/one/sharp/00000001.png", np.zeros((24, 30, 3), np.uint8))

@@ -243,7 +243,7 @@ def _data(words: list[str]) -> int:
         found = survey(asked.data, asked.sharp, blur=asked.blur, look=True, tell=tell)
     show.survey(found)
     if found.faults:
-        raise InputError(f"{asked.data}: {len(found.faults)} faults, the first: {found.faults[0]}")
+        raise InputError(f"{asked.data}: faults found: {len(found.faults)}, the first: {found.faults[0]}")
     return 0
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vdeblur.data import partners
-from vdeblur.data.opening import is_picture, is_video, picture_size, video_facts
+from vdeblur.data.opening import is_picture, picture_size, video_facts
 from vdeblur.data.partners import PairedClip, PairedFrame
 from vdeblur.errors import InputError
 
@@ -155,10 +155,10 @@ def _two(blur: Path, sharp: Path, faults: list[str]) -> Iterator[PairedClip]:
     """Two videos, two pictures, or two folders."""
     if blur.is_dir() and sharp.is_dir():
         yield from partners.in_folders("", blur, sharp, faults)
-    elif is_video(blur) and is_video(sharp):
-        yield partners.video_clip(blur.stem, blur, sharp)
     elif is_picture(blur) and is_picture(sharp):
         yield PairedClip(blur.stem, (PairedFrame(blur, sharp, 0),))
+    elif blur.is_file() and sharp.is_file() and not is_picture(blur) and not is_picture(sharp):
+        yield partners.video_clip(blur.stem, blur, sharp)
     else:
         raise InputError(f"{blur} and {sharp}: give two folders, two videos or two pictures")
 

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import mimetypes
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vdeblur.errors import InputError
 from vdeblur.video.picture_files import JPEG, SUFFIXES, is_cut_jpeg
 
-_MORE_VIDEOS = {".mkv", ".mxf", ".webm", ".m2ts", ".mts", ".y4m"}  # what mimetypes may not know
+if TYPE_CHECKING:
+    from vdeblur.video.clip import Clip
+
+# What mimetypes may not know, or takes for something else.
+_MORE_VIDEOS = {
+    ".mkv",
+    ".mxf",
+    ".webm",
+    ".m2ts",
+    ".mts",
+    ".ts",
+    ".y4m",
+    ".avi",
+    ".mov",
+    ".wmv",
+    ".flv",
+    ".ogv",
+}
 
 
 def is_picture(path: Path) -> bool:
@@ -55,14 +73,21 @@ def video_facts(path: Path) -> tuple[int, int, int]:
     """
     import av
 
-    from vdeblur.video.clip import probe
-
-    clip = probe(str(path))
-    clip.refuse_broken()
+    clip = whole_clip(path)
     with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
         stream = container.streams[clip.picture.index]
         frames = sum(1 for packet in container.demux(stream) if packet.size)
     return clip.picture.layout.height, clip.picture.layout.width, frames
+
+
+def whole_clip(path: Path) -> Clip:
+    """What probing finds; a video that breaks off is refused (InputError), for figures of a part mislead."""
+    from vdeblur.video.clip import probe
+
+    clip = probe(str(path))
+    if clip.broken is not None:
+        raise InputError(f"{path}: the video breaks off ({clip.broken}); cut it to its whole part first")
+    return clip
 
 
 def _first_line(error: BaseException) -> str:

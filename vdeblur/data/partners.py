@@ -38,7 +38,7 @@ class PairedClip:
     @property
     def is_video(self) -> bool:
         """Two video files, rather than two series of pictures."""
-        return bool(self.frames) and is_video(self.frames[0].blur)
+        return bool(self.frames) and not is_picture(self.frames[0].blur)
 
 
 # What a side's own name adds to the names of its pictures: blur_1.png and gt_1.png are partners.

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vdeblur.data.layouts import PairedClip, read_layout
-from vdeblur.data.opening import is_video
+from vdeblur.data.opening import whole_clip
+from vdeblur.data.partners import is_list
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
-from vdeblur.video.clip import Clip, probe
+from vdeblur.video.clip import Clip
 from vdeblur.video.pictures import is_pictures, probe_pictures, read_pictures
 from vdeblur.video.reader import Reader
 
@@ -43,8 +44,9 @@ def find_footage(data: Path, sharp: Path | None = None, *, blur: str | None = No
 
     Raises InputError for what is not there, has no partner or does not open.
     """
-    if sharp is None and blur is None and data.exists() and (is_video(data) or is_pictures(str(data))):
-        clip = probe(str(data))
+    is_file = data.is_file() and not is_list(data)
+    if sharp is None and blur is None and (is_file or is_pictures(str(data))):
+        clip = whole_clip(data)
         return (Footage(data.stem, clip, None, tuple(range(len(clip.pictures)))),)
     return tuple(_paired(clip) for clip in read_layout(data, sharp, blur=blur))
 
@@ -85,7 +87,7 @@ def side_by_side(
 def _paired(clip: PairedClip) -> Footage:
     if clip.is_video:
         frame = clip.frames[0]
-        return Footage(clip.name, probe(str(frame.blur)), probe(str(frame.sharp)))
+        return Footage(clip.name, whole_clip(frame.blur), whole_clip(frame.sharp))
     return Footage(
         clip.name,
         _series([frame.blur for frame in clip.frames]),
