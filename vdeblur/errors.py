@@ -1,15 +1,18 @@
 """One family of errors; each is a single sentence for the person at the terminal.
 
 VdeblurError                exit code 1: it failed although the request was sound
-├── InputError              exit code 2: the file, option or pair of them cannot work; nothing was written
-├── BrokenSourceError       exit code 2: the source breaks off in the middle, says where
-└── MissingRuntimeError     exit code 2: an optional part is not installed, says what to install
+└── InputError              exit code 2: the file, option or pair of them cannot work; nothing was written
+    ├── TargetExistsError   the target is there already: skipped in a batch
+    ├── BrokenSourceError   the source breaks off in the middle, says where
+    └── MissingRuntimeError an optional part is not installed, says what to install
 
 The sentence says what was found, with which file or option, and what to do.  Tracebacks
 are shown with ``--debug`` only.  Ctrl-C is KeyboardInterrupt as ever (exit code 130).
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class VdeblurError(Exception):
@@ -22,6 +25,14 @@ class InputError(VdeblurError):
     """What was asked for cannot work; found before anything was written: exit code 2."""
 
     exit_code = 2
+
+
+class TargetExistsError(InputError):
+    """The target is there already and may not be replaced."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(f"{target}: exists already; --overwrite replaces it, -o names another")
+        self.target = target
 
 
 class BrokenSourceError(InputError):

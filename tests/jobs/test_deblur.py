@@ -280,6 +280,28 @@ def test_folder_keeps_its_tree_skips_what_is_done_and_goes_on_after_a_failure(
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.m*")}
 
 
+def test_a_folder_takes_suffixes_that_can_be_written_and_never_loses_a_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    media.write_clip(source / "a.avi", codec="mpeg4", frames=3)
+    media.write_clip(source / "a.mkv", frames=3)
+    words = [str(source), "-o", str(tmp_path / "new" / "out"), "--strength", "0"]
+    assert main([*words, "--dry-run"]) == 1
+    assert not (tmp_path / "new").exists()
+    # Both would be a.mkv: the second one is refused, with and without --overwrite.
+    for more in ([], ["--overwrite"]):
+        capsys.readouterr()
+        assert main([*words, *more]) == 1
+        said = capsys.readouterr().err
+        assert "of this same run" in said
+        assert "1 done, 0 there already, 1 failed" in said
+        for made in (tmp_path / "new" / "out").iterdir():
+            if not more:
+                made.unlink()
+
+
 def test_file_jobs_and_the_demo_need_no_opencv(tmp_path: Path) -> None:
     """Servers and containers often lack the system libraries of its wheel."""
     program = (

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vdeblur import __version__
-from vdeblur.errors import InputError, VdeblurError
+from vdeblur.errors import InputError, TargetExistsError, VdeblurError
 
 if TYPE_CHECKING:
-    from vdeblur.jobs.plan import Item, Options
+    from vdeblur.jobs.batch import Item
+    from vdeblur.jobs.plan import Options, Plan
 
 COMMANDS = """\
 other commands:
@@ -78,7 +79,8 @@ def _deblur(words: list[str]) -> int:
     asked = parser.parse_args(words)
     if not asked.input:
         parser.error("name a video to deblur; `vdeblur --help` shows what there is")
-    from vdeblur.jobs import plan
+    from vdeblur.jobs.batch import expand
+    from vdeblur.jobs.plan import make_plan
 
     options = _options(asked)
     if asked.preview is not None:
@@ -88,20 +90,18 @@ def _deblur(words: list[str]) -> int:
 
         print(preview(asked.input[0], asked.preview, asked.output, options))
         return 0
-    items = plan.expand(asked.input, asked.output)
-    if len(items) == 1:
-        _run(items[0], options, asked)
+    items = expand(asked.input, asked.output)
+    if [item.source for item in items] == asked.input and len(items) == 1:
+        _run(make_plan(items[0].source, items[0].target, options), asked)
         return 0
     if asked.report is not None:
         raise InputError("--report is for one input: name one file")
     return _run_all(items, options, asked)
 
 
-def _run(item: Item, options: Options, asked: argparse.Namespace) -> None:
+def _run(plan: Plan, asked: argparse.Namespace) -> None:
     from vdeblur.cli import show
-    from vdeblur.jobs.plan import make_plan
 
-    plan = make_plan(item.source, item.target, options)
     if asked.dry_run:
         show.pairs(plan.describe())
         return
@@ -117,42 +117,38 @@ def _run(item: Item, options: Options, asked: argparse.Namespace) -> None:
 
 def _run_all(items: list[Item], options: Options, asked: argparse.Namespace) -> int:
     """Each in turn; what is there already is skipped, what fails does not stop the rest."""
-    done = skipped = 0
-    failed: list[str] = []
-    worst = 0
+    from vdeblur.jobs.plan import make_plan
+
+    made: set[Path] = set()
+    skipped = failed = worst = 0
     for number, item in enumerate(items, 1):
         if not asked.quiet:
             print(f"[{number}/{len(items)}] {item.source}", file=sys.stderr)
         try:
-            if not options.overwrite and _is_done(item, options):
-                skipped += 1
-                continue
-            if item.target is not None and not asked.dry_run:
-                item.target.parent.mkdir(parents=True, exist_ok=True)
-            _run(item, options, asked)
-            done += 1
+            plan = make_plan(item.source, item.target, options, folder=item.folder)
+            if plan.target in made:
+                raise TargetExistsError(plan.target)
+            _run(plan, asked)
+            made.add(plan.target)
         except VdeblurError as error:
             if asked.debug:
                 raise
-            print(f"vdeblur: {error}", file=sys.stderr)
-            failed.append(item.source)
+            said = str(error)
+            if isinstance(error, TargetExistsError):
+                if error.target not in made:
+                    skipped += 1
+                    continue
+                said = (
+                    f"{item.source}: would replace {error.target} of this same run; give it an -o of its own"
+                )
+            print(f"vdeblur: {said}", file=sys.stderr)
+            failed += 1
             worst = max(worst, error.exit_code)
     if not asked.quiet:
-        print(f"{done} done, {skipped} there already, {len(failed)} failed", file=sys.stderr)
-    return 0 if not failed else (worst if done == 0 and skipped == 0 else 1)
-
-
-def _is_done(item: Item, options: Options) -> bool:
-    if item.target is not None:
-        return any(item.target.parent.glob(f"{_escaped(item.target.stem)}.*"))
-    source = Path(item.source)
-    return any(source.parent.glob(f"{_escaped(source.stem)}.deblurred.*"))
-
-
-def _escaped(text: str) -> str:
-    import glob
-
-    return glob.escape(text)
+        print(f"{len(made)} done, {skipped} there already, {failed} failed", file=sys.stderr)
+    if not failed:
+        return 0
+    return 1 if made or skipped else worst
 
 
 def _info(words: list[str]) -> int:

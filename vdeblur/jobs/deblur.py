@@ -120,6 +120,7 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
         ledger.notes.append(text)
         tell(Note(text))
 
+    plan.target.parent.mkdir(parents=True, exist_ok=True)  # of a batch; else it was there when planning
     with ExitStack() as stack:
         frames, said, sink_for = _open_ends(plan, stack)
         engine, settings = _open_engine(plan, stack, tell, note)

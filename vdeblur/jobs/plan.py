@@ -6,7 +6,6 @@ No torch here: a plan is made, printed (`--dry-run`) and refused without it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,35 +21,6 @@ from vdeblur.video.sink import check_target
 from vdeblur.weights import store
 
 Compare = Literal["side", "split"]
-
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".gif",
-        ".h264",
-        ".h265",
-        ".hevc",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +128,11 @@ class Plan:
         return rows
 
 
-def make_plan(source: str, target: Path | None, options: Options) -> Plan:
+def make_plan(source: str, target: Path | None, options: Options, *, folder: Path | None = None) -> Plan:
     """Look at the source and decide everything.
 
+    The result goes to `target`, or under the source's name into `folder` (made by the run), or beside the
+    source; in the last two cases with a suffix that can take it.
     Raises InputError for all that can be known before the first frame: unreadable or unsuitable source,
     target that may not be written, unknown model, codec or option, impossible combination.
     """
@@ -169,7 +141,7 @@ def make_plan(source: str, target: Path | None, options: Options) -> Plan:
     if not options.keep_partial:
         clip.refuse_broken()
     if clip.pictures:
-        return _plan_pictures(clip, target, options)
+        return _plan_pictures(clip, target, folder, options)
     if options.encoder == "ffmpeg":
         ffmpeg.find_binary()
     output = codecs.choose_output(
@@ -182,8 +154,10 @@ def make_plan(source: str, target: Path | None, options: Options) -> Plan:
         deinterlace=options.deinterlace,
         encoder=options.encoder,
     )
+    if folder is not None:
+        target = folder / f"{Path(source).stem}{output.suffix}"
     target = target or beside(source, f"deblurred{output.suffix}")
-    check_target(target, source, overwrite=options.overwrite)
+    check_target(target, source, overwrite=options.overwrite, new_folder=folder is not None)
     return Plan(clip, target, options, _weights(options), output, carry.plan_carry(clip, output))
 
 
@@ -208,14 +182,16 @@ def check_options(options: Options) -> None:
     check_choice(options.device, options.precision, options.backend)
 
 
-def _plan_pictures(clip: Clip, target: Path | None, options: Options) -> Plan:
+def _plan_pictures(clip: Clip, target: Path | None, folder: Path | None, options: Options) -> Plan:
     if options.start is not None or options.end is not None:
         raise InputError("--start and --end are for videos: name the pictures that are wanted")
     if options.codec or options.encoder != "auto" or options.encoder_options:
         raise InputError("--codec and encoder options are for videos; pictures keep their own format")
-    goal = target or pictures.default_target(clip)
-    pictures.check_target(clip, goal, overwrite=options.overwrite)
-    return Plan(clip, goal, options, _weights(options), None, None)
+    if folder is not None:
+        target = folder / Path(clip.source).name
+    target = target or pictures.default_target(clip)
+    pictures.check_target(clip, target, overwrite=options.overwrite, new_folder=folder is not None)
+    return Plan(clip, target, options, _weights(options), None, None)
 
 
 def _as_written(picture: Picture, options: Options) -> Picture:
@@ -230,47 +206,3 @@ def _weights(options: Options) -> store.WeightsRef | None:
     if options.strength == 0:
         return None
     return store.resolve(options.model, options.weights, guess_kind(options.device))
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One source of a batch and its target (None: beside the source)."""
-
-    source: str
-    target: Path | None
-
-
-def expand(sources: Iterable[str], target: Path | None) -> list[Item]:
-    """The runs that the sources on the command line stand for.
-
-    One file: one item with the target as it is. Several, or a folder of videos: `target` is a folder in
-    which the tree below each source folder is kept. A folder of pictures is one item.
-    Raises InputError for a folder with neither.
-    """
-    sources = list(sources)
-    folders = {s: _videos_below(Path(s)) for s in sources if Path(s).is_dir() and not pictures.is_pictures(s)}
-    for folder, videos in folders.items():
-        if not videos:
-            raise InputError(f"{folder}: a folder without videos or pictures")
-    if len(sources) == 1 and not folders:
-        return [Item(sources[0], target)]
-    if target is not None and target.exists() and not target.is_dir():
-        raise InputError(f"-o {target}: must be a folder for several inputs, and this is a file")
-    items: list[Item] = []
-    for source in sources:
-        if source in folders:
-            root = Path(source)
-            for video in folders[source]:
-                goal = None if target is None else (target / video.relative_to(root))
-                items.append(Item(str(video), goal))
-        else:
-            items.append(Item(source, None if target is None else target / Path(source).name))
-    return items
-
-
-def _videos_below(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and ".deblurred" not in path.suffixes
-    )

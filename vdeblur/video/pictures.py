@@ -19,7 +19,7 @@ from pathlib import Path
 
 import av
 
-from vdeblur.errors import BrokenSourceError, InputError, VdeblurError
+from vdeblur.errors import BrokenSourceError, InputError, TargetExistsError, VdeblurError
 from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.video import formats
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
@@ -114,14 +114,20 @@ def default_target(clip: Clip) -> Path:
     return folder.with_name(f"{folder.name}.deblurred")
 
 
-def check_target(clip: Clip, target: Path, *, overwrite: bool = False) -> None:
-    """Refuse, before anything is done, a target that must not or cannot be written (InputError)."""
+def check_target(clip: Clip, target: Path, *, overwrite: bool = False, new_folder: bool = False) -> None:
+    """Refuse, before anything is done, a target that must not or cannot be written.
+
+    Raises TargetExistsError for one that is there already, InputError otherwise. With `new_folder` the
+    run will make the folders above; then the nearest one that exists must take them.
+    """
     folder = _folder(clip, target)
     if _is_single(clip) and not target.is_dir() and target.suffix.lower() not in SUFFIXES:
         raise InputError(f"{target}: not the name of a picture ({', '.join(sorted(SUFFIXES))})")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; several pictures are written into a folder")
     above = folder if folder.is_dir() or folder == target.parent else folder.parent
+    while new_folder and not above.exists() and above != above.parent:
+        above = above.parent
     if not above.is_dir():
         raise InputError(f"{target}: the folder {above} does not exist; make it first or choose another")
     if not os.access(above, os.W_OK | os.X_OK):
@@ -133,7 +139,7 @@ def check_target(clip: Clip, target: Path, *, overwrite: bool = False) -> None:
         if os.path.samefile(goal, source):
             raise InputError(f"{goal}: source and target are the same picture; name another folder with -o")
         if not overwrite:
-            raise InputError(f"{goal}: exists already; --overwrite replaces it, -o names another place")
+            raise TargetExistsError(goal)
 
 
 class PictureWriter:

@@ -16,14 +16,18 @@ from typing import Any
 
 import av
 
-from vdeblur.errors import InputError, VdeblurError
+from vdeblur.errors import InputError, TargetExistsError, VdeblurError
 from vdeblur.video.encoders import OutputChoice
 
 _NAME_LIMIT = 200  # bytes of the old name that fit beside our own parts into 255
 
 
-def check_target(target: Path, source: str, *, overwrite: bool = False) -> None:
-    """Refuse, before anything is done, a target that must not or cannot be written (InputError)."""
+def check_target(target: Path, source: str, *, overwrite: bool = False, new_folder: bool = False) -> None:
+    """Refuse, before anything is done, a target that must not or cannot be written.
+
+    Raises TargetExistsError for one that is there already, InputError otherwise. With `new_folder` the
+    run will make the folder; then the nearest one that exists must take it.
+    """
     if target.is_dir():
         raise InputError(f"{target}: is a folder; name the file that shall be written")
     if target.exists():
@@ -31,11 +35,13 @@ def check_target(target: Path, source: str, *, overwrite: bool = False) -> None:
             if Path(source).exists() and os.path.samefile(source, target):
                 raise InputError(f"{target}: source and target are the same file; give another name with -o")
         if not overwrite:
-            raise InputError(f"{target}: exists already; --overwrite replaces it, -o names another")
+            raise TargetExistsError(target)
     folder = target.parent
+    while new_folder and not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     if not folder.is_dir():
         raise InputError(f"{target}: the folder {folder} does not exist; make it first or choose another")
-    trial = hidden_beside(target)
+    trial = hidden_beside(folder / target.name)
     try:
         trial.touch(exist_ok=False)
         trial.unlink()

@@ -1,0 +1,83 @@
+"""Several sources, or a folder of videos: which runs they stand for, and where each result goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vdeblur.errors import InputError
+from vdeblur.video import pictures
+
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".flv",
+        ".gif",
+        ".h264",
+        ".h265",
+        ".hevc",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".nut",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+        ".y4m",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One source; its result goes to `target`, into `folder`, or (both None) beside the source."""
+
+    source: str
+    target: Path | None = None
+    folder: Path | None = None
+
+
+def expand(sources: Iterable[str], output: Path | None) -> list[Item]:
+    """The runs that the sources on the command line stand for.
+
+    One file: one item with `output` as its target. Several, or a folder of videos: `output` is a folder in
+    which the tree below each source folder is kept. A folder of pictures is one item.
+    Raises InputError for a folder with neither.
+    """
+    sources = list(sources)
+    folders = {s: _videos_below(Path(s)) for s in sources if Path(s).is_dir() and not pictures.is_pictures(s)}
+    for folder, videos in folders.items():
+        if not videos:
+            raise InputError(f"{folder}: a folder without videos or pictures")
+    if len(sources) == 1 and not folders:
+        return [Item(sources[0], target=output)]
+    if output is not None and output.exists() and not output.is_dir():
+        raise InputError(f"-o {output}: must be a folder for several inputs, and this is a file")
+    items: list[Item] = []
+    for source in sources:
+        if source not in folders:
+            items.append(Item(source, folder=output))
+            continue
+        for video in folders[source]:
+            inside = None if output is None else output / video.parent.relative_to(source)
+            items.append(Item(str(video), folder=inside))
+    return items
+
+
+def _videos_below(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and ".deblurred" not in path.suffixes
+    )
