@@ -57,7 +57,7 @@ class BlurSettings:
     noise: float = 0.3
     jpeg: float = 0.12
     h264: float = 0.08
-    neutral: float = 0.5
+    neutral: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
