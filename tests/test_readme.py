@@ -11,6 +11,7 @@ import pytest
 from video import media
 
 from vdeblur.cli import main as cli
+from vdeblur.cli.options import deblur_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,7 +41,7 @@ def test_commands_exist_and_their_options_are_known(
         assert stop.value.code == 0
         assert "usage" in capsys.readouterr().out
     else:
-        asked = cli._deblur_parser().parse_args(rest)
+        asked = deblur_parser().parse_args(rest)
         assert asked.input
 
 

@@ -12,28 +12,23 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from vdeblur import __version__
+from vdeblur.cli.options import (
+    Parser,
+    deblur_parser,
+    network_of,
+    network_options,
+    options_of,
+    pair_sources,
+    size,
+)
 from vdeblur.errors import InputError, TargetExistsError, VdeblurError
 
 if TYPE_CHECKING:
     from vdeblur.jobs.batch import Item
     from vdeblur.jobs.plan import Options, Plan
-
-COMMANDS = """\
-other commands:
-  vdeblur info FILE                what a file holds
-  vdeblur data check ROOT          pairs of blurred and sharp pictures: what is there, what is wrong
-  vdeblur eval DATA [SHARP]        PSNR, SSIM, flicker and speed on pairs, or of two videos
-  vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
-  vdeblur doctor                   what this machine can do
-  vdeblur weights list|import|export|remove
-                                   networks: which are known, here, or to be had
-each has --help. Exit codes: 0 done, 1 failed, 2 the request cannot work, 130 Ctrl-C.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,14 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _deblur(words: list[str]) -> int:
-    parser = _deblur_parser()
+    parser = deblur_parser()
     asked = parser.parse_args(words)
     if not asked.input:
         parser.error("name a video to deblur; `vdeblur --help` shows what there is")
     from vdeblur.jobs.batch import expand
     from vdeblur.jobs.plan import make_plan
 
-    options = _options(asked)
+    options = options_of(asked)
     if asked.preview is not None:
         if len(asked.input) > 1:
             raise InputError("--preview looks at one file: name one")
@@ -138,9 +133,7 @@ def _run_all(items: list[Item], options: Options, asked: argparse.Namespace) -> 
                 if error.target not in made:
                     skipped += 1
                     continue
-                said = (
-                    f"{item.source}: would replace {error.target} of this same run; give it an -o of its own"
-                )
+                said = f"{item.source}: would replace {error.target} of this same run; give it its own -o"
             print(f"vdeblur: {said}", file=sys.stderr)
             failed += 1
             worst = max(worst, error.exit_code)
@@ -152,7 +145,7 @@ def _run_all(items: list[Item], options: Options, asked: argparse.Namespace) -> 
 
 
 def _info(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "vdeblur info", "What a file holds: streams, times, colour, and what the decoder really gives."
     )
     parser.add_argument("file")
@@ -166,22 +159,22 @@ def _info(words: list[str]) -> int:
 
 
 def _demo(words: list[str]) -> int:
-    parser = _Parser("vdeblur demo", "Makes a shaken clip with sound, deblurs it, and measures what was won.")
+    parser = Parser("vdeblur demo", "Makes a shaken clip with sound, deblurs it, and measures what was won.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("vdeblur-demo"), metavar="DIR")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of the clip (default %(default)s)")
-    _network_options(parser)
+    network_options(parser)
     asked = parser.parse_args(words)
     from vdeblur.cli import show
     from vdeblur.measure.demo import demo
 
     with show.waiting("making a shaken clip, deblurring it, measuring"):
-        result = demo(asked.folder, seconds=asked.seconds, **_network(asked))
+        result = demo(asked.folder, seconds=asked.seconds, **network_of(asked))
     show.pairs(result.describe())
     return 0
 
 
 def _doctor(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "vdeblur doctor", "What this machine can do: devices, encoders, runtimes, expected speed."
     )
     parser.parse_args(words)
@@ -195,9 +188,7 @@ def _doctor(words: list[str]) -> int:
 
 
 def _weights(words: list[str]) -> int:
-    parser = _Parser(
-        "vdeblur weights", "Networks with weights: what is known, what is here, how to get more."
-    )
+    parser = Parser("vdeblur weights", "Networks with weights: what is known, what is here, how to get more.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|import|export|remove")
     actions.add_parser("list", help="the table of known weights")
     fetch = actions.add_parser("import", help="take an official or own weights file into your data folder")
@@ -206,7 +197,7 @@ def _weights(words: list[str]) -> int:
     export = actions.add_parser("export", help="write a network as ONNX")
     export.add_argument("name", metavar="NAME_OR_FILE")
     export.add_argument("--onnx", type=Path, required=True, metavar="FILE")
-    export.add_argument("--size", type=_size, default=(360, 640), metavar="WxH", help="default 640x360")
+    export.add_argument("--size", type=size, default=(360, 640), metavar="WxH", help="default 640x360")
     remove = actions.add_parser("remove", help="delete imported weights")
     remove.add_argument("name")
     asked = parser.parse_args(words)
@@ -227,10 +218,10 @@ def _weights(words: list[str]) -> int:
 
 
 def _data(words: list[str]) -> int:
-    parser = _Parser("vdeblur data", "Pairs of blurred and sharp pictures: REDS, GoPro, your own.")
+    parser = Parser("vdeblur data", "Pairs of blurred and sharp pictures: REDS, GoPro, your own.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="check")
     check = actions.add_parser("check", help="open every pair, print what is there and what is wrong")
-    _pair_sources(check)
+    pair_sources(check)
     asked = parser.parse_args(words)
     from vdeblur.cli import show
     from vdeblur.data.layouts import survey
@@ -244,12 +235,12 @@ def _data(words: list[str]) -> int:
 
 
 def _eval(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         "vdeblur eval",
         "What a network wins on pairs of blurred and sharp pictures or videos: PSNR, SSIM, brightness,\n"
         "flicker, speed. With SHARP but no --model or --weights the two sides are compared as they are.",
     )
-    _pair_sources(parser)
+    pair_sources(parser)
     parser.add_argument(
         "--protocol",
         choices=("deepdeblur", "mimo"),
@@ -258,7 +249,7 @@ def _eval(words: list[str]) -> int:
     )
     for name in ("csv", "json", "html"):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write a report as {name.upper()}")
-    _network_options(parser)
+    network_options(parser)
     parser.set_defaults(model=None)
     asked = parser.parse_args(words)
     from vdeblur.cli import show
@@ -268,7 +259,7 @@ def _eval(words: list[str]) -> int:
     for option, target in targets.items():
         if target is not None:
             report.check_target(target, option)
-    network = _network(asked) | {"model": asked.model or "auto"}
+    network = network_of(asked) | {"model": asked.model or "auto"}
     compares = asked.sharp is not None and asked.model is None and asked.weights is None
     from vdeblur.measure.evaluate import evaluate
     from vdeblur.measure.page import page
@@ -301,157 +292,6 @@ _COMMANDS = {
     "doctor": _doctor,
     "weights": _weights,
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, like every other error; common options on all."""
-
-    def __init__(self, prog: str, description: str = "", **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(prog=prog, description=description, allow_abbrev=False, **settings)
-        self.add_argument("--debug", action="store_true", help="show tracebacks")
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see `{self.prog} --help`)")
-
-
-def _deblur_parser() -> _Parser:
-    parser = _Parser(
-        "vdeblur",
-        "Deblur videos: sharp pictures, everything else in the file as it was.",
-        usage="vdeblur INPUT [INPUT ...] [-o OUTPUT] [options]",
-        epilog=COMMANDS,
-    )
-    parser.add_argument("--version", action="version", version=f"vdeblur {__version__}")
-    parser.add_argument(
-        "input",
-        nargs="*",
-        metavar="INPUT",
-        help="video, URL, - (stdin), folder of videos, folder or pattern of pictures",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="OUTPUT",
-        help="file, or a folder for several (default INPUT.deblurred.ext)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
-    _network_options(parser)
-
-    part = parser.add_argument_group("what to do")
-    part.add_argument("--strength", type=float, default=1.0, help="0 (nothing) to 1 (all); default 1")
-    part.add_argument("--start", type=_seconds, metavar="TIME", help="from here: seconds or h:m:s")
-    part.add_argument("--end", type=_seconds, metavar="TIME", help="to here")
-    part.add_argument(
-        "--video-stream", type=int, metavar="N", help="deblur stream N (`vdeblur info` lists them)"
-    )
-    part.add_argument(
-        "--deinterlace", action="store_true", help="make interlaced video progressive first (bwdif)"
-    )
-    part.add_argument("--compare", choices=("side", "split"), help="before and after in one picture")
-    part.add_argument(
-        "--preview", type=_seconds, metavar="TIME", help="one frame before/after as PNG, nothing else"
-    )
-    part.add_argument(
-        "--keep-partial", action="store_true", help="keep what is finished if the source breaks off"
-    )
-
-    part = parser.add_argument_group("encoding (default: suited to the source)")
-    part.add_argument(
-        "--codec", help="h264, h265, av1, vp9, ffv1, prores, or an encoder's name (h264_nvenc, ...)"
-    )
-    part.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
-    part.add_argument("--preset", help="the encoder's speed preset")
-    part.add_argument(
-        "--encoder-option", action="append", default=[], type=_pair, metavar="K=V", help="repeatable"
-    )
-    part.add_argument(
-        "--encoder", choices=("auto", "ffmpeg"), default="auto", help="ffmpeg: your own ffmpeg encodes"
-    )
-
-    part = parser.add_argument_group("what to say")
-    part.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    part.add_argument("--report", type=Path, metavar="FILE.json", help="write what became of every frame")
-    part.add_argument("--quiet", action="store_true", help="errors only")
-    return parser
-
-
-def _pair_sources(parser: argparse.ArgumentParser) -> None:
-    """Where pairs lie, for every command that reads them."""
-    parser.add_argument(
-        "data", type=Path, metavar="DATA", help="a data set, a list file, or the blurred side"
-    )
-    parser.add_argument("sharp", type=Path, nargs="?", metavar="SHARP", help="the sharp side, if elsewhere")
-    parser.add_argument("--blur", metavar="KIND", help="where there are several: blur, blur_gamma, blur_comp")
-
-
-def _network_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that runs a network."""
-    part = parser.add_argument_group("network")
-    part.add_argument(
-        "--model", default="auto", help="a name from `vdeblur weights list` (default: the best here)"
-    )
-    part.add_argument("--weights", type=Path, metavar="FILE", help="a weights file instead of a name")
-    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    part.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
-    part.add_argument("--backend", default="auto", help="auto, torch, cuda or openvino")
-    part.add_argument("--tile", default="auto", help="auto, off, or the side of a tile in pixels")
-
-
-def _network(asked: argparse.Namespace) -> dict[str, Any]:
-    return {
-        key: getattr(asked, key) for key in ("model", "weights", "device", "precision", "backend", "tile")
-    }
-
-
-def _options(asked: argparse.Namespace) -> Options:
-    from vdeblur.jobs.plan import Options
-
-    return Options(
-        **_network(asked),
-        strength=asked.strength,
-        codec=asked.codec,
-        crf=asked.crf,
-        preset=asked.preset,
-        encoder=asked.encoder,
-        encoder_options=tuple(asked.encoder_option),
-        video_stream=asked.video_stream,
-        deinterlace=asked.deinterlace,
-        start=asked.start,
-        end=asked.end,
-        compare=asked.compare,
-        keep_partial=asked.keep_partial,
-        overwrite=asked.overwrite,
-    )
-
-
-def _seconds(text: str) -> Fraction:
-    """`12.5`, `1:30`, `0:01:30.25` -> exact seconds."""
-    try:
-        total = Fraction(0)
-        for part in text.split(":"):
-            total = total * 60 + Fraction(part)
-        if total < 0 or text.count(":") > 2:
-            raise ValueError
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds or h:m:s") from None
-    return total
-
-
-def _size(text: str) -> tuple[int, int]:
-    """`640x360` -> (height, width)."""
-    width, cross, height = text.partition("x")
-    if not (cross and width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: give WIDTHxHEIGHT")
-    return int(height), int(width)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r}: give KEY=VALUE")
-    return key, value
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:

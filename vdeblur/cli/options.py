@@ -1,0 +1,177 @@
+"""The words of the command line and what they become: parsers, and checks of single values."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from vdeblur import __version__
+from vdeblur.errors import InputError
+
+if TYPE_CHECKING:
+    from vdeblur.jobs.plan import Options
+
+COMMANDS = """\
+other commands:
+  vdeblur info FILE                what a file holds
+  vdeblur data check ROOT          pairs of blurred and sharp pictures: what is there, what is wrong
+  vdeblur eval DATA [SHARP]        PSNR, SSIM, flicker and speed on pairs, or of two videos
+  vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
+  vdeblur doctor                   what this machine can do
+  vdeblur weights list|import|export|remove
+                                   networks: which are known, here, or to be had
+each has --help. Exit codes: 0 done, 1 failed, 2 the request cannot work, 130 Ctrl-C.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for a mistake, like every other error; common options on all."""
+
+    def __init__(self, prog: str, description: str = "", **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **settings)
+        self.add_argument("--debug", action="store_true", help="show tracebacks")
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see `{self.prog} --help`)")
+
+
+def deblur_parser() -> Parser:
+    parser = Parser(
+        "vdeblur",
+        "Deblur videos: sharp pictures, everything else in the file as it was.",
+        usage="vdeblur INPUT [INPUT ...] [-o OUTPUT] [options]",
+        epilog=COMMANDS,
+    )
+    parser.add_argument("--version", action="version", version=f"vdeblur {__version__}")
+    parser.add_argument(
+        "input",
+        nargs="*",
+        metavar="INPUT",
+        help="video, URL, - (stdin), folder of videos, folder or pattern of pictures",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUTPUT",
+        help="file, or a folder for several (default INPUT.deblurred.ext)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
+    network_options(parser)
+
+    part = parser.add_argument_group("what to do")
+    part.add_argument("--strength", type=float, default=1.0, help="0 (nothing) to 1 (all); default 1")
+    part.add_argument("--start", type=seconds, metavar="TIME", help="from here: seconds or h:m:s")
+    part.add_argument("--end", type=seconds, metavar="TIME", help="to here")
+    part.add_argument(
+        "--video-stream", type=int, metavar="N", help="deblur stream N (`vdeblur info` lists them)"
+    )
+    part.add_argument(
+        "--deinterlace", action="store_true", help="make interlaced video progressive first (bwdif)"
+    )
+    part.add_argument("--compare", choices=("side", "split"), help="before and after in one picture")
+    part.add_argument(
+        "--preview", type=seconds, metavar="TIME", help="one frame before/after as PNG, nothing else"
+    )
+    part.add_argument(
+        "--keep-partial", action="store_true", help="keep what is finished if the source breaks off"
+    )
+
+    part = parser.add_argument_group("encoding (default: suited to the source)")
+    part.add_argument(
+        "--codec", help="h264, h265, av1, vp9, ffv1, prores, or an encoder's name (h264_nvenc, ...)"
+    )
+    part.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
+    part.add_argument("--preset", help="the encoder's speed preset")
+    part.add_argument(
+        "--encoder-option", action="append", default=[], type=pair, metavar="K=V", help="repeatable"
+    )
+    part.add_argument(
+        "--encoder", choices=("auto", "ffmpeg"), default="auto", help="ffmpeg: your own ffmpeg encodes"
+    )
+
+    part = parser.add_argument_group("what to say")
+    part.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    part.add_argument("--report", type=Path, metavar="FILE.json", help="write what became of every frame")
+    part.add_argument("--quiet", action="store_true", help="errors only")
+    return parser
+
+
+def pair_sources(parser: argparse.ArgumentParser) -> None:
+    """Where pairs lie, for every command that reads them."""
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="a data set, a list file, or the blurred side"
+    )
+    parser.add_argument("sharp", type=Path, nargs="?", metavar="SHARP", help="the sharp side, if elsewhere")
+    parser.add_argument("--blur", metavar="KIND", help="where there are several: blur, blur_gamma, blur_comp")
+
+
+def network_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that runs a network."""
+    part = parser.add_argument_group("network")
+    part.add_argument(
+        "--model", default="auto", help="a name from `vdeblur weights list` (default: the best here)"
+    )
+    part.add_argument("--weights", type=Path, metavar="FILE", help="a weights file instead of a name")
+    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    part.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
+    part.add_argument("--backend", default="auto", help="auto, torch, cuda or openvino")
+    part.add_argument("--tile", default="auto", help="auto, off, or the side of a tile in pixels")
+
+
+def network_of(asked: argparse.Namespace) -> dict[str, Any]:
+    return {
+        key: getattr(asked, key) for key in ("model", "weights", "device", "precision", "backend", "tile")
+    }
+
+
+def options_of(asked: argparse.Namespace) -> Options:
+    from vdeblur.jobs.plan import Options
+
+    return Options(
+        **network_of(asked),
+        strength=asked.strength,
+        codec=asked.codec,
+        crf=asked.crf,
+        preset=asked.preset,
+        encoder=asked.encoder,
+        encoder_options=tuple(asked.encoder_option),
+        video_stream=asked.video_stream,
+        deinterlace=asked.deinterlace,
+        start=asked.start,
+        end=asked.end,
+        compare=asked.compare,
+        keep_partial=asked.keep_partial,
+        overwrite=asked.overwrite,
+    )
+
+
+def seconds(text: str) -> Fraction:
+    """`12.5`, `1:30`, `0:01:30.25` -> exact seconds."""
+    try:
+        total = Fraction(0)
+        for part in text.split(":"):
+            total = total * 60 + Fraction(part)
+        if total < 0 or text.count(":") > 2:
+            raise ValueError
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds or h:m:s") from None
+    return total
+
+
+def size(text: str) -> tuple[int, int]:
+    """`640x360` -> (height, width)."""
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give WIDTHxHEIGHT")
+    return int(height), int(width)
+
+
+def pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r}: give KEY=VALUE")
+    return key, value
