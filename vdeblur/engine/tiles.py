@@ -91,10 +91,10 @@ def cut(height: int, width: int, side: int, multiple_of: int, overlap: int) -> G
 
     Raises InputError where tiles of that side would hold little but overlaps.
     """
-    side = side // multiple_of * multiple_of
-    if side < least_side(overlap, multiple_of):
-        least = least_side(overlap, multiple_of)
+    least = least_side(overlap, multiple_of)
+    if side < least:
         raise InputError(f"--tile {side}: too small for this network, {least} px at least")
+    side = side // multiple_of * multiple_of
     tile = min(side, height), min(side, width)
     return Grid(
         height, width, tile, overlap, _starts(height, tile[0], overlap), _starts(width, tile[1], overlap)

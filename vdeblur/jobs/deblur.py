@@ -181,7 +181,7 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
             if interrupted and not (plan.options.keep_partial and sink):
                 raise KeyboardInterrupt(f"nothing was written to {plan.target}") from interrupted
             if not sink:
-                raise InputError(f"{plan.clip.source}: not a single frame came out of it")
+                raise InputError(f"{plan.clip.source}: {_no_frame(plan.options)}")
             with ledger.spend("close"):
                 target = sink[0].finish()
         except BaseException:
@@ -196,6 +196,13 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
         kept = f"the {ledger.frames} frames done so far are kept in {target}"
         raise KeyboardInterrupt(kept) from interrupted
     return Result(target, ledger, settings)
+
+
+def _no_frame(options: Options) -> str:
+    if options.start is None and options.end is None:
+        return "not a single frame came out of it"
+    end = "the end" if options.end is None else f"--end {float(options.end):g} s"
+    return f"has no frame from --start {float(options.start or 0):g} s to {end}"
 
 
 def versions() -> dict[str, str]:
