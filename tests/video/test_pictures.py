@@ -289,6 +289,9 @@ def test_damaged_and_foreign_pictures_are_refused(tmp_path: Path) -> None:
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         with pytest.raises(InputError, match="animated"):
             probe(str(tmp_path / name))
+    frames[0].save(tmp_path / "pages.tif", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="2 pages"):
+        probe(str(tmp_path / "pages.tif"))
     (tmp_path / "text.png").write_text("not a picture at all")
     with pytest.raises(InputError, match="not a picture"):
         probe(str(tmp_path / "text.png"))

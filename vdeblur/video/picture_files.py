@@ -34,8 +34,18 @@ _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _TIFF_TAGS = (270, 271, 272, 274, 305, 306, 315, 33432, 700, 33723, 34377, 34675)
 
 
-def refuse_animated(path: Path) -> None:
-    """Refuse moving pictures, of which only the first would be left (InputError)."""
+def refuse_several(path: Path) -> None:
+    """Refuse moving pictures and TIFFs of many pages, of which only the first would be left (InputError)."""
+    if path.suffix.lower() in (".tif", ".tiff"):
+        import tifffile
+
+        try:
+            with tifffile.TiffFile(path) as file:
+                pages = len(file.pages)
+        except (OSError, tifffile.TiffFileError, ValueError):
+            return  # what is wrong with it is said where it is decoded
+        if pages > 1:
+            raise InputError(f"{path}: holds {pages} pages; split it into single pictures first")
     if path.suffix.lower() not in (".png", ".webp"):
         return
     try:

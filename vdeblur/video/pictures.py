@@ -23,7 +23,7 @@ from vdeblur.errors import BrokenSourceError, InputError, TargetExistsError, Vde
 from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.video import formats
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
-from vdeblur.video.picture_files import JPEG, SUFFIXES, encode, is_cut_jpeg, refuse_animated, write_png
+from vdeblur.video.picture_files import JPEG, SUFFIXES, encode, is_cut_jpeg, refuse_several, write_png
 from vdeblur.video.sink import hidden_beside
 from vdeblur.video.source import is_url
 
@@ -249,7 +249,7 @@ def _goal(clip: Clip, target: Path, source: str) -> Path:
 
 def _decode(path: Path) -> tuple[av.VideoFrame, str, str]:
     """(picture, codec, FFmpeg's name of the container)."""
-    refuse_animated(path)
+    refuse_several(path)
     try:
         with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
             for frame in container.decode(video=0):
