@@ -165,6 +165,8 @@ def clip(found: Clip) -> None:
         ("time base", str(picture.time_base)),
         ("first pts", str(picture.first_pts)),
     ]
+    if picture.has_alpha:
+        rows.append(("alpha", "kept as it is"))
     if picture.rotation:
         rows.append(("rotation", f"{picture.rotation} degrees (kept, not applied)"))
     if picture.sample_aspect_ratio not in (None, 1):
