@@ -158,6 +158,25 @@ def _info(words: list[str]) -> int:
     return 0
 
 
+def _verify(words: list[str]) -> int:
+    parser = Parser(
+        "vdeblur verify",
+        "Compares a video with the one made from it, by whatever program: frames and their times, every\n"
+        "packet of the other streams, chapters, tags, languages, rotation, colour and HDR data.\n"
+        "Exit codes: 0 nothing is wrong, 1 damage was found, 2 a file cannot be read.",
+    )
+    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument("result", metavar="RESULT")
+    asked = parser.parse_args(words)
+    from vdeblur.cli import show
+    from vdeblur.video.verify import verify
+
+    with show.waiting("reading both files"):
+        receipt = verify(asked.source, asked.result)
+    show.receipt(receipt)
+    return 1 if receipt.faults else 0
+
+
 def _demo(words: list[str]) -> int:
     parser = Parser("vdeblur demo", "Makes a shaken clip with sound, deblurs it, and measures what was won.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("vdeblur-demo"), metavar="DIR")
@@ -286,6 +305,7 @@ def _eval(words: list[str]) -> int:
 
 _COMMANDS = {
     "info": _info,
+    "verify": _verify,
     "data": _data,
     "eval": _eval,
     "demo": _demo,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COMMANDS = """\
 other commands:
   vdeblur info FILE                what a file holds
+  vdeblur verify SOURCE RESULT     is everything of a video still in the one made from it?
   vdeblur data check ROOT          pairs of blurred and sharp pictures: what is there, what is wrong
   vdeblur eval DATA [SHARP]        PSNR, SSIM, flicker and speed on pairs, or of two videos
   vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vdeblur.jobs.plan import Plan
     from vdeblur.measure.doctor import Report
     from vdeblur.video.clip import Clip
+    from vdeblur.video.receipt import Receipt
     from vdeblur.weights.catalogue import Row
 
 LONG_RUN_S = 600  # above this the faster network is named
@@ -187,6 +188,15 @@ def clip(found: Clip) -> None:
     rows += [("tag", _plain(f"{key} = {value}")) for key, value in found.tags.items()]
     rows += [("note", text) for text in found.warnings]
     pairs(rows)
+
+
+def receipt(found: Receipt) -> None:
+    """What was kept, and a line for each thing that was not."""
+    print(found.line())
+    for note in found.notes:
+        print(_plain(f"note: {note}"))
+    for fault in found.faults:
+        print(_plain(f"fault: {fault.line()}"))
 
 
 def weights(rows: Sequence[Row]) -> None:

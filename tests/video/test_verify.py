@@ -1,0 +1,322 @@
+"""The receipt: nothing is found on clean results, and every planted damage is found, named and placed.
+
+Damage is planted by making the same clip again with one thing changed, or by copying it packet by packet
+with one thing left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from video import media
+from video.through import through
+
+from vdeblur.cli.main import main
+from vdeblur.errors import InputError
+from vdeblur.video import verify as verifying
+from vdeblur.video.alignment import Times, matched
+from vdeblur.video.receipt import Announced, Receipt
+from vdeblur.video.verify import verify
+
+TICK = Fraction(1, 90000)
+
+
+def copied(
+    source: Path,
+    target: Path,
+    keep: Callable[[Any, int], bool] = lambda packet, number: True,
+    label: Callable[[Any], None] = lambda stream: None,
+) -> Path:
+    """A copy packet by packet; `keep` sees each packet and its number in its stream, `label` each stream."""
+    own_tags = {"movflags": "use_metadata_tags"} if target.suffix == ".mp4" else {}
+    with av.open(str(source)) as old, av.open(str(target), "w", container_options=own_tags) as new:
+        new.set_chapters(old.chapters())
+        new.metadata.update(old.metadata)
+        into, counts = {}, dict.fromkeys(range(len(old.streams)), 0)
+        for stream in old.streams:
+            if stream.type == "data":
+                continue  # the text track of chapters, which the muxer makes itself
+            into[stream.index] = made = new.add_stream_from_template(stream, opaque=True)
+            made.metadata.update(stream.metadata)
+            if "name" in stream.metadata:  # how MP4 reads a title back
+                made.metadata["title"] = stream.metadata["name"]
+            made.disposition = stream.disposition
+            label(made)
+        for packet in old.demux():
+            if not packet.size:
+                continue
+            number = counts[packet.stream_index]
+            counts[packet.stream_index] += 1
+            if packet.stream_index in into and keep(packet, number):
+                packet.stream = into[packet.stream_index]
+                new.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("kind", sorted(media.KINDS))
+def test_clean_results_have_no_fault(kind: str, tmp_path: Path) -> None:
+    made = media.make(kind, tmp_path)
+    gone = through(made.path)
+    receipt = verify(str(made.path), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+    assert receipt.frames_on_time == receipt.frames == made.frames
+
+
+def test_the_line_says_what_was_kept(tmp_path: Path) -> None:
+    made = media.make("tracks_chapters_mkv", tmp_path)
+    receipt = verify(str(made.path), str(through(made.path).target))
+    assert receipt.line() == (
+        "kept: 2 audio, 2 subtitles, 1 further video, 1 attachment, 2 chapters; 12 of 12 frames on time"
+    )
+
+
+TWO = media.KINDS["tracks_chapters_mp4"][1]["audio"]
+MKV = media.KINDS["tracks_chapters_mkv"][1]
+
+
+def _swapped(tracks: Any) -> list[dict[str, Any]]:
+    first, second = tracks
+    return [{**first, "language": second["language"]}, {**second, "language": first["language"]}]
+
+
+# kind of clip, what is changed when it is made again, what the fault is called, words of its detail
+PLANTED: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "languages swapped": (
+        "tracks_chapters_mp4",
+        {"audio": _swapped(TWO)},
+        "audio 1 (eng) language",
+        "'eng' became 'ger'",
+    ),
+    "one time shifted": (
+        "plain",
+        {"pts": [3600 * n + (n == 5) * 300 for n in range(12)]},
+        "times",
+        "1 of 12 frames are not at their time",
+    ),
+    "all times shifted": (
+        "plain",
+        {"pts": [3600 * n + 900 for n in range(12)]},
+        "times",
+        "all frames moved by +0.0100 s",
+    ),
+    "rotation lost": ("rotated", {"rotation": 0}, "rotation", "-90 became 0 degrees"),
+    "rotation changed": ("rotated", {"rotation": 90}, "rotation", "-90 became 90 degrees"),
+    "colour tag changed": ("plain", {"colour": media.BT601}, "colour", "matrix 1 became 6"),
+    "range changed": ("plain", {"colour": media.FULL709}, "colour", "range 1 became 2"),
+    "aspect changed": ("rotated", {"sar": Fraction(1)}, "aspect", "4/3 became 1"),
+    "size changed": ("plain", {"size": (96, 96)}, "size", "96x64 became 96x96"),
+    "tail cut": ("plain", {"frames": 9}, "frames", "3 of 12 missing to the end"),
+    "chapters gone": ("tracks_chapters_mkv", {"chapters": ()}, "chapters", "2 became 0"),
+    "chapter moved": (
+        "tracks_chapters_mkv",
+        {"chapters": ((0.0, 0.2, "Anfang – Übung"), (0.25, 0.48, "two"))},
+        "chapter 2",
+        "begins at 0.250 s",
+    ),
+    "chapter renamed": (
+        "tracks_chapters_mp4",
+        {"chapters": ((0.0, 0.2, "Anfang – Übung"), (0.2, 0.48, "zwei"))},
+        "chapter 2",
+        "'two' became 'zwei'",
+    ),
+    "tag lost": (
+        "tracks_chapters_mkv",
+        {"tags": {"title": "a clip – Übung"}},
+        "tag COMMENT",
+        "'kept' is lost",
+    ),
+    "tag changed": (
+        "tracks_chapters_mp4",
+        {"tags": {"title": "a film", "artist": "somebody", "my.own.key": "kept"}},
+        "tag title",
+        "'a clip' became 'a film'",
+    ),
+    "attachment changed": (
+        "tracks_chapters_mkv",
+        {"attachments": (("font.ttf", "application/x-truetype-font", bytes(range(255)) * 4),)},
+        "attachment 6",
+        "its content changed",
+    ),
+    "attachment gone": ("tracks_chapters_mkv", {"attachments": ()}, "attachment 6", "is not there"),
+    "subtitle text changed": (
+        "tracks_chapters_mkv",
+        {
+            "subtitles": (
+                {**MKV["subtitles"][0], "cues": ((0.05, 0.2, "one"), (0.25, 0.4, "three"))},
+                MKV["subtitles"][1],
+            )
+        },
+        "subtitle 4 (eng)",
+        "1 of 2 packets changed",
+    ),
+    "subtitle moved": (
+        "tracks_chapters_mkv",
+        {
+            "subtitles": (
+                {**MKV["subtitles"][0], "cues": ((0.05, 0.2, "one"), (0.30, 0.45, "two – <i>žluť</i>"))},
+                MKV["subtitles"][1],
+            )
+        },
+        "subtitle 4 (eng)",
+        "1 of 2 packets not at their time, the first +0.0500 s",
+    ),
+    "subtitle track gone": (
+        "tracks_chapters_mkv",
+        {"subtitles": MKV["subtitles"][:1]},
+        "subtitle 5 (ger)",
+        "is not there",
+    ),
+    "second video gone": ("tracks_chapters_mkv", {"second_video": False}, "video 1", "is not there"),
+    "sound late": (
+        "b_frames_audio",
+        {"audio": ({**TWO[0], "start": 0.05},)},
+        "audio 1 (eng)",
+        "moved by +0.0",
+    ),
+    "sound gone": ("b_frames_audio", {"audio": ()}, "audio 1 (eng)", "is not there"),
+    "HDR data lost": ("hdr10_mp4", {"hdr10": False}, "HDR10 data", "mastering display metadata lost"),
+    "cover gone": ("cover_mp4", {"cover": False}, "cover 2", "is not there"),
+    "mark changed": (
+        "tracks_chapters_mkv",
+        {"audio": ({**TWO[0], "disposition": av.stream.Disposition.forced}, TWO[1])},
+        "audio 2 (eng) disposition",
+        "became forced",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", PLANTED)
+def test_planted_damage_is_found_and_named(damage: str, tmp_path: Path) -> None:
+    kind, changes, what, detail = PLANTED[damage]
+    (tmp_path / "damaged").mkdir()
+    whole, damaged = media.make(kind, tmp_path), media.make(kind, tmp_path / "damaged", **changes)
+    assert (what, detail) in _said(verify(str(whole.path), str(damaged.path)), what, detail)
+
+
+def _said(receipt: Receipt, what: str, detail: str) -> list[tuple[str, str]]:
+    """The faults, those that hold the words cut down to them."""
+    return [
+        (f.what, detail if detail in f.detail else f.detail) for f in receipt.faults if f.what == what
+    ] or [(f.what, f.detail) for f in receipt.faults]
+
+
+def _lost(stream: int, *numbers: int) -> Callable[[Any, int], bool]:
+    return lambda packet, number: not (packet.stream_index == stream and number in numbers)
+
+
+@pytest.mark.parametrize("kind", ["tracks_chapters_mkv", "tracks_chapters_mp4"])
+def test_a_copy_has_no_fault_and_one_lost_packet_is_found(kind: str, tmp_path: Path) -> None:
+    made = media.make(kind, tmp_path)
+    suffix = made.path.suffix
+    clean = copied(made.path, tmp_path / f"clean{suffix}")
+    assert verify(str(made.path), str(clean)).faults == ()
+    sound = 2 if suffix == ".mkv" else 1
+    torn = copied(made.path, tmp_path / f"torn{suffix}", _lost(sound, 7))
+    (fault,) = verify(str(made.path), str(torn)).faults
+    assert fault.what == f"audio {sound} (eng)"
+    assert fault.detail.startswith("1 of ")
+    assert fault.detail.endswith(" packets missing")
+    assert fault.where_s == pytest.approx(7 * 1024 / 48000 - 1024 / 48000, abs=0.03)
+
+
+@pytest.mark.parametrize("number", [5, 11])
+def test_a_missing_frame_is_found_at_its_time(number: int, tmp_path: Path) -> None:
+    made = media.make("plain", tmp_path)
+    for suffix in (".mp4", ".mkv"):
+        torn = copied(made.path, tmp_path / f"torn{suffix}", _lost(0, number))
+        faults = verify(str(made.path), str(torn)).faults
+        assert any(f.what == "frames" and "1 of 12 missing" in f.detail for f in faults), faults
+        assert any(f.where_s == pytest.approx(number / 25) for f in faults)
+
+
+def test_a_frame_twice_is_found(tmp_path: Path) -> None:
+    made = media.make("plain", tmp_path)
+    (tmp_path / "damaged").mkdir()
+    twice = sorted([*range(0, 12 * 3600, 3600), 5 * 3600 + 1800])
+    damaged = media.make("plain", tmp_path / "damaged", pts=twice)
+    (fault,) = (f for f in verify(str(made.path), str(damaged.path)).faults if f.what == "frames")
+    assert fault.line().startswith("frames at 0.22 s: 1 more than the source has")
+
+
+def test_a_file_that_breaks_off_is_damage(tmp_path: Path) -> None:
+    made = media.make("b_frames_mkv", tmp_path)
+    cut = media.cut_off(made.path, tmp_path / "cut.mkv", 0.7)
+    words = [f.line() for f in verify(str(made.path), str(cut)).faults]
+    assert any("missing to the end" in line for line in words), words
+
+
+def test_a_lost_mark_and_a_lost_key_frame(tmp_path: Path) -> None:
+    marked = ({**TWO[0], "disposition": av.stream.Disposition.forced}, TWO[1])
+    made = media.make("tracks_chapters_mkv", tmp_path, audio=marked)
+
+    def unmark(stream: Any) -> None:
+        stream.disposition = av.stream.Disposition(0)
+
+    damaged = copied(made.path, tmp_path / "damaged.mkv", _lost(0, 0), unmark)
+    lines = [f.line() for f in verify(str(made.path), str(damaged)).faults]
+    assert any(line.startswith("frames at 0.00 s") for line in lines), lines
+    assert "audio 2 (eng) disposition: forced became none" in lines
+
+
+def test_converted_subtitles_are_compared_by_time_and_words(tmp_path: Path) -> None:
+    plain = {**MKV["subtitles"][0], "cues": ((0.05, 0.2, "one"), (0.25, 0.4, "four"))}
+    made = media.make("tracks_chapters_mkv", tmp_path, subtitles=(plain, MKV["subtitles"][1]))
+    gone = through(made.path, tmp_path / "out.mp4")
+    receipt = verify(str(made.path), str(gone.target))
+    assert [f.line() for f in receipt.faults] == []
+    assert receipt.kept["subtitles"] == 2
+    assert any("attachments are kept by Matroska only" in note for note in receipt.notes)
+    (tmp_path / "damaged").mkdir()
+    first = {**MKV["subtitles"][0], "cues": ((0.05, 0.2, "one"), (0.25, 0.4, "three"))}
+    other = media.make("tracks_chapters_mkv", tmp_path / "damaged", subtitles=(first, MKV["subtitles"][1]))
+    torn = through(other.path, tmp_path / "torn.mp4")
+    assert [f.what for f in verify(str(made.path), str(torn.target)).faults] == ["subtitle 4 (eng)"]
+
+
+def test_what_the_run_announced_is_a_note(tmp_path: Path) -> None:
+    made = media.make("tracks_chapters_mkv", tmp_path)
+    (tmp_path / "damaged").mkdir()
+    changes = {"subtitles": MKV["subtitles"][:1]}
+    damaged = media.make("tracks_chapters_mkv", tmp_path / "damaged", **changes)
+    receipt = verify(str(made.path), str(damaged.path), Announced(0, {5: "left out"}))
+    assert receipt.faults == ()
+    assert "subtitle 5 (ger): left out" in receipt.notes
+
+
+def test_times_are_laid_side_by_side() -> None:
+    old = Times.of(range(0, 36000, 3600), TICK)
+    late = Times.of((t + 2070 for t in old.ticks), TICK)
+    assert matched(old, late, Fraction(1, 1000)).shift == Fraction(2070, 90000)
+    headless = Times.of(late.ticks[1:], TICK)  # whether the head or the tail is lost, the sound tells
+    found = matched(old, headless, Fraction(1, 1000), Fraction(2070, 90000))
+    assert (found.count, found.missing, found.first_missing) == (9, 1, Fraction(0))
+    rounded = Times.of((round(t / 90) for t in late.ticks), Fraction(1, 1000))
+    assert matched(old, rounded, Fraction(1, 1000)).whole
+
+
+def test_the_command_has_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = media.make("tracks_chapters_mkv", tmp_path, tags={"title": "a\x1b[31mred"})
+    assert main(["verify", str(made.path), str(made.path)]) == 0
+    assert "12 of 12 frames on time" in capsys.readouterr().out
+    (tmp_path / "damaged").mkdir()
+    damaged = media.make("tracks_chapters_mkv", tmp_path / "damaged", tags={}, chapters=())
+    assert main(["verify", str(made.path), str(damaged.path)]) == 1
+    said = capsys.readouterr().out
+    assert "fault: chapters: 2 became 0" in said
+    assert "\x1b" not in said
+    (tmp_path / "text.mp4").write_text("no video")
+    assert main(["verify", str(made.path), str(tmp_path / "text.mp4")]) == 2
+    assert main(["verify", str(tmp_path / "absent.mp4"), str(made.path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    made = media.make("plain", tmp_path)
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(InputError, match="empty"):
+        verifying.verify(str(made.path), str(tmp_path / "empty.mp4"))

@@ -1,0 +1,276 @@
+"""What a finished file holds, seen by demuxing it: times as integers, packets as digests, never their bytes.
+
+Shares nothing with the writer.  A packet costs 25 bytes of memory, however large it is.  One picture is
+decoded, for what only the bitstream tells (colour, HDR data, rotation); `picture_times` decodes them all, for
+files whose packets are not pictures.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vdeblur.errors import InputError
+from vdeblur.video.alignment import NO_TIME, Times
+from vdeblur.video.clip import side_data
+from vdeblur.video.source import choose_video, opened
+
+TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
+_FRUITLESS = 300  # packets without a picture, after which none is expected
+_HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
+_DYNAMIC = ("DYNAMIC", "DOVI", "AMBIENT", "S12M")
+
+Packet: TypeAlias = "av.Packet[Any]"
+Choose = Callable[[InputContainer], VideoStream]
+
+
+@dataclass(slots=True)
+class Track:
+    """One stream: what it says of itself, and a digest, the times and the hidden mark of every packet.
+
+    kind     "video", "audio", "subtitle", "data", "attachment", or "cover" wherever a cover picture lies
+    codec    FFmpeg's name; of data the name of its kind, None where FFmpeg knows none
+    hidden   1 for what lies before the start or behind the end (edit lists): read, but never shown
+    words    digests of the shown words, of subtitles made of text only
+    """
+
+    index: int
+    kind: str
+    codec: str | None
+    disposition: int
+    tags: dict[str, str]
+    time_base: Fraction
+    digests: array[int] = field(default_factory=lambda: array("Q"))
+    pts: array[int] = field(default_factory=lambda: array("q"))
+    durations: array[int] = field(default_factory=lambda: array("q"))
+    hidden: bytearray = field(default_factory=bytearray)
+    words: array[int] = field(default_factory=lambda: array("Q"))
+
+    @property
+    def name(self) -> str:
+        """For messages: `audio 1 (eng)`."""
+        language = self.tags.get("language", "und")
+        return f"{self.kind} {self.index}" + (f" ({language})" if language != "und" else "")
+
+    def shown(self, values: array[int]) -> array[int]:
+        """Of one of the arrays, the entries of the packets that are not hidden."""
+        if not any(self.hidden):
+            return values
+        return array(values.typecode, (v for v, h in zip(values, self.hidden, strict=True) if not h))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the first picture and its stream say.
+
+    colour   range, matrix, primaries, transfer as H.273 numbers; hdr: numbers of the HDR10 data
+    matrix   the display matrix, nine numbers; dynamic: names of HDR data that changes with the scene
+    """
+
+    size: tuple[int, int]
+    pix_fmt: str
+    aspect: Fraction
+    rotation: int
+    matrix: tuple[int, ...] | None
+    colour: tuple[int, ...]
+    hdr: dict[str, tuple[float, ...]]
+    dynamic: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A whole file; `video` is the stream that is (or was) deblurred, `look` None where nothing decodes."""
+
+    source: str
+    container: str
+    tags: dict[str, str]
+    chapters: tuple[tuple[Fraction, Fraction, str], ...]
+    video: Track
+    others: tuple[Track, ...]
+    look: Look | None
+    broken: bool
+
+
+def first_choice(container: InputContainer) -> VideoStream:
+    """The stream that would be deblurred by default."""
+    return choose_video(container, container.name, None)
+
+
+def read_contents(source: str, choose: Choose = first_choice) -> Contents:
+    """Read a file from its start to its end; raises InputError where it cannot be opened as a video."""
+    with opened(source) as container:
+        video = choose(container)
+        tracks = {s.index: _track(s) for s in container.streams}
+        look, pending, broken = None, _FRUITLESS, False
+        packets = container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError):
+                broken = True
+                break
+            if packet is None:
+                break
+            if packet.stream_index == video.index and look is None and pending:
+                pending -= 1
+                look = _look(video, packet)
+            if packet.size:
+                _note(tracks[packet.stream_index], packet, container.format.name)
+        chapters = tuple(
+            (c["start"] * Fraction(tick), c["end"] * Fraction(tick), c["metadata"].get("title", ""))
+            for c in container.chapters()
+            if (tick := c["time_base"])
+        )
+        if not tracks[video.index].pts:
+            raise InputError(f"{source}: no picture in it")
+        return Contents(
+            source=source,
+            container=container.format.name,
+            tags=dict(container.metadata),
+            chapters=chapters,
+            video=tracks[video.index],
+            others=tuple(t for i, t in tracks.items() if i != video.index),
+            look=look,
+            broken=broken,
+        )
+
+
+def packet_times(video: Track) -> Times | None:
+    """When each picture is shown, if every packet is one and has a time of its own; else None."""
+    times = Times.of(sorted(video.shown(video.pts)), video.time_base)
+    return times if len(times) and times.increase else None
+
+
+def picture_times(source: str, index: int) -> Times:
+    """When each picture is shown, as the decoder says; costs as much as playing the file."""
+    with opened(source) as container:
+        video = container.streams[index]
+        assert isinstance(video, VideoStream)
+        tick = Fraction(video.time_base or Fraction(1, 1000))
+        found = array("q")
+        for frame in _pictures(container, video):
+            scale = Fraction(frame.time_base) / tick if frame.time_base else Fraction(1)
+            found.append(NO_TIME if frame.pts is None else round(frame.pts * scale))
+        return Times(found, tick)
+
+
+def _pictures(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
+    packets = container.demux(video)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError):
+            return
+        if packet is None:
+            return
+        try:
+            yield from video.codec_context.decode(packet if packet.size else None)
+        except av.FFmpegError:
+            continue
+
+
+def _track(stream: Any) -> Track:
+    context = stream.codec_context
+    is_cover = stream.type == "video" and stream.disposition & Disposition.attached_pic
+    codec = stream.name if context is None else context.codec.canonical_name
+    track = Track(
+        index=stream.index,
+        kind="cover" if is_cover else stream.type,
+        codec=codec,
+        disposition=int(stream.disposition),
+        tags=dict(stream.metadata),
+        time_base=Fraction(stream.time_base or Fraction(1, 1000)),
+    )
+    if stream.type == "attachment":
+        track.digests.append(_digest(stream.data))
+    return track
+
+
+def _note(track: Track, packet: Packet, container: str) -> None:
+    if track.codec == "mov_text" and bytes(packet)[:2] == b"\0\0":
+        return  # MP4 fills the time between two subtitles with an empty one
+    data = memoryview(packet)
+    if track.codec == "aac" and container in ("mpegts", "aac") and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
+        data = data[7 if data[1] & 1 else 9 :]  # the header that only these containers put before AAC
+    track.digests.append(_digest(data))
+    track.pts.append(NO_TIME if packet.pts is None else packet.pts)
+    track.durations.append(packet.duration or 0)
+    track.hidden.append(packet.is_discard)
+    if track.codec in TEXT and track.kind == "subtitle":
+        track.words.append(_digest(_words(packet)))
+
+
+def _digest(data: Any) -> int:
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+
+
+def _words(packet: Packet) -> bytes:
+    """What is read on screen: styles are written in different ways by different codecs."""
+    try:
+        shown = [bytes(getattr(part, "dialogue", b"")) for part in packet.decode()]
+    except av.FFmpegError:
+        return bytes(packet)
+    words = re.sub(rb"<[^>]*>|\{[^}]*\}", b"", b"\n".join(shown))
+    return words.replace(b"\\N", b"\n").strip()
+
+
+def _look(video: VideoStream, packet: Packet) -> Look | None:
+    if video.codec_context is None:
+        return None  # FFmpeg has no decoder for it
+    stated = int(video.codec_context.colorspace)  # decoding overwrites it
+    try:
+        frames = video.codec_context.decode(packet if packet.size else None)
+    except av.FFmpegError:
+        return None
+    if not frames:
+        return None
+    frame = frames[0]
+    side = side_data(frame, video.codec_context.codec.name)
+    matrix = side.get("DISPLAYMATRIX")
+    ratio = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio
+    return Look(
+        size=(frame.width, frame.height),
+        pix_fmt=frame.format.name,
+        aspect=Fraction(ratio) if ratio else Fraction(1),
+        rotation=int(frame.rotation),
+        matrix=None if matrix is None else _integers(matrix),
+        colour=_colour(video, frame, stated),
+        hdr={name: _hdr_numbers(name, side[name]) for name in _HDR if name in side},
+        dynamic=frozenset(name for name in side if name.startswith(_DYNAMIC)),
+    )
+
+
+def _colour(video: VideoStream, frame: av.VideoFrame, stated: int) -> tuple[int, ...]:
+    """From the frame, else from the container; VP8 has no word for the matrix, so the container's counts."""
+    context = video.codec_context
+    found = [int(frame.color_range)]
+    for name in ("colorspace", "color_primaries", "color_trc"):
+        value = int(getattr(frame, name))
+        found.append(int(getattr(context, name)) if value == 2 else value)
+    if context.name == "vp8" and stated != 2:
+        found[1] = stated
+    return tuple(found)
+
+
+def _hdr_numbers(name: str, data: bytes) -> tuple[float, ...]:
+    """As values, not as fractions: codecs write the same value with different denominators."""
+    numbers = _integers(data)
+    if name == "CONTENT_LIGHT_LEVEL":
+        return tuple(float(v) for v in numbers[:2])
+    return tuple(a / (b or 1) for a, b in zip(numbers[0:20:2], numbers[1:20:2], strict=True))
+
+
+def _integers(data: bytes) -> tuple[int, ...]:
+    return tuple(
+        int.from_bytes(data[k : k + 4], "little", signed=True) for k in range(0, len(data) // 4 * 4, 4)
+    )

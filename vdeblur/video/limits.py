@@ -1,0 +1,264 @@
+"""What two files may differ in because a container or codec cannot hold more: one table, a reason for each.
+
+`verify` asks it about every difference: what stands here is a note, everything else is damage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vdeblur.video.contents import TEXT, Contents, Track
+
+# How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.
+CLOCKS = {"mov": Fraction(0), "matroska": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
+# Of copied packets: MP4 stores where a stream begins in the film's own, possibly coarser, clock.
+OTHER_CLOCKS = {"mov": Fraction(1, 1000), "matroska": Fraction(2, 1000), "mpegts": Fraction(1, 1000)}
+UNKNOWN_CLOCK = Fraction(2, 1000)
+
+_DEFAULT_MARK, _SEVERAL_VIEWS = 1, 1 << 21
+_PICTURE_TEXT = frozenset({"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub", "dvb_teletext"})
+_TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus"})
+_QUICKTIME_TAGS = frozenset({"language", "handler_name", "creation_time", "title", "name", "timecode"})
+_OF_THE_FILE = re.compile(
+    r"major_brand|minor_version|compatible_brands|encoder|vendor_id|duration(-.*)?|_statistics.*|"
+    r"bps(-.*)?|number_of_(frames|bytes)(-.*)?",
+    re.IGNORECASE,
+)
+_LANGUAGE_TWIN = re.compile(r".+-[a-z]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One difference: between two files, maybe between two streams of theirs (`new` None where there is
+    none), maybe about one tag."""
+
+    a: Contents
+    b: Contents
+    old: Track
+    new: Track | None
+    key: str = ""
+
+    @property
+    def into(self) -> str:
+        """The family of the result's container: mov, matroska, mpegts, ..."""
+        return family(self.b.container)
+
+    @property
+    def webm(self) -> bool:
+        return self.b.source.lower().endswith(".webm")
+
+    @property
+    def value(self) -> str:
+        """Of the tag in the source."""
+        return self.tags[0].get(self.key, "")
+
+    @property
+    def tags(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Before and after: of the two streams, or of the two files."""
+        if self.new is None:
+            return self.a.tags, self.b.tags
+        return self.old.tags, self.new.tags
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A difference that is none of the program's doing; `silent` where nobody would miss anything."""
+
+    what: str
+    reason: str
+    holds: Callable[[Case], bool]
+    silent: bool = False
+
+
+def limit(what: str, case: Case) -> Limit | None:
+    """The entry of the table that explains a difference in this respect."""
+    return next((entry for entry in LIMITS if entry.what == what and entry.holds(case)), None)
+
+
+def family(container: str) -> str:
+    """FFmpeg's list of names as one: `mov,mp4,m4a,...` is mov, `matroska,webm` matroska."""
+    return container.split(",")[0]
+
+
+def tag(tags: dict[str, str], key: str) -> str | None:
+    """A tag's value; Matroska writes names in capitals, with underscores for blanks."""
+    plain = {name.lower().replace(" ", "_"): value for name, value in tags.items()}
+    return plain.get(key.lower().replace(" ", "_"))
+
+
+def _place(location: str) -> list[float]:
+    return [round(float(number), 3) for number in re.findall(r"[+-][0-9.]+", location)]
+
+
+def _same_place(case: Case) -> bool:
+    there = tag(case.tags[1], case.key)
+    return case.key == "location" and there is not None and _place(there) == _place(case.value)
+
+
+def _nothing_default(case: Case) -> bool:
+    marked = any(t.disposition & _DEFAULT_MARK for t in (case.a.video, *case.a.others))
+    assert case.new is not None
+    return not marked and case.new.disposition == case.old.disposition | _DEFAULT_MARK
+
+
+def _only_views(case: Case) -> bool:
+    assert case.new is not None
+    return (case.old.disposition ^ case.new.disposition) & ~_DEFAULT_MARK == _SEVERAL_VIEWS
+
+
+LIMITS = (
+    # Pictures
+    Limit("rotation", "MPEG-TS has no place for it", lambda c: c.into == "mpegts"),
+    Limit(
+        "rotation",
+        "Matroska keeps the turn, not the shift of the turned picture, which players ignore",
+        lambda c: (
+            c.into == "matroska"
+            and c.a.look is not None
+            and c.b.look is not None
+            and c.b.look.matrix is not None
+            and c.a.look.rotation == c.b.look.rotation
+        ),
+        silent=True,
+    ),
+    Limit(
+        "aspect",
+        "FFmpeg writes no pixel aspect of such streams into Matroska and WebM",
+        lambda c: c.into == "matroska" and c.b.video.codec in ("av1", "vp9", "vp8", "ffv1", "prores"),
+    ),
+    Limit(
+        "HDR10 data",
+        "the codec has no place for it",
+        lambda c: c.b.video.codec in ("ffv1", "prores", "vp9", "vp8", "mjpeg", "mpeg4", "dnxhd"),
+    ),
+    Limit("data of single pictures", "no encoder here writes them", lambda c: True),
+    Limit(
+        "times",
+        "the source's own are missing or go backwards, so they are made",
+        lambda c: c.key == "unordered",
+    ),
+    Limit(
+        "last duration",
+        "MPEG-TS stores none, and FFmpeg shows none of VP9 in MP4",
+        lambda c: (
+            c.into == "mpegts" or (c.into == "mov" and (c.b.video.codec == "vp9" or c.old.codec == "vp9"))
+        ),
+        silent=True,
+    ),
+    # Streams that are not there
+    Limit(
+        "stream",
+        "attachments are kept by Matroska only",
+        lambda c: c.old.kind == "attachment" and (c.into != "matroska" or c.webm),
+    ),
+    Limit(
+        "stream",
+        "cover pictures are kept by MP4, MOV and Matroska only",
+        lambda c: c.old.kind == "cover" and (c.into not in ("mov", "matroska") or c.webm),
+    ),
+    Limit(
+        "stream",
+        "written anew from the timecode tag",
+        lambda c: c.old.kind == "data" and "timecode" in c.old.tags,
+    ),
+    Limit(
+        "stream",
+        "written anew from the chapters",
+        lambda c: c.old.kind == "data" and bool(c.a.chapters) and c.old.codec == "bin_data",
+    ),
+    Limit(
+        "stream",
+        "data streams are kept by MP4, MOV and MPEG-TS only",
+        lambda c: c.old.kind == "data" and c.into not in ("mov", "mpegts"),
+    ),
+    Limit(
+        "stream",
+        "FFmpeg knows no such data, and its muxers refuse it",
+        lambda c: c.old.kind == "data" and c.old.codec is None,
+    ),
+    Limit(
+        "stream",
+        "MPEG-TS holds no such sound",
+        lambda c: c.old.kind == "audio" and c.into == "mpegts" and c.old.codec not in _TS_AUDIO,
+    ),
+    Limit(
+        "stream",
+        "WebM holds Opus and Vorbis only",
+        lambda c: c.old.kind == "audio" and c.webm and c.old.codec not in ("opus", "vorbis"),
+    ),
+    Limit(
+        "stream",
+        "MPEG-TS holds no text subtitles",
+        lambda c: c.old.kind == "subtitle" and c.into == "mpegts" and c.old.codec in TEXT,
+    ),
+    Limit(
+        "stream",
+        "the container holds no such picture subtitles",
+        lambda c: c.old.kind == "subtitle" and c.old.codec in _PICTURE_TEXT and (c.into == "mov" or c.webm),
+    ),
+    # Chapters, marks, tags
+    Limit("chapters", "MPEG-TS holds none", lambda c: c.into == "mpegts"),
+    Limit("disposition", "MPEG-TS holds no such marks", lambda c: c.into == "mpegts"),
+    Limit(
+        "disposition",
+        "MP4 and MOV mark the first of each kind where nothing is marked",
+        lambda c: c.into == "mov" and _nothing_default(c),
+        silent=True,
+    ),
+    Limit("disposition", "no encoder here writes several views", _only_views),
+    Limit(
+        "tag",
+        "every program makes it for itself, about the encoding and not about the film",
+        lambda c: bool(_OF_THE_FILE.fullmatch(c.key)),
+        silent=True,
+    ),
+    Limit(
+        "tag",
+        "FFmpeg shows a tag with a language twice",
+        lambda c: bool(_LANGUAGE_TWIN.fullmatch(c.key)) and c.key[:-4] in c.tags[0],
+        silent=True,
+    ),
+    Limit(
+        "tag",
+        "the same as no language at all",
+        lambda c: c.key == "language" and c.value == "und",
+        silent=True,
+    ),
+    Limit("tag", "the same place, as fixed point numbers", _same_place, silent=True),
+    Limit(
+        "tag",
+        "MP4 and MOV read a stream's title back as its name",
+        lambda c: c.key in ("name", "title") and c.value in (tag(c.tags[1], "title"), tag(c.tags[1], "name")),
+        silent=True,
+    ),
+    Limit(
+        "tag",
+        "it stands in the tags of the file",
+        lambda c: c.new is not None and c.key == "creation_time" and c.value == tag(c.a.tags, c.key),
+        silent=True,
+    ),
+    Limit(
+        "tag",
+        "shown of other streams because of the timecode track",
+        lambda c: c.key == "timecode" and c.old.kind != "video",
+        silent=True,
+    ),
+    Limit(
+        "tag",
+        "MPEG-TS keeps the language of sound only",
+        lambda c: c.into == "mpegts" and (c.key != "language" or c.old.kind != "audio"),
+    ),
+    Limit(
+        "tag",
+        "MP4 and MOV have no place for it in a stream",
+        lambda c: c.new is not None and c.into == "mov" and c.key not in _QUICKTIME_TAGS,
+    ),
+    Limit(
+        "tag",
+        "Matroska keeps no time of creation of single streams",
+        lambda c: c.new is not None and c.into == "matroska" and c.key == "creation_time",
+    ),
+)

@@ -1,0 +1,73 @@
+"""What a comparison of two files found, as values that can be printed, written and tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vdeblur.video.alignment import Times
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Damage: what differs, at which second of the source (None: everywhere or nowhere), and how."""
+
+    what: str
+    where_s: float | None
+    detail: str
+
+    def line(self) -> str:
+        """`audio 1 (eng) at 0.43 s: 1 of 20 packets missing`."""
+        where = "" if self.where_s is None else f" at {self.where_s:.2f} s"
+        return f"{self.what}{where}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was found: streams and chapters that are the same, frames at their time of how many, the rest.
+
+    `skipped` says why nothing was compared, where that is so.
+    """
+
+    kept: Mapping[str, int] = field(default_factory=dict)
+    frames_on_time: int = 0
+    frames: int = 0
+    notes: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    skipped: str | None = None
+
+    def line(self) -> str:
+        """`kept: 3 audio, 2 chapters; 1432 of 1432 frames on time`."""
+        if self.skipped is not None:
+            return f"kept: not verified, {self.skipped}"
+        words = [f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in self.kept.items()]
+        kept = f"{', '.join(words)}; " if words else ""
+        return f"kept: {kept}{self.frames_on_time} of {self.frames} frames on time"
+
+    def report(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        return {
+            "kept": dict(self.kept),
+            "frames": self.frames,
+            "frames_on_time": self.frames_on_time,
+            "notes": list(self.notes),
+            "faults": [{"what": f.what, "where_s": f.where_s, "detail": f.detail} for f in self.faults],
+            "skipped": self.skipped,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a run knows of itself, so that it counts as no fault.
+
+    index    the stream that was deblurred
+    dropped  streams that were left out or made anew, by index, and why
+    frames   times of the frames that the source gave, where it is damaged and decoders may disagree
+    resized  whether the size of the picture was changed on purpose
+    """
+
+    index: int
+    dropped: Mapping[int, str] = field(default_factory=dict)
+    frames: Times | None = None
+    resized: bool = False

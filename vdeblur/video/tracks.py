@@ -1,0 +1,160 @@
+"""The streams that only pass by, of two files: which is which, and is every packet there at its time.
+
+Times are compared in whole numbers of a unit that both streams share, one packet after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from fractions import Fraction
+
+from vdeblur.video.alignment import NO_TIME
+from vdeblur.video.contents import TEXT, Contents, Track
+from vdeblur.video.limits import OTHER_CLOCKS, UNKNOWN_CLOCK, family
+from vdeblur.video.receipt import Fault
+
+_CUE_S = Fraction(2, 1000)  # a subtitle's length: both of its ends are rounded
+
+
+def paired(a: Contents, b: Contents, dropped: Container[int]) -> list[tuple[Track, Track | None]]:
+    """Every stream of the source but the deblurred and the dropped ones, and which it is in the result.
+
+    By content first, so that swapped labels are seen; then by part of the content, then by kind.  Streams
+    without a packet are left out, as are timecode tracks that were made anew.
+    """
+    olds = [t for t in a.others if t.digests and t.index not in dropped]
+    remaining = list(b.others)
+    found: dict[int, Track] = {}
+
+    def same(old: Track, new: Track) -> bool:
+        return _same(old, new, reframed=_reframed(a, b, old))
+
+    for alike in (same, _same_words, _overlapping, _same_codec, converted):
+        for old in olds:
+            if old.index in found or ("timecode" in old.tags and old.kind == "data"):
+                continue
+            new = next((t for t in remaining if t.kind == old.kind and alike(old, t)), None)
+            if new is not None:
+                found[old.index] = new
+                remaining.remove(new)
+    return [(old, found.get(old.index)) for old in olds]
+
+
+def converted(old: Track, new: Track) -> bool:
+    """Whether text subtitles were written in another form."""
+    return old.kind == "subtitle" and old.codec != new.codec and old.codec in TEXT and new.codec in TEXT
+
+
+def shift_of(old: Track, new: Track) -> Fraction | None:
+    """By how much the first packet that has a time was moved."""
+    for x, y in zip(*_shown(old, new)[2:], strict=False):
+        if x != NO_TIME and y != NO_TIME:
+            return y * new.time_base - x * old.time_base
+    return None
+
+
+def packet_faults(a: Contents, b: Contents, old: Track, new: Track, shift: Fraction) -> Iterator[Fault]:
+    """What is wrong with the packets of one stream whose times may be moved by `shift`."""
+    if old.kind in ("attachment", "cover"):
+        if old.digests != new.digests:
+            yield Fault(old.name, None, "its content changed")
+        return
+    before, after, times, others = _shown(old, new)
+    if converted(old, new):
+        before, after = old.words, new.words
+    elif _reframed(a, b, old) and len(before) == len(after):
+        before = after  # their bytes cannot be compared
+    if before != after:
+        yield _difference(old, times, before, after)
+        return
+    tolerance = OTHER_CLOCKS.get(family(b.container), UNKNOWN_CLOCK)
+    yield from _time_faults(old, new, times, others, shift, tolerance)
+    if old.kind == "subtitle":
+        yield from _length_faults(old, new)
+
+
+def _time_faults(
+    old: Track, new: Track, times: Sequence[int], others: Sequence[int], shift: Fraction, tolerance: Fraction
+) -> Iterator[Fault]:
+    values = (old.time_base, new.time_base, shift, tolerance)
+    unit = math.lcm(*(v.denominator for v in values))
+    scale, other_scale, moved, near = (int(v * unit) for v in values)
+    first: tuple[int, int] | None = None  # time, and how late
+    total = late = 0
+    least = most = 0
+    for x, y in zip(times, others, strict=False):
+        if x == NO_TIME or y == NO_TIME:
+            continue
+        by = y * other_scale - x * scale - moved
+        least, most = (by, by) if not total else (min(least, by), max(most, by))
+        total += 1
+        if abs(by) > near:
+            first = first or (x, by)
+            late += 1
+    if first is None:
+        return
+    at_s, by_s = float(first[0] * old.time_base), first[1] / unit
+    if late == total and most - least <= near:
+        yield Fault(old.name, at_s, f"moved by {by_s:+.4f} s against the pictures")
+    else:
+        detail = f"{late} of {total} packets not at their time, the first {by_s:+.4f} s"
+        yield Fault(old.name, at_s, detail)
+
+
+def _length_faults(old: Track, new: Track) -> Iterator[Fault]:
+    for number, (x, y) in enumerate(zip(old.durations, new.durations, strict=False)):
+        length, found = x * old.time_base, y * new.time_base
+        if length and found and abs(length - found) > _CUE_S:
+            at_s = None if old.pts[number] == NO_TIME else float(old.pts[number] * old.time_base)
+            yield Fault(old.name, at_s, f"shown for {float(found):.3f} s, not {float(length):.3f} s")
+            return
+
+
+def _same(old: Track, new: Track, *, reframed: bool) -> bool:
+    if old.digests == new.digests or old.shown(old.digests) == new.shown(new.digests):
+        return True
+    return reframed and len(old.digests) == len(new.digests) and old.codec == new.codec
+
+
+def _reframed(a: Contents, b: Contents, old: Track) -> bool:
+    """MPEG-TS frames these codecs in another way than every other container."""
+    return (a.container == "mpegts") != (b.container == "mpegts") and old.codec in ("h264", "hevc")
+
+
+def _same_words(old: Track, new: Track) -> bool:
+    return bool(old.words) and old.words == new.words
+
+
+def _overlapping(old: Track, new: Track) -> bool:
+    return old.codec == new.codec and not set(old.digests).isdisjoint(new.digests)
+
+
+def _same_codec(old: Track, new: Track) -> bool:
+    return old.codec == new.codec
+
+
+def _shown(old: Track, new: Track) -> tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]:
+    """Digests before and after, times before and after; without what edit lists hide, unless it is kept."""
+    if old.digests == new.digests:
+        return old.digests, new.digests, old.pts, new.pts
+    return old.shown(old.digests), new.shown(new.digests), old.shown(old.pts), new.shown(new.pts)
+
+
+def _difference(old: Track, times: Sequence[int], before: Sequence[int], after: Sequence[int]) -> Fault:
+    """Where two rows of digests part, and in what."""
+    pairs = zip(before, after, strict=False)
+    first = next((k for k, (x, y) in enumerate(pairs) if x != y), min(len(before), len(after)))
+    where = min(first, len(times) - 1)
+    where_s = float(times[where] * old.time_base) if times and times[where] != NO_TIME else None
+    lost, new = (Counter(before) - Counter(after)).total(), (Counter(after) - Counter(before)).total()
+    if lost > new:
+        detail = f"{lost} of {len(before)} packets missing" + (" to the end" if first == len(after) else "")
+    elif new > lost:
+        detail = f"{new} packets more than the source has"
+    elif lost:
+        detail = f"{lost} of {len(before)} packets changed"
+    else:
+        detail = "its packets are in another order"
+    return Fault(old.name, where_s, detail)

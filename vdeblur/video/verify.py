@@ -1,0 +1,319 @@
+"""Compare a finished file with its source: what was kept, what a container could not hold, what is damaged.
+
+`verify` reads both with `contents` (no code of the writer), packet by packet, and gives a `Receipt`.  Every
+difference is a fault, but for those that `limits` explains and those that the run announced: they are notes.
+Only the first picture is decoded; all of them where the packets of the two files do not agree in time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vdeblur.video import limits, tracks
+from vdeblur.video.alignment import Matched, Times, matched
+from vdeblur.video.contents import (
+    Choose,
+    Contents,
+    Look,
+    Track,
+    first_choice,
+    packet_times,
+    picture_times,
+    read_contents,
+)
+from vdeblur.video.limits import Case, family, limit, tag
+from vdeblur.video.receipt import Announced, Fault, Receipt
+from vdeblur.video.source import choose_video
+
+_CHAPTER_S = Fraction(1, 1000)
+# Steps of AV1's fixed point numbers: chromaticities, darkest, brightest.
+_HDR_STEPS = (*([1 / 65536] * 8), 1 / 16384, 1 / 256)
+_KINDS = {
+    "audio": "audio",
+    "subtitle": "subtitles",
+    "video": "further videos",
+    "cover": "covers",
+    "attachment": "attachments",
+    "data": "data streams",
+}
+
+
+def verify(source: str, result: str, announced: Announced | None = None) -> Receipt:
+    """Compare two files; raises InputError where one of them cannot be read."""
+    return _Comparison(source, result, announced).receipt()
+
+
+class _Comparison:
+    """Collects faults and notes over one pair of files."""
+
+    def __init__(self, source: str, result: str, announced: Announced | None) -> None:
+        self.run = announced
+        self.dropped = dict(announced.dropped) if announced else {}
+        self.a = read_contents(source, _of_source(announced))
+        self.b = read_contents(result, _of_result(self.a, self.dropped))
+        self.pairs = tracks.paired(self.a, self.b, self.dropped)
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        self.shift: Fraction | None = Fraction(0)  # of all times; None where the pictures do not tell it
+
+    def receipt(self) -> Receipt:
+        if self.a.broken:
+            self.notes.append("the source cannot be read to its end: compared as far as it goes")
+        if self.b.broken:
+            self._fault("file", None, "the result cannot be read to its end")
+        on_time, frames = self._frames()
+        self._pictures()
+        kept: Counter[str] = Counter()
+        for index, reason in self.dropped.items():
+            words = next((t.name for t in self.a.others if t.index == index), f"stream {index}")
+            self.notes.append(f"{words}: {reason}")
+        for old, new in self.pairs:
+            before = len(self.faults)
+            if new is None:
+                self._absent(old)
+                continue
+            if self.shift is None:  # the first other stream stands in for pictures without times
+                self.shift = tracks.shift_of(old, new)
+            if tracks.converted(old, new):
+                self.notes.append(f"{old.name}: {old.codec} became {new.codec}, styles may be simplified")
+            self.faults += tracks.packet_faults(self.a, self.b, old, new, self.shift or Fraction(0))
+            self._labels(old, new)
+            if len(self.faults) == before:
+                kept[_KINDS.get(old.kind, old.kind)] += 1
+        self._labels(self.a.video, self.b.video)
+        kept["chapters"] = self._chapters()
+        self._tags("tags", self.a.tags, self.b.tags, Case(self.a, self.b, self.a.video, None))
+        order = [*_KINDS.values(), "chapters"]
+        return Receipt(
+            kept={name: kept[name] for name in order if kept[name]},
+            frames_on_time=on_time,
+            frames=frames,
+            notes=tuple(dict.fromkeys(self.notes)),
+            faults=tuple(self.faults),
+        )
+
+    def _fault(self, what: str, where_s: float | None, detail: str) -> None:
+        self.faults.append(Fault(what, where_s, detail))
+
+    def _judge(self, aspect: str, what: str, detail: str, case: Case, where_s: float | None = None) -> None:
+        """A difference: a note where the table explains it, else a fault."""
+        known = limit(aspect, case)
+        if known is None:
+            self._fault(what, where_s, detail)
+        elif not known.silent:
+            self.notes.append(f"{what}: {detail} ({known.reason})")
+
+    def _video_case(self, key: str = "") -> Case:
+        return Case(self.a, self.b, self.a.video, self.b.video, key)
+
+    # Pictures in time
+
+    def _frames(self) -> tuple[int, int]:
+        """Number and times of the pictures; returns (on time, in the source)."""
+        old, new = packet_times(self.a.video), packet_times(self.b.video)
+        found = self._matched(old, new) if old and new else None
+        if old is None or new is None or found is None or not found.whole:
+            # Packets are not always pictures; the decoder knows.
+            old = self._pictures_of_source()
+            if not old.increase:
+                return self._counted(old, new)
+            found = self._matched(old, new) if new else None
+            if new is None or found is None or not found.whole:
+                new = picture_times(self.b.source, self.b.video.index)
+                found = self._matched(old, new)
+        self.shift = found.shift
+        self._say_times(found, old, new)
+        if found.whole:
+            self._last_duration()
+        return found.count, len(old)
+
+    def _matched(self, old: Times, new: Times) -> Matched:
+        moved = (tracks.shift_of(x, y) for x, y in self.pairs if x.kind == "audio" and y is not None)
+        return matched(old, new, self._tolerance, next(moved, None))
+
+    def _pictures_of_source(self) -> Times:
+        if self.run is not None and self.run.frames is not None:
+            self.notes.append("frames: the source is damaged; those count that came out of it")
+            return self.run.frames
+        return picture_times(self.a.source, self.a.video.index)
+
+    def _counted(self, old: Times, new: Times | None) -> tuple[int, int]:
+        """Times of the source that nobody can keep: the pictures are counted."""
+        self.shift = None
+        if new is None or len(new) != len(old):
+            new = picture_times(self.b.source, self.b.video.index)
+        self._judge("times", "times", "not compared", self._video_case("unordered"))
+        if len(new) != len(old):
+            self._fault("frames", None, f"{len(old)} became {len(new)}")
+        return min(len(old), len(new)), len(old)
+
+    def _say_times(self, found: Matched, old: Times, new: Times) -> None:
+        if found.shift and family(self.b.container) == "mov":
+            self._fault("times", float(old.at(0)), f"all frames moved by {float(found.shift):+.4f} s")
+        elif found.shift:
+            self.notes.append(f"times: everything begins {float(found.shift):+.4f} s later")
+        if found.whole:
+            return
+        if len(new) == len(old) and found.first_missing is not None:
+            detail = f"{found.missing} of {len(old)} frames are not at their time"
+            self._fault("times", float(found.first_missing), detail)
+            return
+        if found.first_missing is not None:
+            to_end = " to the end" if found.tail else ""
+            detail = f"{found.missing} of {len(old)} missing{to_end}"
+            self._fault("frames", float(found.first_missing), detail)
+        if found.first_extra is not None:
+            detail = f"{found.extra} more than the source has (twice, or not its own)"
+            self._fault("frames", float(found.first_extra), detail)
+
+    @property
+    def _tolerance(self) -> Fraction:
+        return limits.CLOCKS.get(family(self.b.container), limits.UNKNOWN_CLOCK)
+
+    def _last_duration(self) -> None:
+        old, new = _last(self.a.video), _last(self.b.video)
+        if old is None or new is None or abs(old[1] - new[1]) <= self._tolerance:
+            return
+        detail = f"{float(old[1]):.6f} s became {float(new[1]):.6f} s"
+        self._judge("last duration", "last frame's duration", detail, self._video_case(), float(old[0]))
+
+    # What the first picture tells
+
+    def _pictures(self) -> None:
+        old, new = self.a.look, self.b.look
+        if old is None:
+            return
+        if new is None:
+            self._fault("picture", None, "none decodes in the result")
+            return
+        case = self._video_case()
+        resized = self.run is not None and self.run.resized
+        if old.size != new.size and not resized:
+            self._judge("size", "size", f"{_size(old)} became {_size(new)}", case)
+        if old.pix_fmt != new.pix_fmt:
+            self.notes.append(f"pixels: {old.pix_fmt} became {new.pix_fmt}")
+        if old.aspect != new.aspect:
+            self._judge("aspect", "aspect", f"{old.aspect} became {new.aspect}", case)
+        if old.rotation != new.rotation:
+            self._judge("rotation", "rotation", f"{old.rotation} became {new.rotation} degrees", case)
+        elif old.matrix is not None and old.matrix != new.matrix:
+            self._judge("rotation", "rotation", "the display matrix differs", case)
+        for name, x, y in _colours(old, new):
+            self._judge("colour", "colour", f"{name} {x} became {y}", case)
+        for name, numbers in old.hdr.items():
+            words = name.replace("_", " ").lower()
+            if name not in new.hdr:
+                self._judge("HDR10 data", "HDR10 data", f"{words} lost", case)
+            elif any(
+                abs(x - y) > step
+                for x, y, step in zip(numbers, new.hdr[name], _HDR_STEPS[: len(numbers)], strict=True)
+            ):
+                self._judge("HDR10 data", "HDR10 data", f"{words} changed", case)
+        if gone := sorted(old.dynamic - new.dynamic):
+            detail = f"{', '.join(gone).replace('_', ' ').lower()} lost"
+            self._judge("data of single pictures", "data of single pictures", detail, case)
+
+    def _absent(self, old: Track) -> None:
+        self._judge("stream", old.name, "is not there", Case(self.a, self.b, old, None))
+
+    # Labels
+
+    def _labels(self, old: Track, new: Track) -> None:
+        self._tags(old.name, old.tags, new.tags, Case(self.a, self.b, old, new))
+        if old.disposition != new.disposition and old.kind not in ("cover", "attachment"):
+            detail = f"{_marks(old.disposition)} became {_marks(new.disposition)}"
+            self._judge("disposition", f"{old.name} disposition", detail, Case(self.a, self.b, old, new))
+
+    def _tags(self, what: str, old: dict[str, str], new: dict[str, str], case: Case) -> None:
+        for key, value in old.items():
+            there = tag(new, key)
+            if there == value:
+                continue
+            name = "language" if key == "language" else f"tag {key}"
+            detail = f"{value!r} " + ("is lost" if there is None else f"became {there!r}")
+            case_of_key = Case(case.a, case.b, case.old, case.new, key)
+            self._judge("tag", name if what == "tags" else f"{what} {name}", detail, case_of_key)
+
+    def _chapters(self) -> int:
+        """How many are kept."""
+        old, new = self.a.chapters, self.b.chapters
+        if len(old) != len(new):
+            where_s = next((float(o[0]) for o, n in zip(old, new, strict=False) if o[2] != n[2]), None)
+            self._judge("chapters", "chapters", f"{len(old)} became {len(new)}", self._video_case(), where_s)
+            return 0
+        kept = 0
+        for number, (x, y) in enumerate(zip(old, new, strict=True), 1):
+            off = min(abs(y[0] - x[0] - s) for s in (Fraction(0), self.shift or Fraction(0)))
+            length = abs((y[1] - y[0]) - (x[1] - x[0]))
+            if off > _CHAPTER_S:
+                self._fault(f"chapter {number}", float(x[0]), f"begins at {float(y[0]):.3f} s")
+            elif x[2] != y[2]:
+                self._fault(f"chapter {number}", float(x[0]), f"{x[2]!r} became {y[2]!r}")
+            elif length > 2 * _CHAPTER_S:
+                self._fault(f"chapter {number}", float(x[0]), f"ends at {float(y[1]):.3f} s")
+            else:
+                kept += 1
+        return kept
+
+
+def _of_source(announced: Announced | None) -> Choose:
+    if announced is None:
+        return first_choice
+    index = announced.index
+
+    def choose(container: InputContainer) -> VideoStream:
+        return choose_video(container, container.name, index)
+
+    return choose
+
+
+def _of_result(a: Contents, dropped: Mapping[int, str]) -> Choose:
+    """Of the result's videos the one at the place that the source's has, where there are as many."""
+    videos = [t.index for t in (a.video, *a.others) if t.kind == "video" and t.index not in dropped]
+    place = sorted(videos).index(a.video.index)
+
+    def choose(container: InputContainer) -> VideoStream:
+        there = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if len(there) != len(videos):
+            return choose_video(container, container.name, None)
+        return there[place]
+
+    return choose
+
+
+def _last(video: Track) -> tuple[Fraction, Fraction] | None:
+    """Time and duration of the picture that is shown last."""
+    pts, durations = video.shown(video.pts), video.shown(video.durations)
+    number = max(range(len(pts)), key=pts.__getitem__)
+    if not durations[number]:
+        return None
+    return pts[number] * video.time_base, durations[number] * video.time_base
+
+
+def _colours(old: Look, new: Look) -> Iterator[tuple[str, int, int]]:
+    """Names and numbers (H.273) that differ; an unstated range counts as limited, RGB has no matrix."""
+    rgb = ("gbr", "rgb", "bgr", "argb", "abgr", "pal8")
+    if (old.colour[0] == 2) != (new.colour[0] == 2) and not new.pix_fmt.startswith(rgb):
+        yield "range", old.colour[0], new.colour[0]
+    if old.pix_fmt.startswith(rgb):
+        return
+    for name, x, y in zip(("matrix", "primaries", "transfer"), old.colour[1:], new.colour[1:], strict=True):
+        if x != y:
+            yield name, x, y
+
+
+def _marks(disposition: int) -> str:
+    """`default+forced`."""
+    names = [mark.name for mark in Disposition if mark.name and disposition & mark]
+    rest = disposition & ~sum(Disposition)
+    return "+".join([*(name for name in names if name), *([str(rest)] if rest else [])]) or "none"
+
+
+def _size(look: Look) -> str:
+    return f"{look.size[0]}x{look.size[1]}"
