@@ -43,7 +43,7 @@ class BlurSettings:
     size: int = 256
     shortest_px: float = 2.0
     longest_px: float = 36.0
-    still: float = 0.12
+    still: float = 0.03
     layers: float = 0.4
     few_frames: float = 0.12
     fewest: int = 9
@@ -52,12 +52,12 @@ class BlurSettings:
     largest: float = 1.6
     drawn: float = 0.15
     text: float = 0.08
-    soft: float = 0.35
+    soft: float = 0.25
     highlights: float = 0.3
     noise: float = 0.3
     jpeg: float = 0.12
     h264: float = 0.08
-    neutral: float = 0.3
+    neutral: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
