@@ -1,6 +1,7 @@
 """One family of errors; each is a single sentence for the person at the terminal.
 
 VdeblurError                exit code 1: it failed although the request was sound
+├── SuspectError            exit code 1: the result differs from its source and is kept under another name
 └── InputError              exit code 2: the file, option or pair of them cannot work; nothing was written
     ├── TargetExistsError   the target is there already: skipped in a batch
     ├── BrokenSourceError   the source breaks off in the middle, says where
@@ -13,12 +14,21 @@ are shown with ``--debug`` only.  Ctrl-C is KeyboardInterrupt as ever (exit code
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class VdeblurError(Exception):
     """The work failed (disk full, encoder broke, device lost): exit code 1."""
 
     exit_code = 1
+
+
+class SuspectError(VdeblurError):
+    """The finished file lacks something of its source; ``result`` is what the run would have returned."""
+
+    def __init__(self, message: str, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class InputError(VdeblurError):

@@ -139,7 +139,9 @@ def test_report_tells_every_frame(tmp_path: Path) -> None:
     assert told["totals"]["frames"] == made.frames
     assert told["versions"]["av"] == av.__version__
     assert told["settings"]["strength"] == 0
-    assert set(told["totals"]["stages_s"]) == {"decode", "engine", "encode", "close"}
+    assert set(told["totals"]["stages_s"]) == {"decode", "engine", "encode", "close", "verify"}
+    assert told["receipt"]["frames_on_time"] == made.frames
+    assert told["receipt"]["faults"] == []
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(

@@ -24,7 +24,7 @@ from vdeblur.cli.options import (
     pair_sources,
     size,
 )
-from vdeblur.errors import InputError, TargetExistsError, VdeblurError
+from vdeblur.errors import InputError, SuspectError, TargetExistsError, VdeblurError
 
 if TYPE_CHECKING:
     from vdeblur.jobs.batch import Item
@@ -102,8 +102,13 @@ def _run(plan: Plan, asked: argparse.Namespace) -> None:
         return
     from vdeblur.jobs import deblur
 
-    with show.Display(plan, quiet=asked.quiet) as display:
-        result = deblur.run(plan, display.tell)
+    try:
+        with show.Display(plan, quiet=asked.quiet) as display:
+            result = deblur.run(plan, display.tell)
+    except SuspectError as error:
+        if asked.report is not None:
+            show.write_json(asked.report, error.result.report())
+        raise
     if asked.report is not None:
         show.write_json(asked.report, result.report())
     if not asked.quiet:

@@ -94,6 +94,13 @@ def deblur_parser() -> Parser:
         "--encoder", choices=("auto", "ffmpeg"), default="auto", help="ffmpeg: your own ffmpeg encodes"
     )
 
+    part.add_argument(
+        "--verify",
+        choices=("off", "packets"),
+        default="packets",
+        help="compare the result with the source before it gets its name (default: packets)",
+    )
+
     part = parser.add_argument_group("what to say")
     part.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     part.add_argument("--report", type=Path, metavar="FILE.json", help="write what became of every frame")
@@ -146,6 +153,7 @@ def options_of(asked: argparse.Namespace) -> Options:
         end=asked.end,
         compare=asked.compare,
         keep_partial=asked.keep_partial,
+        verify=asked.verify,
         overwrite=asked.overwrite,
     )
 

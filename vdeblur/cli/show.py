@@ -124,6 +124,8 @@ def summary(result: Result) -> None:
     ledger = result.ledger
     took = _span(ledger.wall_s)
     print(f"{result.target}: {ledger.frames} frames in {took}, {ledger.true_fps:.2f} fps true")
+    if result.receipt is not None:
+        print(_plain(result.receipt.line()))
     for fate in (Fate.REDONE, Fate.REFUSED):
         if ledger.fates[fate]:
             _say(f"note: {ledger.fates[fate]} frames {fate}")

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vdeblur import __version__
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, SuspectError
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.compare import compared
+from vdeblur.jobs.inspection import Inspection
 from vdeblur.jobs.plan import Options, Plan, make_plan
 from vdeblur.jobs.pump import Pump
 from vdeblur.ledger import Ledger
@@ -33,6 +34,7 @@ from vdeblur.video.carry import Carry
 from vdeblur.video.ffmpeg import FfmpegWriter
 from vdeblur.video.pictures import PictureWriter, read_pictures
 from vdeblur.video.reader import Reader
+from vdeblur.video.receipt import Receipt
 from vdeblur.video.writer import Writer
 
 QUEUE = 4  # frames waiting between two stages; more only costs memory
@@ -74,6 +76,7 @@ class Result:
     target: Path
     ledger: Ledger
     settings: dict[str, Any]
+    receipt: Receipt | None = None  # None where none was asked for
 
     def report(self) -> dict[str, Any]:
         """Plain values for a JSON file: settings, versions, totals, and every frame."""
@@ -83,6 +86,7 @@ class Result:
             "settings": self.settings,
             "versions": versions(),
             "totals": self.ledger.totals(),
+            "receipt": None if self.receipt is None else self.receipt.report(),
             "frames": [
                 dict(zip(keys, (i, pts, str(fate), round(s, 4)), strict=True))
                 for i, pts, fate, s in self.ledger.rows
@@ -112,7 +116,8 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
     """Carry out a plan.
 
     Raises VdeblurError for anything that goes wrong and KeyboardInterrupt for Ctrl-C; the target is
-    absent then, unless `keep_partial` was asked for and frames were finished.
+    absent then, unless `keep_partial` was asked for and frames were finished.  SuspectError where the
+    finished file lacks something of its source: it stands beside the target then.
     """
     ledger = Ledger(notes=list(plan.notes))
 
@@ -122,7 +127,8 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
 
     plan.target.parent.mkdir(parents=True, exist_ok=True)  # of a batch; else it was there when planning
     with ExitStack() as stack:
-        frames, said, sink_for = _open_ends(plan, stack)
+        inspection = Inspection(plan, ledger)
+        frames, said, sink_for = _open_ends(plan, stack, inspection)
         engine, settings = _open_engine(plan, stack, tell, note)
         sink: deque[_Sink] = deque(maxlen=1)  # filled by the writer thread with its first frame
         decoded: Pump[Frame] = Pump(QUEUE)
@@ -182,6 +188,7 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
                 raise KeyboardInterrupt(f"nothing was written to {plan.target}") from interrupted
             if not sink:
                 raise InputError(f"{plan.clip.source}: {_no_frame(plan.options)}")
+            inspection.interrupted = interrupted is not None
             with ledger.spend("close"):
                 target = sink[0].finish()
         except BaseException:
@@ -195,7 +202,10 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
     if interrupted:
         kept = f"the {ledger.frames} frames done so far are kept in {target}"
         raise KeyboardInterrupt(kept) from interrupted
-    return Result(target, ledger, settings)
+    result = Result(target, ledger, settings, inspection.receipt)
+    if result.receipt is not None and result.receipt.faults:
+        raise SuspectError(inspection.words(target), result)
+    return result
 
 
 def _no_frame(options: Options) -> str:
@@ -220,7 +230,7 @@ def versions() -> dict[str, str]:
 
 
 def _open_ends(
-    plan: Plan, stack: ExitStack
+    plan: Plan, stack: ExitStack, inspection: Inspection
 ) -> tuple[Iterable[Frame], Callable[[], list[str]], Callable[[], _Sink]]:
     """The source's frames, the reader's warnings so far (each once), and what opens the target."""
     if plan.output is None or plan.carried is None:
@@ -241,17 +251,28 @@ def _open_ends(
         )
     )
     carry = Carry(carried, reader)
+    inspection.lost, inspection.warnings = carry.lost, reader.warnings
     reader.on_packet = carry.offer
-    told = 0
+    told: set[str] = set()
 
     def said() -> list[str]:
-        nonlocal told
-        fresh = [*reader.warnings, *carry.warnings][told:]
-        told += len(fresh)
+        fresh = [text for text in (*reader.warnings, *carry.warnings) if text not in told]
+        told.update(fresh)
         return fresh
 
     kind = FfmpegWriter if options.encoder == "ffmpeg" else Writer
-    return reader, said, lambda: kind(plan.target, plan.clip, output, carry, overwrite=options.overwrite)
+
+    def sink() -> _Sink:
+        return kind(
+            plan.target,
+            plan.clip,
+            output,
+            carry,
+            overwrite=options.overwrite,
+            approve=inspection.approve,
+        )
+
+    return reader, said, sink
 
 
 def _open_engine(

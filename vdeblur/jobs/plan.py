@@ -45,6 +45,7 @@ class Options:
     end: Fraction | None = None
     compare: Compare | None = None
     keep_partial: bool = False
+    verify: Literal["off", "packets"] = "packets"
     overwrite: bool = False
 
     def engine(self) -> dict[str, Any]:

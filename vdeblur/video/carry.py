@@ -162,6 +162,7 @@ class Carry:
     def __init__(self, plan: CarryPlan, reader: Reads) -> None:
         self.plan = plan
         self.warnings: list[str] = []
+        self.lost: dict[int, str] = {}  # streams that failed in the middle, and why
         self._reader = reader
         self._cut = Cut(reader, self.warnings)
         self._lock = threading.Lock()
@@ -226,9 +227,8 @@ class Carry:
                     raise
                 del self._into[index]
                 at_s = float((packet.dts or 0) * packet.time_base)
-                self.warnings.append(
-                    f"stream {index} is given up at {at_s:.2f} s: {self.plan.muxer} refuses its packets"
-                )
+                self.lost[index] = f"given up at {at_s:.2f} s: {self.plan.muxer} refuses its packets"
+                self.warnings.append(f"stream {index} is {self.lost[index]}")
 
     def _put(self, sink: _Muxes, index: int, packet: Any) -> None:
         converter = self._converters.get(index)
@@ -251,9 +251,8 @@ class Carry:
             made = converter.stream
         else:
             if not accepts(self.plan.muxer, stream):
-                self.warnings.append(
-                    f"stream {index} cannot be carried: the {self.plan.muxer} muxer refuses it"
-                )
+                self.lost[index] = f"cannot be carried: the {self.plan.muxer} muxer refuses it"
+                self.warnings.append(f"stream {index} {self.lost[index]}")
                 return
             made = add_template(output, stream)
         self._into[index] = made
@@ -277,7 +276,8 @@ class Carry:
                 self._waiting = [entry for entry in self._waiting if entry[2].stream.index != index]
                 heapq.heapify(self._waiting)
             if not found:
-                self.warnings.append(f"the cover picture (stream {index}) came too late to be attached")
+                self.lost[index] = "came too late to be attached"
+                self.warnings.append(f"the cover picture (stream {index}) {self.lost[index]}")
                 continue
             kind = "png" if carried.stream.codec == "png" else "jpg"
             name = carried.stream.metadata.get("filename", f"cover.{kind}")

@@ -30,7 +30,7 @@ from vdeblur.video.carry import Carry
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import picture_of, rate_of
-from vdeblur.video.sink import Sink
+from vdeblur.video.sink import Approve, Sink
 from vdeblur.video.templates import add_template
 from vdeblur.video.writer import dress_video, mux_in_step
 
@@ -70,10 +70,17 @@ class FfmpegWriter:
     """`write` every frame in order, then `finish`; or `abandon` at any time."""
 
     def __init__(
-        self, target: Path, clip: Clip, choice: OutputChoice, carry: Carry, *, overwrite: bool = False
+        self,
+        target: Path,
+        clip: Clip,
+        choice: OutputChoice,
+        carry: Carry,
+        *,
+        overwrite: bool = False,
+        approve: Approve | None = None,
     ) -> None:
         self._clip, self._choice, self._carry = clip, choice, carry
-        self._sink = Sink(target, choice, overwrite=overwrite)
+        self._sink = Sink(target, choice, overwrite=overwrite, approve=approve)
         self._program: _Program | None = None
         self._stream: Any = None
         self._durations: dict[Fraction, Fraction] = {}

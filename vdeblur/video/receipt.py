@@ -20,7 +20,12 @@ class Fault:
     def line(self) -> str:
         """`audio 1 (eng) at 0.43 s: 1 of 20 packets missing`."""
         where = "" if self.where_s is None else f" at {self.where_s:.2f} s"
-        return f"{self.what}{where}: {self.detail}"
+        return printable(f"{self.what}{where}: {self.detail}")
+
+
+def printable(text: str) -> str:
+    """Languages and names of tags come from files: no control characters of theirs reach a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +70,11 @@ class Announced:
     dropped  streams that were left out or made anew, by index, and why
     frames   times of the frames that the source gave, where it is damaged and decoders may disagree
     resized  whether the size of the picture was changed on purpose
+    lasts    whether the last frame's own duration can be relied on
     """
 
     index: int
     dropped: Mapping[int, str] = field(default_factory=dict)
     frames: Times | None = None
     resized: bool = False
+    lasts: bool = True

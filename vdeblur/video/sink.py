@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,9 @@ import av
 
 from vdeblur.errors import InputError, TargetExistsError, VdeblurError
 from vdeblur.video.encoders import OutputChoice
+
+# Sees the closed file under its hidden name, and says under which name it shall stand.
+Approve = Callable[[Path], Path]
 
 _NAME_LIMIT = 200  # bytes of the old name that fit beside our own parts into 255
 
@@ -60,8 +63,11 @@ def hidden_beside(target: Path) -> Path:
 class Sink:
     """One output container and its fate. Used by the writing thread only."""
 
-    def __init__(self, target: Path, choice: OutputChoice, *, overwrite: bool) -> None:
+    def __init__(
+        self, target: Path, choice: OutputChoice, *, overwrite: bool, approve: Approve | None = None
+    ) -> None:
         self.target = target
+        self._approve = approve
         self._overwrite = overwrite
         self._unfinished = hidden_beside(target)
         self._open = True
@@ -93,7 +99,7 @@ class Sink:
             self.container.mux(packet)
 
     def finish(self) -> Path:
-        """Close the file and give it its name."""
+        """Close the file, let it be looked at, and give it its name."""
         with self.speaking():
             try:
                 self.container.close()
@@ -101,10 +107,12 @@ class Sink:
                 self._open = False
             if not self._unfinished.exists():
                 raise VdeblurError(f"{self.target}: nothing was written, no frame came out of the encoder")
-            if self.target.exists() and not self._overwrite:
+        name = self.target if self._approve is None else self._approve(self._unfinished)
+        with self.speaking():
+            if name == self.target and self.target.exists() and not self._overwrite:
                 raise VdeblurError(f"{self.target}: somebody else made this file during the run; kept theirs")
-            os.replace(self._unfinished, self.target)
-        return self.target
+            os.replace(self._unfinished, name)
+        return name
 
     def abandon(self) -> None:
         """Close and remove the unfinished file; never raises."""

@@ -8,13 +8,14 @@ Only the first picture is decoded; all of them where the packets of the two file
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from vdeblur.errors import InputError
 from vdeblur.video import limits, tracks
 from vdeblur.video.alignment import Matched, Times, matched
 from vdeblur.video.contents import (
@@ -45,18 +46,26 @@ _KINDS = {
 
 
 def verify(source: str, result: str, announced: Announced | None = None) -> Receipt:
-    """Compare two files; raises InputError where one of them cannot be read."""
-    return _Comparison(source, result, announced).receipt()
+    """Compare two files; raises InputError where one of them cannot be read.
+
+    A run's own result that cannot be read is a fault: somebody just wrote it.
+    """
+    before = read_contents(source, _of_source(announced))
+    try:
+        after = read_contents(result, _of_result(before, announced))
+    except InputError:
+        if announced is None:
+            raise
+        return Receipt(faults=(Fault("file", None, "what was written cannot be read back"),))
+    return _Comparison(before, after, announced).receipt()
 
 
 class _Comparison:
     """Collects faults and notes over one pair of files."""
 
-    def __init__(self, source: str, result: str, announced: Announced | None) -> None:
-        self.run = announced
+    def __init__(self, before: Contents, after: Contents, announced: Announced | None) -> None:
+        self.a, self.b, self.run = before, after, announced
         self.dropped = dict(announced.dropped) if announced else {}
-        self.a = read_contents(source, _of_source(announced))
-        self.b = read_contents(result, _of_result(self.a, self.dropped))
         self.pairs = tracks.paired(self.a, self.b, self.dropped)
         self.faults: list[Fault] = []
         self.notes: list[str] = []
@@ -178,6 +187,8 @@ class _Comparison:
 
     def _last_duration(self) -> None:
         old, new = _last(self.a.video), _last(self.b.video)
+        if self.run is not None and not self.run.lasts:
+            return
         if old is None or new is None or abs(old[1] - new[1]) <= self._tolerance:
             return
         detail = f"{float(old[1]):.6f} s became {float(new[1]):.6f} s"
@@ -273,8 +284,9 @@ def _of_source(announced: Announced | None) -> Choose:
     return choose
 
 
-def _of_result(a: Contents, dropped: Mapping[int, str]) -> Choose:
+def _of_result(a: Contents, announced: Announced | None) -> Choose:
     """Of the result's videos the one at the place that the source's has, where there are as many."""
+    dropped = announced.dropped if announced else {}
     videos = [t.index for t in (a.video, *a.others) if t.kind == "video" and t.index not in dropped]
     place = sorted(videos).index(a.video.index)
 

@@ -16,7 +16,7 @@ from vdeblur.video.carry import Carry
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import Encoding, rate_of
-from vdeblur.video.sink import Sink, check_target
+from vdeblur.video.sink import Approve, Sink, check_target
 
 __all__ = ["Writer", "check_target", "dress_video", "mux_in_step"]
 
@@ -25,10 +25,17 @@ class Writer:
     """`write` every frame in order, then `finish`; or `abandon` at any time."""
 
     def __init__(
-        self, target: Path, clip: Clip, choice: OutputChoice, carry: Carry, *, overwrite: bool = False
+        self,
+        target: Path,
+        clip: Clip,
+        choice: OutputChoice,
+        carry: Carry,
+        *,
+        overwrite: bool = False,
+        approve: Approve | None = None,
     ) -> None:
         self._clip, self._choice, self._carry = clip, choice, carry
-        self._sink = Sink(target, choice, overwrite=overwrite)
+        self._sink = Sink(target, choice, overwrite=overwrite, approve=approve)
         self._encoding: Encoding | None = None
 
     def write(self, frame: Frame) -> None:

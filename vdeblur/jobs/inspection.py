@@ -1,0 +1,101 @@
+"""The last look at a finished file, between closing it and giving it its name.
+
+What the run announced (streams dropped, converted, given up) is no damage; where the source cannot be read
+again or only a part of it was wanted, the receipt says so.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from vdeblur.errors import InputError
+from vdeblur.jobs.plan import Plan
+from vdeblur.ledger import Ledger
+from vdeblur.video.alignment import Times
+from vdeblur.video.carry import Action
+from vdeblur.video.receipt import Announced, Receipt
+from vdeblur.video.source import is_url
+from vdeblur.video.verify import verify
+
+_BREAKS_OFF = "the source breaks off"  # how the reader's warnings about it begin
+_DAMAGED = ("pictures of the source that do not decode", "frames of the source that the decoder marks")
+
+
+class Inspection:
+    """Of one run: `approve` is called once, by whoever finishes the file; then `receipt` is there.
+
+    lost         streams that were given up during the run, by index; filled while it goes on
+    warnings     of the reader; the last ones come with the source's end
+    interrupted  whether the run was stopped before the source's end
+    """
+
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        self._plan, self._ledger = plan, ledger
+        self.lost: dict[int, str] = {}
+        self.warnings: list[str] = []
+        self.interrupted = False
+        self.receipt: Receipt | None = None
+        if plan.options.verify != "off" and plan.carried is None:
+            self.receipt = Receipt(skipped="pictures hold nothing else")
+
+    def approve(self, hidden: Path) -> Path:
+        """The name for the finished file: the target, or one beside it that says that it is damaged."""
+        plan = self._plan
+        if plan.options.verify == "off":
+            return plan.target
+        if why := self._why_not():
+            self.receipt = Receipt(skipped=why)
+            return plan.target
+        try:
+            with self._ledger.spend("verify"):
+                self.receipt = verify(plan.clip.source, str(hidden), self._announced())
+        except InputError as error:
+            self.receipt = Receipt(skipped=f"the source cannot be read again ({error})")
+        except Exception as error:  # days of work are not thrown away for a mistake in here
+            self.receipt = Receipt(skipped=f"the comparison failed ({type(error).__name__}: {error})")
+        if not self.receipt.faults:
+            return plan.target
+        return plan.target.with_name(f"{plan.target.stem}.suspect{plan.target.suffix}")
+
+    def words(self, kept: Path) -> str:
+        """One line for a damaged file that is kept under this name."""
+        assert self.receipt is not None
+        first, *more = self.receipt.faults
+        others = f" (and {len(more)} more; `vdeblur verify` lists them)" if more else ""
+        return f"{self._plan.target}: differs from its source: {first.line()}{others}; kept as {kept.name}"
+
+    def _why_not(self) -> str | None:
+        plan, options = self._plan, self._plan.options
+        if plan.clip.source == "-" or is_url(plan.clip.source):
+            return "the source cannot be read again"
+        if options.start is not None or options.end is not None:
+            return "only a part of the source was asked for"
+        if self.interrupted:
+            return "the run was stopped before the end"
+        if plan.clip.broken is not None or self._warned(_BREAKS_OFF):
+            return "the source breaks off"
+        return None
+
+    def _warned(self, *beginnings: str) -> bool:
+        return any(text.startswith(beginnings) for text in self.warnings)
+
+    def _announced(self) -> Announced:
+        plan, options = self._plan, self._plan.options
+        assert plan.carried is not None
+        left = (Action.DROP, Action.ANEW)
+        dropped = {
+            c.stream.index: f"{c.action}: {c.reason}" for c in plan.carried.streams if c.action in left
+        }
+        return Announced(
+            index=plan.clip.picture.index,
+            dropped=dropped | self.lost,
+            frames=self._frames() if self._warned(*_DAMAGED) else None,
+            resized=options.compare is not None,
+            lasts=options.encoder != "ffmpeg",
+        )
+
+    def _frames(self) -> Times:
+        """As the reader gave them: which pictures a damaged source has depends on the decoder's threads."""
+        tick = self._plan.clip.picture.time_base
+        return Times.of((pts for _, pts, _, _ in self._ledger.rows), Fraction(tick))
