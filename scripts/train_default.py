@@ -47,9 +47,10 @@ def main() -> None:
     command.add_argument("checkpoint", type=Path)
     command.add_argument("--output", type=Path, required=True)
     command.add_argument("--gain", type=float, default=1.0, help="factor on the full-size correction")
+    command.add_argument("--offset", type=float, default=0.0, help="added to every pixel, in 1/255")
     options = parser.parse_args()
     if options.command == "export":
-        export(options.checkpoint, options.output, options.gain)
+        export(options.checkpoint, options.output, options.gain, options.offset)
     else:
         run(options)
 
@@ -84,10 +85,8 @@ def changes(words: list[str]) -> dict[str, Any]:
     return result
 
 
-def export(source: Path, target: Path, gain: float) -> None:
-    """Write averaged weights; `gain` goes into the last convolution, which nothing but the full size
-    reads.
-    """
+def export(source: Path, target: Path, gain: float, offset: float) -> None:
+    """Write averaged weights; `gain` and `offset` go into the last convolution, which makes the full size."""
     state = checkpoint.load(source)
     weights = state["average"]
     channels, inputs = weights["feat_extract.0.main.0.weight"].shape[:2]
@@ -100,10 +99,12 @@ def export(source: Path, target: Path, gain: float) -> None:
         "steps": str(state["step"]),
         "seed": str(state["settings"]["seed"]),
         "gain": f"{gain:g}",
+        "offset": f"{offset:g}",
         "license": "Apache-2.0",
     }
     for name in ("weight", "bias"):
         weights[f"feat_extract.5.main.0.{name}"] *= gain
+    weights["feat_extract.5.main.0.bias"] += offset / 255
     checkpoint.export(target, weights, facts)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {facts}")
 
