@@ -299,6 +299,24 @@ def test_times_are_laid_side_by_side() -> None:
     assert matched(old, rounded, Fraction(1, 1000)).whole
 
 
+def test_pictures_that_were_turned_upright_look_the_same(tmp_path: Path) -> None:
+    made = media.make("plain", tmp_path, rotation=-90)
+    (tmp_path / "turned").mkdir()
+    turned = media.make("plain", tmp_path / "turned", size=(64, 96), audio=TWO[:1])
+    receipt = verify(str(made.path), str(turned.path))
+    assert receipt.faults == ()
+    assert any(note.startswith("rotation: the pictures themselves were turned") for note in receipt.notes)
+    assert "audio 1 (eng) of the result: not in the source" in receipt.notes
+
+
+def test_frames_without_times_are_counted(tmp_path: Path) -> None:
+    made = media.make("raw_h264", tmp_path)
+    receipt = verify(str(made.path), str(through(made.path).target))
+    assert receipt.line() == "kept: 12 of 12 frames counted, as the source has no times to keep"
+    fewer = media.make("plain", tmp_path, frames=11)
+    assert "frames: 12 became 11" in [f.line() for f in verify(str(made.path), str(fewer.path)).faults]
+
+
 def test_the_command_has_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = media.make("tracks_chapters_mkv", tmp_path, tags={"title": "a\x1b[31mred"})
     assert main(["verify", str(made.path), str(made.path)]) == 0

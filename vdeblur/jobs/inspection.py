@@ -15,6 +15,7 @@ from vdeblur.ledger import Ledger
 from vdeblur.video.alignment import Times
 from vdeblur.video.carry import Action
 from vdeblur.video.receipt import Announced, Receipt
+from vdeblur.video.sink import suspect_beside
 from vdeblur.video.source import is_url
 from vdeblur.video.verify import verify
 
@@ -56,7 +57,7 @@ class Inspection:
             self.receipt = Receipt(skipped=f"the comparison failed ({type(error).__name__}: {error})")
         if not self.receipt.faults:
             return plan.target
-        return plan.target.with_name(f"{plan.target.stem}.suspect{plan.target.suffix}")
+        return suspect_beside(plan.target)
 
     def words(self, kept: Path) -> str:
         """One line for a damaged file that is kept under this name."""

@@ -32,6 +32,7 @@ def printable(text: str) -> str:
 class Receipt:
     """What was found: streams and chapters that are the same, frames at their time of how many, the rest.
 
+    `timed` is False where the source has no times that could be kept, so that frames were only counted;
     `skipped` says why nothing was compared, where that is so.
     """
 
@@ -40,6 +41,7 @@ class Receipt:
     frames: int = 0
     notes: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    timed: bool = True
     skipped: str | None = None
 
     def line(self) -> str:
@@ -48,7 +50,8 @@ class Receipt:
             return f"kept: not verified, {self.skipped}"
         words = [f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in self.kept.items()]
         kept = f"{', '.join(words)}; " if words else ""
-        return f"kept: {kept}{self.frames_on_time} of {self.frames} frames on time"
+        how = "on time" if self.timed else "counted, as the source has no times to keep"
+        return f"kept: {kept}{self.frames_on_time} of {self.frames} frames {how}"
 
     def report(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -56,6 +59,7 @@ class Receipt:
             "kept": dict(self.kept),
             "frames": self.frames,
             "frames_on_time": self.frames_on_time,
+            "timed": self.timed,
             "notes": list(self.notes),
             "faults": [{"what": f.what, "where_s": f.where_s, "detail": f.detail} for f in self.faults],
             "skipped": self.skipped,

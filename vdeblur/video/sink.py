@@ -56,8 +56,16 @@ def check_target(target: Path, source: str, *, overwrite: bool = False, new_fold
 
 def hidden_beside(target: Path) -> Path:
     """A new hidden name in the target's folder with the target's suffix."""
-    stem = os.fsdecode(os.fsencode(target.stem)[:_NAME_LIMIT])
-    return target.with_name(f".{stem}.{secrets.token_hex(4)}{target.suffix}")
+    return target.with_name(f".{_short(target.stem)}.{secrets.token_hex(4)}{target.suffix}")
+
+
+def suspect_beside(target: Path) -> Path:
+    """The name beside the target for a file that is whole, but not what it should be."""
+    return target.with_name(f"{_short(target.stem)}.suspect{target.suffix}")
+
+
+def _short(stem: str) -> str:
+    return os.fsdecode(os.fsencode(stem)[:_NAME_LIMIT])
 
 
 class Sink:

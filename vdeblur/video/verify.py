@@ -69,6 +69,7 @@ class _Comparison:
         self.pairs = tracks.paired(self.a, self.b, self.dropped)
         self.faults: list[Fault] = []
         self.notes: list[str] = []
+        self.timed = True
         self.shift: Fraction | None = Fraction(0)  # of all times; None where the pictures do not tell it
 
     def receipt(self) -> Receipt:
@@ -95,6 +96,10 @@ class _Comparison:
             self._labels(old, new)
             if len(self.faults) == before:
                 kept[_KINDS.get(old.kind, old.kind)] += 1
+        known = {new.index for _, new in self.pairs if new is not None}
+        for new in self.b.others:
+            if new.index not in known and new.kind != "data" and new.digests:
+                self.notes.append(f"{new.name} of the result: not in the source")
         self._labels(self.a.video, self.b.video)
         kept["chapters"] = self._chapters()
         self._tags("tags", self.a.tags, self.b.tags, Case(self.a, self.b, self.a.video, None))
@@ -103,6 +108,7 @@ class _Comparison:
             kept={name: kept[name] for name in order if kept[name]},
             frames_on_time=on_time,
             frames=frames,
+            timed=self.timed,
             notes=tuple(dict.fromkeys(self.notes)),
             faults=tuple(self.faults),
         )
@@ -157,6 +163,7 @@ class _Comparison:
         self.shift = None
         if new is None or len(new) != len(old):
             new = picture_times(self.b.source, self.b.video.index)
+        self.timed = False
         self._judge("times", "times", "not compared", self._video_case("unordered"))
         if len(new) != len(old):
             self._fault("frames", None, f"{len(old)} became {len(new)}")
@@ -205,15 +212,18 @@ class _Comparison:
             return
         case = self._video_case()
         resized = self.run is not None and self.run.resized
-        if old.size != new.size and not resized:
+        turned = _turned_upright(old, new)
+        if turned:
+            self.notes.append("rotation: the pictures themselves were turned, which looks the same")
+        if old.size != new.size and not (resized or turned):
             self._judge("size", "size", f"{_size(old)} became {_size(new)}", case)
         if old.pix_fmt != new.pix_fmt:
             self.notes.append(f"pixels: {old.pix_fmt} became {new.pix_fmt}")
         if old.aspect != new.aspect:
             self._judge("aspect", "aspect", f"{old.aspect} became {new.aspect}", case)
-        if old.rotation != new.rotation:
+        if old.rotation != new.rotation and not turned:
             self._judge("rotation", "rotation", f"{old.rotation} became {new.rotation} degrees", case)
-        elif old.matrix is not None and old.matrix != new.matrix:
+        elif old.matrix is not None and old.matrix != new.matrix and not turned:
             self._judge("rotation", "rotation", "the display matrix differs", case)
         for name, x, y in _colours(old, new):
             self._judge("colour", "colour", f"{name} {x} became {y}", case)
@@ -325,6 +335,12 @@ def _marks(disposition: int) -> str:
     names = [mark.name for mark in Disposition if mark.name and disposition & mark]
     rest = disposition & ~sum(Disposition)
     return "+".join([*(name for name in names if name), *([str(rest)] if rest else [])]) or "none"
+
+
+def _turned_upright(old: Look, new: Look) -> bool:
+    return (
+        not new.rotation and abs(old.rotation) == 90 and old.size == new.size[::-1] and old.size != new.size
+    )
 
 
 def _size(look: Look) -> str:
