@@ -26,9 +26,10 @@ import torch.distributed as dist
 
 from vdeblur.learn import checkpoint
 from vdeblur.learn.recipe import read_recipe
-from vdeblur.learn.train import train
+from vdeblur.learn.train import Settings, train, validate, validation_pairs
 from vdeblur.learn.widen import widen
 from vdeblur.models.mimo_unet import MimoUNet
+from vdeblur.weights.loading import load_network
 
 
 def main() -> None:
@@ -48,8 +49,13 @@ def main() -> None:
     command.add_argument("--output", type=Path, required=True)
     command.add_argument("--gain", type=float, default=1.0, help="factor on the full-size correction")
     command.add_argument("--offset", type=float, default=0.0, help="added to every pixel, in 1/255")
+    command = commands.add_parser("score", help="gain on synthetic pairs from held-out photographs")
+    command.add_argument("weights", type=Path, nargs="+")
+    command.add_argument("--photographs", type=Path, required=True)
     options = parser.parse_args()
-    if options.command == "export":
+    if options.command == "score":
+        score(options.weights, options.photographs)
+    elif options.command == "export":
         export(options.checkpoint, options.output, options.gain, options.offset)
     else:
         run(options)
@@ -107,6 +113,14 @@ def export(source: Path, target: Path, gain: float, offset: float) -> None:
     weights["feat_extract.5.main.0.bias"] += offset / 255
     checkpoint.export(target, weights, facts)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {facts}")
+
+
+def score(files: list[Path], photographs: Path) -> None:
+    """Print the mean gain of each network on the 64 pairs of validation, with the default `BlurSettings`."""
+    pairs = validation_pairs(Settings(photographs, Path()))
+    for file in files:
+        gain_db = validate(load_network(file).network, pairs)
+        print(f"{file.name}: {gain_db:+.3f} dB on {len(pairs)} synthetic pairs")
 
 
 if __name__ == "__main__":
