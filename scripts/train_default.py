@@ -24,10 +24,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from vdeblur.data.synthesis import load_photographs
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.learn import checkpoint
 from vdeblur.learn.recipe import read_recipe
 from vdeblur.learn.train import Settings, train, validate, validation_pairs
 from vdeblur.learn.widen import widen
+from vdeblur.metrics import psnr
 from vdeblur.models.mimo_unet import MimoUNet
 from vdeblur.weights.loading import load_network
 
@@ -49,7 +52,9 @@ def main() -> None:
     command.add_argument("--output", type=Path, required=True)
     command.add_argument("--gain", type=float, default=1.0, help="factor on the full-size correction")
     command.add_argument("--offset", type=float, default=0.0, help="added to every pixel, in 1/255")
-    command = commands.add_parser("score", help="gain on synthetic pairs from held-out photographs")
+    command = commands.add_parser(
+        "score", help="synthetic pairs and sharp pictures, held out"
+    )
     command.add_argument("weights", type=Path, nargs="+")
     command.add_argument("--photographs", type=Path, required=True)
     options = parser.parse_args()
@@ -118,9 +123,19 @@ def export(source: Path, target: Path, gain: float, offset: float) -> None:
 def score(files: list[Path], photographs: Path) -> None:
     """Print the mean gain of each network on the 64 pairs of validation, with the default `BlurSettings`."""
     pairs = validation_pairs(Settings(photographs, Path()))
+    sharp = load_photographs(photographs, validation=True)
     for file in files:
         gain_db = validate(load_network(file).network, pairs)
         print(f"{file.name}: {gain_db:+.3f} dB on {len(pairs)} synthetic pairs")
+        with Deblurrer.load(weights=file, device="cpu", precision="fp32") as deblurrer:
+            results = [deblurrer.deblur_array(picture) for picture in sharp]
+        kept = [psnr(result, picture, 255) for result, picture in zip(results, sharp, strict=True)]
+        shift = [float(r.mean()) - float(p.mean()) for r, p in zip(results, sharp, strict=True)]
+        print(
+            f"    {len(sharp)} sharp photographs: {sum(kept) / len(kept):.1f} dB to the result, "
+            f"least {min(kept):.1f}, {sum(k < 38 for k in kept)} below 38; "
+            f"mean shift {sum(shift) / len(shift):+.3f}, largest {max(shift, key=abs):+.3f}"
+        )
 
 
 if __name__ == "__main__":
