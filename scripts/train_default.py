@@ -52,9 +52,7 @@ def main() -> None:
     command.add_argument("--output", type=Path, required=True)
     command.add_argument("--gain", type=float, default=1.0, help="factor on the full-size correction")
     command.add_argument("--offset", type=float, default=0.0, help="added to every pixel, in 1/255")
-    command = commands.add_parser(
-        "score", help="synthetic pairs and sharp pictures, held out"
-    )
+    command = commands.add_parser("score", help="synthetic pairs and sharp pictures, held out")
     command.add_argument("weights", type=Path, nargs="+")
     command.add_argument("--photographs", type=Path, required=True)
     options = parser.parse_args()

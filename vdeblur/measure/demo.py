@@ -53,7 +53,7 @@ class Demo:
             ("sharp original", str(self.sharp)),
             ("shaken clip", f"{self.shaken} ({self.frames} frames with sound)"),
             ("result", f"{self.result} ({self.model})"),
-            ("before/after", str(self.picture)),
+            ("before/after", f"{self.picture} (the frame that gained most)"),
             (
                 "PSNR",
                 f"{self.psnr_db[0]:.2f} dB before, {self.psnr_db[1]:.2f} dB after (RGB, 8 bit, range 255)",
