@@ -12,7 +12,7 @@ a crop of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -34,8 +34,8 @@ class BlurSettings:
     """How often and how strongly things happen; every share is a probability.
 
     `shortest_px` and `longest_px` bound the length of the camera's path, `smallest` and `largest` the scale
-    of a photograph (both log-uniform). `neutral` is the share
-    of pairs whose sharp side takes over the very low frequencies of the blurred side: averaging linear light
+    of a photograph (both log-uniform). `defocused` is the share of scenes that are soft on both sides, as a
+    missed focus or an enlarged video is; half of them do not move. `neutral` is the share of pairs whose sharp side takes over the very low frequencies of the blurred side: averaging linear light
     brightens (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a
     network that learns one camera's change shifts the brightness of all others.
     """
@@ -53,6 +53,7 @@ class BlurSettings:
     drawn: float = 0.15
     text: float = 0.08
     soft: float = 0.25
+    defocused: float = 0.12
     highlights: float = 0.3
     noise: float = 0.3
     jpeg: float = 0.12
@@ -112,13 +113,14 @@ def make_pair(
     response = sensor.random_response(rng)
     highlight = (float(rng.uniform(0.75, 0.95)), float(np.exp(rng.uniform(0.0, np.log(8.0)))))
     lifted = rng.random() < s.highlights
+    defocus = _random_defocus(rng) if rng.random() < s.defocused else None
     ground = _source(rng, photographs, s)
 
     def light_of(picture: Picture) -> sensor.Light:
-        light = response.light(picture)
+        light = response.light(picture if defocus is None else defocus(picture))
         return sensor.lift_highlights(light, *highlight) if lifted else light
 
-    still = rng.random() < s.still
+    still = rng.random() < (s.still if defocus is None else 0.5)
     length = 0.0 if still else float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
     layers = int(rng.integers(1, 4)) if rng.random() < s.layers else 0
     lengths = [0.0 if still else _layer_length(rng, length, s) for _ in range(layers)]
@@ -229,6 +231,31 @@ def _source(rng: np.random.Generator, photographs: Sequence[Picture], s: BlurSet
     if rng.random() < s.soft:
         picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 1.0)))
     return np.asarray(picture, np.uint8)
+
+
+def _random_defocus(rng: np.random.Generator) -> Callable[[Picture], Picture]:
+    """A missed focus (a disc or a Gaussian), or a picture that was small once and has been enlarged."""
+    cv2 = opencv()
+    kind = rng.random()
+    if kind < 0.4:
+        sigma = float(np.exp(rng.uniform(np.log(0.9), np.log(3.0))))
+        return lambda picture: np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
+    if kind < 0.7:
+        radius = float(np.exp(rng.uniform(np.log(1.2), np.log(5.0))))
+        reach = int(np.ceil(radius))
+        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+        disc = np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0).astype(np.float32)
+        disc /= disc.sum()
+        return lambda picture: np.asarray(cv2.filter2D(picture, -1, disc), np.uint8)
+    scale = float(rng.uniform(1.5, 4.0))
+    way = [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4][int(rng.integers(3))]
+
+    def enlarge(picture: Picture) -> Picture:
+        height, width = picture.shape[:2]
+        small = cv2.resize(picture, (round(width / scale), round(height / scale)), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, (width, height), interpolation=way), np.uint8)
+
+    return enlarge
 
 
 def _layer_length(rng: np.random.Generator, camera: float, s: BlurSettings) -> float:
