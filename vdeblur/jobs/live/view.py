@@ -1,0 +1,146 @@
+"""What the live loop and those who show its pictures say to each other: `View` one way, `Controls` the other.
+
+The loop makes a `View` for every picture and hands it to each `Viewer`; a viewer turns keys, clicks and
+requests into wishes on `Controls`, which the loop reads between pictures.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+Picture = np.ndarray[Any, np.dtype[np.uint8]]
+
+STRENGTH_STEP = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The figures of this moment, measured frame by frame over the last seconds.
+
+    captured_fps, shown_fps   pictures a second that came from the source, and that were handed to viewers
+    age_p50_s, age_p95_s      time from capture to showing; 0 before the first picture
+    captured, shown, dropped  pictures since the start; captured = shown + dropped + at most one in flight
+    step                      the ladder's rung in words: "mimo-unet-tiny at 1/2"
+    message                   what everybody should know now: "camera lost, trying again in 2 s"
+    recording                 the file that is being recorded, under the name it will get
+    """
+
+    captured_fps: float
+    shown_fps: float
+    age_p50_s: float
+    age_p95_s: float
+    captured: int
+    shown: int
+    dropped: int
+    step: str
+    device: str
+    message: str | None
+    recording: Path | None
+    strength: float
+    frozen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One picture to show.
+
+    before, after    height x width x 3, uint8 RGB, same size; read only: other viewers have the same arrays
+    captured_at_s    `time.monotonic()` at capture
+    """
+
+    before: Picture
+    after: Picture
+    captured_at_s: float
+    status: Status
+
+
+class Viewer(Protocol):
+    """A window, a web page, a stream: used by the loop's thread only.
+
+    While nothing new comes (frozen, source lost), the last view is shown again about ten times a second with
+    a new status; before the first picture only `closed` is called, at the same pace: a window answers its
+    keys and its closing in both.
+    """
+
+    def show(self, view: View) -> None:
+        """Take the view; never blocks longer than a frame."""
+        ...
+
+    def closed(self) -> bool:
+        """Whether its user has closed it: then the run ends."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; may be called twice."""
+        ...
+
+
+class Controls:
+    """Wishes of whoever watches, from any thread. Which pictures are compared, and how, viewers keep."""
+
+    def __init__(self, strength: float = 1.0, *, recording: bool = False) -> None:
+        self._lock = threading.Lock()
+        self._strength = strength
+        self._frozen = False
+        self._recording = recording
+        self._snapshot = False
+        self._stopped = threading.Event()
+
+    def set_strength(self, strength: float) -> None:
+        """From 0 (nothing) to 1 (everything); what lies outside is clipped."""
+        with self._lock:
+            self._strength = min(max(strength, 0.0), 1.0)
+
+    def step_strength(self, change: float) -> None:
+        """`STRENGTH_STEP` up or down."""
+        with self._lock:
+            self._strength = min(max(round(self._strength + change, 3), 0.0), 1.0)
+
+    def toggle_freeze(self) -> None:
+        with self._lock:
+            self._frozen = not self._frozen
+
+    def toggle_record(self) -> None:
+        with self._lock:
+            self._recording = not self._recording
+
+    def request_snapshot(self) -> None:
+        """Both pictures, as PNG files; `Status.message` says where."""
+        with self._lock:
+            self._snapshot = True
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    # What the loop reads.
+
+    @property
+    def strength(self) -> float:
+        with self._lock:
+            return self._strength
+
+    @property
+    def frozen(self) -> bool:
+        with self._lock:
+            return self._frozen
+
+    @property
+    def recording(self) -> bool:
+        """Whether a recording is wanted."""
+        with self._lock:
+            return self._recording
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def take_snapshot_wish(self) -> bool:
+        """Whether a snapshot was asked for; the wish is gone then."""
+        with self._lock:
+            wished, self._snapshot = self._snapshot, False
+            return wished
