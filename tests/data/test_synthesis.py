@@ -11,7 +11,9 @@ from vdeblur.data.synthesis import BlurSettings, PairPool, make_pair
 
 pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
 
-PLAIN = BlurSettings(size=64, longest_px=12, still=0, noise=0, jpeg=0, h264=0, highlights=0, layers=0, soft=0)
+PLAIN = BlurSettings(
+    size=64, longest_px=12, still=0, noise=0, jpeg=0, h264=0, highlights=0, layers=0, soft=0, defocused=0
+)
 
 
 def photographs(count: int = 3, seed: int = 0) -> list[np.ndarray]:
@@ -71,6 +73,22 @@ def test_the_sharp_side_takes_over_the_brightness_of_the_blurred_side() -> None:
 
 def as_dict(settings: BlurSettings) -> dict[str, float]:
     return {name: getattr(settings, name) for name in BlurSettings.__dataclass_fields__}
+
+
+def test_a_missed_focus_is_on_both_sides() -> None:
+    """Soft scenes: half of them do not move, and in those nothing is left to sharpen."""
+
+    def detail(picture: np.ndarray) -> float:
+        return float(np.abs(np.diff(picture.astype(float), axis=1)).mean())
+
+    soft = BlurSettings(**{**as_dict(PLAIN), "defocused": 1})
+    crisp, missed = (
+        [make_pair(np.random.default_rng(seed), photographs(), s) for seed in range(32)]
+        for s in (PLAIN, soft)
+    )
+    assert np.mean([detail(p.sharp) for p in missed]) < 0.7 * np.mean([detail(p.sharp) for p in crisp])
+    alike = sum(np.array_equal(p.blurred, p.sharp) for p in missed)
+    assert 8 <= alike <= 24
 
 
 def test_light_is_averaged_linearly_and_nearer_layers_hide_farther_ones() -> None:

@@ -35,9 +35,10 @@ class BlurSettings:
 
     `shortest_px` and `longest_px` bound the length of the camera's path, `smallest` and `largest` the scale
     of a photograph (both log-uniform). `defocused` is the share of scenes that are soft on both sides, as a
-    missed focus or an enlarged video is; half of them do not move. `neutral` is the share of pairs whose sharp side takes over the very low frequencies of the blurred side: averaging linear light
-    brightens (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a
-    network that learns one camera's change shifts the brightness of all others.
+    missed focus or an enlarged video is; half of them do not move. `neutral` is the share of pairs whose
+    sharp side takes over the very low frequencies of the blurred side: averaging linear light brightens
+    (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a network that learns one camera's
+    change shifts the brightness of all others.
     """
 
     size: int = 256
@@ -113,14 +114,14 @@ def make_pair(
     response = sensor.random_response(rng)
     highlight = (float(rng.uniform(0.75, 0.95)), float(np.exp(rng.uniform(0.0, np.log(8.0)))))
     lifted = rng.random() < s.highlights
-    defocus = _random_defocus(rng) if rng.random() < s.defocused else None
+    defocus = _random_defocus(rng) if s.defocused and rng.random() < s.defocused else None
     ground = _source(rng, photographs, s)
 
     def light_of(picture: Picture) -> sensor.Light:
         light = response.light(picture if defocus is None else defocus(picture))
         return sensor.lift_highlights(light, *highlight) if lifted else light
 
-    still = rng.random() < (s.still if defocus is None else 0.5)
+    still = rng.random() < (s.still if defocus is None else max(s.still, 0.5))
     length = 0.0 if still else float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
     layers = int(rng.integers(1, 4)) if rng.random() < s.layers else 0
     lengths = [0.0 if still else _layer_length(rng, length, s) for _ in range(layers)]
@@ -252,7 +253,8 @@ def _random_defocus(rng: np.random.Generator) -> Callable[[Picture], Picture]:
 
     def enlarge(picture: Picture) -> Picture:
         height, width = picture.shape[:2]
-        small = cv2.resize(picture, (round(width / scale), round(height / scale)), interpolation=cv2.INTER_AREA)
+        size = round(width / scale), round(height / scale)
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(small, (width, height), interpolation=way), np.uint8)
 
     return enlarge
