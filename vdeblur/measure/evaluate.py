@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ def evaluate(
 
             engine = stack.enter_context(Deblurrer.load(**network))
             settings |= engine.describe(found[0].blurred.picture.layout)
-        judge = _Judge(rules, engine, ledger, notes, pictures)
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        judge = _Judge(rules, engine, ledger, notes, pictures, pool)
         done, expected = 0, _total(found)
         for footage in found:
             for _ in judge.clip(footage):
@@ -93,13 +95,22 @@ class _Judge:
     """Goes through clips and gathers rows, clip by clip."""
 
     def __init__(
-        self, rules: Protocol, engine: Deblurrer | None, ledger: Ledger, notes: list[str], pictures: bool
+        self,
+        rules: Protocol,
+        engine: Deblurrer | None,
+        ledger: Ledger,
+        notes: list[str],
+        pictures: bool,
+        pool: Executor,
     ) -> None:
         self.rows: list[FrameRow] = []
         self.clips: list[ClipRow] = []
         self.shots: list[Shot] = []
         self._rules, self._engine, self._ledger, self._notes = rules, engine, ledger, notes
         self._pictures = pictures
+        self._pool = (
+            pool  # input and result are scored at the same time: SSIM releases the interpreter's lock
+        )
 
     def clip(self, footage: Footage) -> Iterator[FrameRow]:
         """Its frames' rows as they come; then the row of the clip is there as well."""
@@ -194,30 +205,31 @@ class _Judge:
         fate: str,
     ) -> FrameRow:
         truth = None if sharp is None else self._form(sharp)
-        psnr: list[float | None] = []
-        ssim: list[float | None] = []
-        for side in (shown, result):
-            if side is None or truth is None:
-                psnr.append(None)
-                ssim.append(None)
-                continue
-            values = self._form(side)
-            psnr.append(min(rows.MOST_DB, metrics.psnr(values, truth, self._rules.data_range)))
-            big = min(truth.shape[:2]) >= SSIM_LEAST_PX
-            ssim.append(metrics.ssim(values, truth, self._rules.data_range) if big else None)
+        likeness = list(self._pool.map(lambda side: self._likeness(side, truth), (shown, result)))
+        (psnr_input, ssim_input), (psnr_result, ssim_result) = likeness
         return FrameRow(
             clip=clip,
             number=number,
-            psnr_input_db=psnr[0],
-            psnr_result_db=psnr[1],
-            ssim_input=ssim[0],
-            ssim_result=ssim[1],
+            psnr_input_db=psnr_input,
+            psnr_result_db=psnr_result,
+            ssim_input=ssim_input,
+            ssim_result=ssim_result,
             brightness_input=_brightness(shown),
             brightness_result=None if result is None else _brightness(result),
             brightness_sharp=None if sharp is None else _brightness(sharp),
             engine_s=spent_s,
             fate=fate,
         )
+
+    def _likeness(self, side: Pixels | None, truth: Pixels | None) -> tuple[float | None, float | None]:
+        """PSNR and SSIM of a side, each None where it cannot be told."""
+        if side is None or truth is None:
+            return None, None
+        values, data_range = self._form(side), self._rules.data_range
+        psnr = min(rows.MOST_DB, metrics.psnr(values, truth, data_range))
+        if min(truth.shape[:2]) < SSIM_LEAST_PX:
+            return psnr, None
+        return psnr, metrics.ssim(values, truth, data_range)
 
     def _form(self, rgb: Pixels) -> Pixels:
         """As the protocol compares: 8 bit, or float32 from 0 to 1."""
