@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from vdeblur.engine import guard, planes, tiles
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.eager import by_tiles
 from vdeblur.frame import Component, Frame, PlaneLayout
 from vdeblur.models.contract import DeblurNetwork
 
@@ -94,7 +95,7 @@ def measure_tiles(network: DeblurNetwork, asked: argparse.Namespace) -> None:
             for overlap in (32, 64, 96, used, 128):
                 side = max(asked.side, tiles.least_side(overlap, multiple))
                 grid = tiles.cut(*rgb.shape[-2:], side, multiple, overlap)
-                error = (tiles.by_tiles(network.correction, rgb, grid) - whole).abs() * 255
+                error = (by_tiles(network.correction, rgb, grid) - whole).abs() * 255
                 cells.append(f"{float(error.max()):.3f} ({float(error.square().mean().sqrt()):.4f})")
         size, correction = f"{rgb.shape[-1]}x{rgb.shape[-2]}", float(whole.square().mean().sqrt()) * 255
         print(f"| {path.name} | {size} | {correction:.2f} | {' | '.join(cells)} |")

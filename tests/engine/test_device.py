@@ -49,9 +49,9 @@ def test_a_gpu_that_is_not_there_is_refused_with_the_reason(
 
 
 def test_the_reason_is_found_without_torch() -> None:
-    """Plans, and errors about devices, come before torch is imported."""
+    """Plans, errors about devices and the engine's door come before torch is imported."""
     code = (
-        "import sys; from vdeblur.engine import device as d\n"
+        "import sys; from vdeblur.engine import device as d, deblurrer\n"
         "print(d.guess_kind('auto'), d.cpu_threads(), d.free_bytes(), d.cpu_features())\n"
         "sys.exit('torch' in sys.modules)"
     )

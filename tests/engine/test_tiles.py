@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vdeblur.engine import tiles
+from vdeblur.engine.eager import by_tiles
+from vdeblur.engine.footprint import bytes_per_px
 from vdeblur.errors import InputError
 
 SHIPPED = Path(__file__).parents[2] / "vdeblur" / "weights"
@@ -48,7 +50,7 @@ def test_every_pixel_is_covered_on_the_networks_grid(
         total = torch.zeros(size)
         for start, weights in zip(starts, tiles.windows(size, tile, overlap, starts), strict=True):
             assert weights.min() >= 0
-            total[start : start + tile] += weights
+            total[start : start + tile] += torch.from_numpy(weights)
         assert torch.allclose(total, torch.ones(size), atol=1e-6)
 
 
@@ -67,20 +69,20 @@ def test_a_network_of_short_reach_is_tiled_exactly(
     picture = torch.rand((1, 3, units[0] * multiple, units[1] * multiple))
     side = tiles.least_side(overlap, multiple) + more * multiple
     grid = tiles.cut(*picture.shape[-2:], side, multiple, overlap)
-    found = tiles.by_tiles(network.correction, picture, grid)
+    found = by_tiles(network.correction, picture, grid)
     assert torch.allclose(found, network.correction(picture), atol=2e-6)
 
 
 def test_tiles_of_nothing_are_exactly_nothing() -> None:
     grid = tiles.cut(64, 80, 24, 4, 8)
-    found = tiles.by_tiles(standins.ZeroDifference().correction, torch.rand(1, 3, 64, 80), grid)
+    found = by_tiles(standins.ZeroDifference().correction, torch.rand(1, 3, 64, 80), grid)
     assert torch.equal(found, torch.zeros_like(found))
 
 
 def test_all_tiles_have_one_size() -> None:
     network = standins.Counting()
     grid = tiles.cut(64, 80, 24, 4, 8)
-    tiles.by_tiles(network.correction, torch.rand(1, 3, 64, 80), grid)
+    by_tiles(network.correction, torch.rand(1, 3, 64, 80), grid)
     assert set(network.sizes) == {(24, 24)}
     assert grid.work_px == len(network.sizes) * 24 * 24
 
@@ -98,7 +100,7 @@ def test_auto_takes_the_whole_picture_where_memory_allows() -> None:
 
 def test_memory_is_measured_on_the_network_itself() -> None:
     """A box filter needs the filtered picture and the difference: 2 x 3 channels x 4 bytes."""
-    assert tiles.bytes_per_px(standins.BoxFilter(), torch.device("cpu")) == 24.0
+    assert bytes_per_px(standins.BoxFilter(), torch.device("cpu")) == 24.0
 
 
 @pytest.mark.shared
@@ -113,7 +115,7 @@ def test_trained_networks_tiled_equal_the_whole_picture(shared: Path, name: str)
     rgb = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
     grid = tiles.cut(*rgb.shape[-2:], 256, 8, tiles.overlap_for(network.reach, 8))
     with torch.inference_mode():
-        error = (tiles.by_tiles(network.correction, rgb, grid) - network.correction(rgb)).abs()
+        error = (by_tiles(network.correction, rgb, grid) - network.correction(rgb)).abs()
     assert len(grid.rows) * len(grid.columns) >= 6
     assert float(error.max()) < 1 / 255
 

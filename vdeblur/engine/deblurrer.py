@@ -1,4 +1,7 @@
-"""`Deblurrer`: frames in, frames out, whatever the device; the one door to the engine."""
+"""`Deblurrer`: frames in, frames out, whatever the device; the one door to the engine.
+
+Torch is imported by the backends that compute with it, never here.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,18 @@ from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from vdeblur.engine import planes, tiles
-from vdeblur.engine.device import choose, cpu_threads, free_bytes, guess_kind
-from vdeblur.engine.eager import Corrector, EagerLane, Staging, padded
+from vdeblur.engine import tiles
+from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind
+from vdeblur.engine.lane import Backend, Lane, Pixels, padded
 from vdeblur.errors import InputError
 from vdeblur.frame import Component, Fate, Frame, PlaneLayout
-from vdeblur.models.contract import DeblurNetwork
 
-Pixels = np.ndarray[Any, np.dtype[Any]]
+if TYPE_CHECKING:
+    from vdeblur.models.contract import DeblurNetwork
 
 
 class Deblurrer:
@@ -36,6 +38,8 @@ class Deblurrer:
 
     Pictures as arrays: height x width x 3 (RGB) or height x width (grey); uint8, uint16, or float from 0
     to 1.
+
+    Opened with `latency` it never reads ahead and uses all cores for the one frame: for live pictures.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Deblurrer:
         backend: str = "auto",
         tile: str | int = "auto",
         strength: float = 1.0,
+        latency: bool = False,
         sha256: str = "",
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -58,9 +63,10 @@ class Deblurrer:
         self._sha256 = sha256
         self._notes = notes
         self._tile = tiles.check(tile)
+        self._latency = latency
         choice = choose(device, precision, backend, half_is_safe=network.half_is_safe)
-        self._corrector = Corrector(network, choice)
-        self._lane: EagerLane | None = None
+        self._backend = _open_backend(network, choice)
+        self._lane: Lane | None = None
         self._bytes_per_px: float | None = None
         self._s_per_px: float | None = None
 
@@ -75,6 +81,7 @@ class Deblurrer:
         backend: str = "auto",
         tile: str | int = "auto",
         strength: float = 1.0,
+        latency: bool = False,
     ) -> Deblurrer:
         """A network by name (`vdeblur weights list`) or from a weights file, on the device asked for.
 
@@ -92,6 +99,7 @@ class Deblurrer:
             backend=backend,
             tile=tile,
             strength=strength,
+            latency=latency,
             sha256=loaded.sha256,
             notes=loaded.notes,
         )
@@ -119,20 +127,22 @@ class Deblurrer:
         if self.strength == 0.0:
             return values
         height, width = picture.shape[:2]
-        rows, columns = padded(_frame_of(picture).layout, self._corrector.multiple_of)
+        rows, columns = padded(_frame_of(picture).layout, self._backend.multiple_of)
         rgb = np.broadcast_to(values.reshape(height, width, -1), (height, width, 3))
         rgb = np.pad(rgb.clip(0.0, 1.0), ((0, rows - height), (0, columns - width), (0, 0)), "edge")
         self._warm()
-        tensor = torch.from_numpy(rgb.transpose(2, 0, 1)[None]).to(self._corrector.device)
-        difference, _ = self._corrector.judged(tensor, self._grid(rows, columns), height, width)
+        difference = self._backend.difference(rgb, self._grid(rows, columns), height, width)
         if difference is None:
             return values
-        change = difference[0].permute(1, 2, 0).cpu().numpy() * np.float32(self.strength)
+        change = difference * np.float32(self.strength)
         result: Pixels = values + (change.mean(axis=2) if picture.ndim == 2 else change)
         return result
 
     def rgb(self, frame: Frame) -> Pixels:
         """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
+        from vdeblur.engine import planes
+        from vdeblur.engine.eager import Staging
+
         layout = frame.layout
         picture = planes.to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
         return picture.permute(1, 2, 0).contiguous().numpy()
@@ -141,22 +151,22 @@ class Deblurrer:
         """Seconds for a frame: as the latest one took; before the first, from the warm-up laps."""
         if self.strength == 0.0:
             return 0.0
-        return self._warm() * self._grid(*padded(layout, self._corrector.multiple_of)).work_px
+        return self._warm() * self._grid(*padded(layout, self._backend.multiple_of)).work_px
 
     def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]:
         """What runs, as plain values; with a layout also how its pictures are cut."""
         tile: Any = self._tile
         if layout is not None:
-            grid = self._grid(*padded(layout, self._corrector.multiple_of))
+            grid = self._grid(*padded(layout, self._backend.multiple_of))
             tile = "off" if grid.is_whole else f"{grid.tile[1]}x{grid.tile[0]}, overlap {grid.overlap}"
         return {
             "model": self.model,
             "weights_sha256": self._sha256,
-            "device": self._corrector.choice.device,
-            "device_name": self._corrector.choice.name,
-            "precision": self._corrector.choice.precision,
-            "backend": self._corrector.choice.backend,
-            "threads": cpu_threads() if self._corrector.choice.kind == "cpu" else None,
+            "device": self._backend.choice.device,
+            "device_name": self._backend.choice.name,
+            "precision": self._backend.choice.precision,
+            "backend": self._backend.choice.backend,
+            "threads": self._backend.threads,
             "tile": tile,
             "strength": self.strength,
         }
@@ -164,10 +174,12 @@ class Deblurrer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided that nobody asked for, one line each."""
-        return (*self._notes, *self._corrector.choice.notes, *self._corrector.notes)
+        return (*self._notes, *self._backend.choice.notes, *self._backend.notes)
 
     def close(self) -> None:
         """Let go of the buffers; a later frame makes new ones."""
+        if self._lane is not None:
+            self._lane.close()
         self._lane = None
 
     def __enter__(self) -> Deblurrer:
@@ -181,32 +193,31 @@ class Deblurrer:
     def _warm(self) -> float:
         """Seconds for a pixel; the first call runs the warm-up laps."""
         if self._s_per_px is None:
-            self._s_per_px = self._corrector.warm_up()
+            self._s_per_px = self._backend.warm_up()
         return self._s_per_px
 
-    def _open(self, layout: PlaneLayout) -> EagerLane:
+    def _open(self, layout: PlaneLayout) -> Lane:
         self._warm()
         if self._lane is None or self._lane.layout != layout:
-            self._lane = None  # the old buffers go before the new ones come
-            grid = self._grid(*padded(layout, self._corrector.multiple_of))
-            self._lane = EagerLane(self._corrector, layout, grid, self.strength)
+            self.close()  # the old buffers go before the new ones come
+            grid = self._grid(*padded(layout, self._backend.multiple_of))
+            self._lane = self._backend.open_lane(layout, grid, self.strength, latency=self._latency)
         return self._lane
 
     def _grid(self, rows: int, columns: int) -> tiles.Grid:
         """How a padded picture of this size is cut, as `--tile` says."""
         if self._tile == "off":
             return tiles.whole(rows, columns)
-        network = self._corrector.network
-        multiple = network.multiple_of
-        overlap = tiles.overlap_for(network.reach, multiple)
+        multiple = self._backend.multiple_of
+        overlap = tiles.overlap_for(self._backend.reach, multiple)
         if self._tile != "auto":
             return tiles.cut(rows, columns, int(self._tile), multiple, overlap)
         if self._bytes_per_px is None:
-            self._bytes_per_px = tiles.bytes_per_px(network, self._corrector.device)
-        needed = self._bytes_per_px * (1.0 if self._corrector.choice.precision == "fp32" else 0.7)
-        return tiles.fit(rows, columns, multiple, overlap, needed, free_bytes(self._corrector.choice.device))
+            self._bytes_per_px = self._backend.bytes_per_px()
+        free = free_bytes(self._backend.choice.device)
+        return tiles.fit(rows, columns, multiple, overlap, self._bytes_per_px, free)
 
-    def _timed(self, lane: EagerLane, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def _timed(self, lane: Lane, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The lane's frames; keeps the time of the latest for estimates, without the wait for its source."""
         waited = 0.0
 
@@ -238,6 +249,12 @@ def deblur_array(picture: Pixels, model: str = "auto", **options: Any) -> Pixels
     """
     with Deblurrer.load(model, **options) as engine:
         return engine.deblur_array(picture)
+
+
+def _open_backend(network: DeblurNetwork, choice: Choice) -> Backend:
+    from vdeblur.engine.eager import Corrector
+
+    return Corrector(network, choice)
 
 
 def _frame_of(picture: Pixels) -> Frame:

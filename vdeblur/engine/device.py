@@ -115,7 +115,8 @@ def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = Tr
         chosen = "bf16" if cpu_features() & {"avx512_bf16", "amx_bf16"} else "fp32"
     else:
         chosen = "fp16" if half_is_safe else "fp32"
-    return Choice(place, kind, name, chosen, "torch", tuple(notes))
+    ring = kind == "cuda" and backend != "torch" and importlib.util.find_spec("vdeblur.engine.cuda")
+    return Choice(place, kind, name, chosen, "cuda" if ring else "torch", tuple(notes))
 
 
 def free_bytes(device: str = "cpu") -> int:

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vdeblur.engine import guard, planes, tiles
+from vdeblur.engine import footprint, guard, planes, tiles
 from vdeblur.engine.device import Choice, cpu_threads
+from vdeblur.engine.lane import Lane, Pixels, component_sizes, padded
 from vdeblur.frame import Component, Fate, Frame, Plane, PlaneLayout
 from vdeblur.models.contract import DeblurNetwork
 
@@ -44,12 +46,29 @@ class Corrector:
         self.choice = choice
         self.notes: list[str] = []
         self.device = torch.device(choice.device)
-        self.multiple_of = network.multiple_of
+        self.multiple_of, self.reach = network.multiple_of, network.reach
         network.eval().to(self.device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.network = network
         self._half = copy.deepcopy(network).half() if choice.precision == "fp16" else None
         self._threads = cpu_threads()
+
+    @property
+    def threads(self) -> int | None:
+        return self._threads if self.choice.kind == "cpu" else None
+
+    def open_lane(
+        self, layout: PlaneLayout, grid: tiles.Grid, strength: float, *, latency: bool = False
+    ) -> Lane:
+        if self.choice.backend == "cuda":
+            ring = importlib.import_module("vdeblur.engine.cuda")
+            lane: Lane = ring.CudaLane(self, layout, grid, strength, latency=latency)
+            return lane
+        return EagerLane(self, layout, grid, strength)
+
+    def bytes_per_px(self) -> float:
+        needed = footprint.bytes_per_px(self.network, self.device)
+        return needed * (1.0 if self.choice.precision == "fp32" else 0.7)
 
     def warm_up(self) -> float:
         """A few laps on a small picture; answers with the seconds for a pixel in the fastest one.
@@ -85,12 +104,17 @@ class Corrector:
     def fast(self, rgb: Tensor, grid: tiles.Grid) -> Tensor:
         """The network's difference in the chosen precision, as float32."""
         with torch.inference_mode(), calm():
-            return tiles.by_tiles(self._in_precision, rgb, grid)
+            return by_tiles(self._in_precision, rgb, grid)
 
     def careful(self, rgb: Tensor, grid: tiles.Grid) -> Tensor:
         """The network's difference, float32 throughout."""
         with torch.inference_mode(), calm():
-            return tiles.by_tiles(lambda tile: self._run(self.network, tile), rgb, grid)
+            return by_tiles(lambda tile: self._run(self.network, tile), rgb, grid)
+
+    def difference(self, rgb: Pixels, grid: tiles.Grid, height: int, width: int) -> Pixels | None:
+        tensor = torch.from_numpy(rgb.transpose(2, 0, 1)[None]).to(self.device)
+        found, _ = self.judged(tensor, grid, height, width)
+        return None if found is None else found[0].permute(1, 2, 0).cpu().numpy()
 
     def judged(self, rgb: Tensor, grid: tiles.Grid, height: int, width: int) -> tuple[Tensor | None, Fate]:
         """The difference at the picture's own size, and what the guard made of it (None: refused)."""
@@ -137,6 +161,9 @@ class EagerLane:
         for frame in frames:
             yield self._one(frame)
 
+    def close(self) -> None:
+        """Nothing is in flight; the buffers go with the lane."""
+
     def _one(self, frame: Frame) -> Frame:
         with torch.inference_mode(), calm():
             loaded = self._staging.load(frame)
@@ -167,8 +194,8 @@ class Staging:
         self.size = padded(layout, multiple_of)
         across, down = layout.subsampling
         chroma = self.size[0] // down, self.size[1] // across
+        self.sizes = component_sizes(layout)
         is_luma = [layout.kind != "yuv" or i == 0 for i in range(len(layout.components))]
-        self.sizes = [(layout.height, layout.width) if luma else layout.chroma_size for luma in is_luma]
         dtype = torch.uint8 if layout.depth + layout.lsb <= 8 else torch.int16
         self._parts = [
             torch.zeros((1, *(self.size if luma else chroma)), dtype=dtype, pin_memory=pinned)
@@ -211,11 +238,17 @@ def trial_picture(side: int) -> Tensor:
     return torch.nn.functional.avg_pool2d(squares, (1, 9), stride=1, padding=(0, 4), count_include_pad=False)
 
 
-def padded(layout: PlaneLayout, multiple_of: int) -> tuple[int, int]:
-    """(rows, columns) of whole units of the network and of the chroma grid."""
-    across, down = layout.subsampling
-    rows, columns = math.lcm(multiple_of, down), math.lcm(multiple_of, across)
-    return -(-layout.height // rows) * rows, -(-layout.width // columns) * columns
+def by_tiles(correct: Callable[[Tensor], Tensor], rgb: Tensor, grid: tiles.Grid) -> Tensor:
+    """`correct` applied to a picture (1, 3, height, width) tile by tile, blended."""
+    if grid.is_whole:
+        return correct(rgb)
+    height, width = grid.tile
+    total = torch.zeros_like(rgb)
+    for top, left, weights in tiles.pieces(grid):
+        place = (..., slice(top, top + height), slice(left, left + width))
+        tile = rgb[place].contiguous(memory_format=torch.channels_last)
+        total[place] += correct(tile) * torch.from_numpy(weights).to(rgb.device)
+    return total
 
 
 @contextmanager

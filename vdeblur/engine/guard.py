@@ -6,10 +6,12 @@ passes and is counted (`Fate`). The figures are computed on the device; the deci
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,23 @@ block rms 0.282. Networks stay far below: 0.027, 0.003 and 0.129 on the blurred 
 """
 
 
-@torch.inference_mode()
 def figures(difference: Tensor) -> Tensor:
     """(rms, shift, block_rms) of a difference (1, 3, height, width), a float32 tensor on its device."""
-    square = difference.square().mean(1, keepdim=True)
-    size = min(BLOCK, square.shape[-2]), min(BLOCK, square.shape[-1])
-    blocks = torch.nn.functional.avg_pool2d(square, size, ceil_mode=True)
-    return torch.stack([square.mean().sqrt(), difference.mean().abs(), blocks.max().sqrt()])
+    import torch
+
+    with torch.inference_mode():
+        square = difference.square().mean(1, keepdim=True)
+        size = min(BLOCK, square.shape[-2]), min(BLOCK, square.shape[-1])
+        blocks = torch.nn.functional.avg_pool2d(square, size, ceil_mode=True)
+        return torch.stack([square.mean().sqrt(), difference.mean().abs(), blocks.max().sqrt()])
 
 
 def is_sound(difference: Tensor, bounds: Bounds = BOUNDS) -> bool:
-    """Whether a difference is finite and within the bounds (NaN and infinities break every comparison)."""
-    rms, shift, block_rms = figures(difference).tolist()
+    """Whether a difference is finite and within the bounds."""
+    return within(figures(difference).tolist(), bounds)
+
+
+def within(found: Sequence[float], bounds: Bounds = BOUNDS) -> bool:
+    """Whether `figures` keep the bounds (NaN and infinities break every comparison)."""
+    rms, shift, block_rms = found
     return bool(rms <= bounds.rms and shift <= bounds.shift and block_rms <= bounds.block_rms)

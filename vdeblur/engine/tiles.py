@@ -10,18 +10,15 @@ used instead and how good it is.
 from __future__ import annotations
 
 import math
-import weakref
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+import numpy as np
 
 from vdeblur.errors import InputError
-from vdeblur.models.contract import DeblurNetwork
+
+Weights = np.ndarray[Any, np.dtype[np.float32]]
 
 MARGIN = 3 / 8
 """Share of an overlap, at a tile's border, that weighs nothing; tiles change over in the middle quarter."""
@@ -111,49 +108,33 @@ def fit(height: int, width: int, multiple_of: int, overlap: int, bytes_per_px: f
     return cut(height, width, fitting[0] if fitting else max(least, SIZES[-1]), multiple_of, overlap)
 
 
-def by_tiles(correct: Callable[[Tensor], Tensor], rgb: Tensor, grid: Grid) -> Tensor:
-    """`correct` applied to a picture (1, 3, height, width) tile by tile, blended."""
-    if grid.is_whole:
-        return correct(rgb)
+def pieces(grid: Grid) -> Iterator[tuple[int, int, Weights]]:
+    """Every tile: its top row, its left column, and what its pixels weigh (tile height x tile width)."""
     height, width = grid.tile
-    down = [weights.to(rgb.device) for weights in windows(grid.height, height, grid.overlap, grid.rows)]
-    across = [weights.to(rgb.device) for weights in windows(grid.width, width, grid.overlap, grid.columns)]
-    total = torch.zeros_like(rgb)
-    placed = product(zip(grid.rows, down, strict=True), zip(grid.columns, across, strict=True))
-    for (top, row), (left, column) in placed:
-        place = (..., slice(top, top + height), slice(left, left + width))
-        tile = rgb[place].contiguous(memory_format=torch.channels_last)
-        total[place] += correct(tile) * row[:, None] * column
-    return total
+    down = windows(grid.height, height, grid.overlap, grid.rows)
+    across = windows(grid.width, width, grid.overlap, grid.columns)
+    for top, row in zip(grid.rows, down, strict=True):
+        for left, column in zip(grid.columns, across, strict=True):
+            yield top, left, row[:, None] * column
 
 
-def windows(size: int, tile: int, overlap: int, starts: tuple[int, ...]) -> list[Tensor]:
+def windows(size: int, tile: int, overlap: int, starts: tuple[int, ...]) -> list[Weights]:
     """The weights of each tile along one axis; over every pixel they sum to one."""
-    distance = torch.arange(tile, dtype=torch.float64) + 0.5
-    flat = torch.ones_like(distance)
+    distance = np.arange(tile) + 0.5
+    flat = np.ones(tile)
     ramp = overlap * (1 - 2 * MARGIN)
-    rising = ((distance - overlap * MARGIN) / ramp).clamp(0.0, 1.0) if overlap else flat
+    rising = np.clip((distance - overlap * MARGIN) / ramp, 0.0, 1.0) if overlap else flat
     raw = [
-        torch.minimum(rising if start > 0 else flat, rising.flip(0) if start + tile < size else flat)
+        np.minimum(rising if start > 0 else flat, rising[::-1] if start + tile < size else flat)
         for start in starts
     ]
-    total = torch.zeros(size, dtype=torch.float64)
+    total = np.zeros(size)
     for start, weights in zip(starts, raw, strict=True):
         total[start : start + tile] += weights
     return [
-        (weights / total[start : start + tile]).to(torch.float32)
+        (weights / total[start : start + tile]).astype(np.float32)
         for start, weights in zip(starts, raw, strict=True)
     ]
-
-
-def bytes_per_px(network: DeblurNetwork, device: torch.device) -> float:
-    """Peak of the network's float32 tensors for each pixel of its input, measured on a small picture."""
-    side = _up(64, network.multiple_of)
-    picture = torch.full((1, 3, side, side), 0.5, device=device)
-    watch = _Watch()
-    with torch.inference_mode(), watch:
-        network.correction(picture)
-    return watch.peak / (side * side)
 
 
 def _up(size: int, multiple_of: int) -> int:
@@ -164,32 +145,3 @@ def _starts(size: int, tile: int, overlap: int) -> tuple[int, ...]:
     if tile >= size:
         return (0,)
     return (*range(0, size - tile, tile - overlap), size - tile)
-
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors made inside that are alive, and keeps the peak."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._now = 0
-        self._alive: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for value in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(value, Tensor):
-                self._count(value.untyped_storage())
-        self.peak = max(self.peak, self._now)
-        return result
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self._alive:
-            self._alive.add(key)
-            self._now += size
-            weakref.finalize(storage, self._forget, key, size)
-
-    def _forget(self, key: int, size: int) -> None:
-        self._alive.discard(key)
-        self._now -= size

@@ -1,0 +1,88 @@
+"""What every backend promises: the one seam between `Deblurrer` and eager torch, CUDA and OpenVINO.
+
+A backend is one network on one device, computed one way; it opens a lane for each layout of planes.  Both
+are found by their shape: no base class, no table.  Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from vdeblur.engine.device import Choice
+from vdeblur.engine.tiles import Grid
+from vdeblur.frame import Frame, PlaneLayout
+
+Pixels = np.ndarray[Any, np.dtype[Any]]
+
+
+class Lane(Protocol):
+    """A backend opened for one layout: every buffer, graph and compiled program that its frames need.
+
+    `deblur` gives every frame of this layout back, in order, with its `fate`, planes in new arrays (or the
+    source's own where the frame passes).  It may read ahead as many frames as it holds in flight, and gives
+    back the last of them when its source ends; opened with `latency` it reads none ahead.  What the guard
+    refuses is done again in float32, else the source frame passes (`engine/guard.py`).  A lane is used from
+    one thread, may be left in the middle of its source (the generator is closed then: nothing may stay in
+    flight), and may be given another source after that.  `close` lets everything go; it may come twice.
+
+    `EagerLane` and `CudaLane` are made by `Corrector.open_lane` with (corrector, layout, grid, strength); the
+    corrector has the network on its device, the choice, `notes` to add to, and float32 again (`careful`).
+    """
+
+    layout: PlaneLayout
+    grid: Grid
+
+    def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]: ...
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    """A network ready to run.
+
+    choice      what is really used; `warm_up` may change it (a precision that the network does not bear)
+    notes       decisions that nobody asked for, one line each
+    threads     processor threads the network runs on; None on a GPU
+    """
+
+    choice: Choice
+    multiple_of: int
+    reach: int
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    @property
+    def threads(self) -> int | None: ...
+
+    def warm_up(self) -> float:
+        """Seconds for a pixel, from a few laps on a small picture; called once, before all below."""
+        ...
+
+    def bytes_per_px(self) -> float:
+        """Memory that the network needs for each pixel of its input, in the chosen precision."""
+        ...
+
+    def open_lane(self, layout: PlaneLayout, grid: Grid, strength: float, *, latency: bool) -> Lane: ...
+
+    def difference(self, rgb: Pixels, grid: Grid, height: int, width: int) -> Pixels | None:
+        """For single pictures: rows x columns x 3, float32 in [0, 1], of whole units, to the judged
+        difference at its own size (height x width x 3), or None where the guard refuses it.
+        """
+        ...
+
+
+def padded(layout: PlaneLayout, multiple_of: int) -> tuple[int, int]:
+    """(rows, columns) of whole units of the network and of the chroma grid."""
+    across, down = layout.subsampling
+    rows, columns = math.lcm(multiple_of, down), math.lcm(multiple_of, across)
+    return -(-layout.height // rows) * rows, -(-layout.width // columns) * columns
+
+
+def component_sizes(layout: PlaneLayout) -> list[tuple[int, int]]:
+    """(rows, columns) of each colour component as it is in a frame."""
+    is_luma = [layout.kind != "yuv" or i == 0 for i in range(len(layout.components))]
+    return [(layout.height, layout.width) if luma else layout.chroma_size for luma in is_luma]
