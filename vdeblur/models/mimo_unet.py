@@ -129,7 +129,7 @@ class RotationEnsemble(DeblurNetwork):
 
     half_is_safe = True
 
-    def __init__(self, network: MimoUNet) -> None:
+    def __init__(self, network: DeblurNetwork) -> None:
         super().__init__()
         self.network = network
         self.family = network.family
