@@ -11,6 +11,7 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -18,13 +19,21 @@ from typing import TYPE_CHECKING, NoReturn
 from vdeblur.cli.options import (
     Parser,
     deblur_parser,
+    making_options,
     network_of,
     network_options,
     options_of,
     pair_sources,
     size,
 )
-from vdeblur.errors import InputError, SuspectError, TargetExistsError, VdeblurError
+from vdeblur.errors import (
+    InputError,
+    SuspectError,
+    TargetExistsError,
+    VdeblurError,
+    presentable,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from vdeblur.jobs.batch import Item
@@ -49,23 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             words = words[1:]
         return _deblur(words)
     except KeyboardInterrupt as stop:
-        if debug:
-            raise
-        print(f"vdeblur: stopped{f'; {stop}' if str(stop) else ''}", file=sys.stderr)
+        _complain(stop, f"stopped{f'; {stop}' if str(stop) else ''}", debug)
         return 130
     except VdeblurError as error:
-        if debug:
-            raise
-        print(f"vdeblur: {error}", file=sys.stderr)
+        _complain(error, str(error), debug)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is wrong and nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
-        if debug:
-            raise
-        print(f"vdeblur: {_one_line(error)} (--debug shows where)", file=sys.stderr)
+        _complain(error, f"{_one_line(error)} (--debug shows where)", debug)
         return 1
 
 
@@ -123,7 +126,7 @@ def _run_all(items: list[Item], options: Options, asked: argparse.Namespace) -> 
     skipped = failed = worst = 0
     for number, item in enumerate(items, 1):
         if not asked.quiet:
-            print(f"[{number}/{len(items)}] {item.source}", file=sys.stderr)
+            print(presentable(f"[{number}/{len(items)}] {item.source}"), file=sys.stderr)
         try:
             plan = make_plan(item.source, item.target, options, folder=item.folder)
             if plan.target in made:
@@ -139,7 +142,7 @@ def _run_all(items: list[Item], options: Options, asked: argparse.Namespace) -> 
                     skipped += 1
                     continue
                 said = f"{item.source}: would replace {error.target} of this same run; give it its own -o"
-            print(f"vdeblur: {said}", file=sys.stderr)
+            print(presentable(f"vdeblur: {said}"), file=sys.stderr)
             failed += 1
             worst = max(worst, error.exit_code)
     if not asked.quiet:
@@ -180,6 +183,12 @@ def _verify(words: list[str]) -> int:
         receipt = verify(asked.source, asked.result)
     show.receipt(receipt)
     return 1 if receipt.faults else 0
+
+
+def _live(words: list[str]) -> int:
+    from vdeblur.cli.live import live
+
+    return live(words)
 
 
 def _demo(words: list[str]) -> int:
@@ -243,10 +252,14 @@ def _weights(words: list[str]) -> int:
 
 def _data(words: list[str]) -> int:
     parser = Parser("vdeblur data", "Pairs of blurred and sharp pictures: REDS, GoPro, your own.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="check")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="check|make-pairs")
     check = actions.add_parser("check", help="open every pair, print what is there and what is wrong")
     pair_sources(check)
+    make = actions.add_parser("make-pairs", help="blurred and sharp pictures from your own sharp footage")
+    making_options(make)
     asked = parser.parse_args(words)
+    if asked.action == "make-pairs":
+        return _make_pairs(asked)
     from vdeblur.cli import show
     from vdeblur.data.layouts import survey
 
@@ -255,6 +268,21 @@ def _data(words: list[str]) -> int:
     show.survey(found)
     if found.faults:
         raise InputError(f"{asked.data}: faults found: {len(found.faults)}, the first: {found.faults[0]}")
+    return 0
+
+
+def _make_pairs(asked: argparse.Namespace) -> int:
+    from vdeblur.cli import show
+    from vdeblur.data.make_pairs import Making, make_pairs
+
+    making = Making(float(asked.exposure), asked.gamma, *asked.path, asked.split, asked.seed)
+    with show.counting("pairs") as tell:
+        made = make_pairs(asked.source, asked.output, making, tell)
+    for note in made.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(
+        f"{made.root}: {made.pairs} pairs in {made.clips} clips; `vdeblur data check {made.root}` shows them"
+    )
     return 0
 
 
@@ -313,6 +341,7 @@ _COMMANDS = {
     "verify": _verify,
     "data": _data,
     "eval": _eval,
+    "live": _live,
     "demo": _demo,
     "doctor": _doctor,
     "weights": _weights,
@@ -321,6 +350,15 @@ _COMMANDS = {
 
 def _terminate(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _complain(error: BaseException, words: str, debug: bool) -> None:
+    """One line; with --debug where it came from instead."""
+    if debug:
+        text = without_secrets("".join(traceback.format_exception(error)))
+    else:
+        text = presentable(f"vdeblur: {words}")
+    print(text, file=sys.stderr)
 
 
 def _one_line(error: BaseException) -> str:

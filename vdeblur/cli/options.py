@@ -18,7 +18,10 @@ other commands:
   vdeblur info FILE                what a file holds
   vdeblur verify SOURCE RESULT     is everything of a video still in the one made from it?
   vdeblur data check ROOT          pairs of blurred and sharp pictures: what is there, what is wrong
+  vdeblur data make-pairs SHARP... -o ROOT
+                                   such pairs from your own sharp videos and pictures
   vdeblur eval DATA [SHARP]        PSNR, SSIM, flicker and speed on pairs, or of two videos
+  vdeblur live [SOURCE]            a camera or stream, sharpened as it comes
   vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
   vdeblur doctor                   what this machine can do
   vdeblur weights list|import|export|remove
@@ -117,6 +120,35 @@ def pair_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blur", metavar="KIND", help="where there are several: blur, blur_gamma, blur_comp")
 
 
+def making_options(parser: argparse.ArgumentParser) -> None:
+    """What `data make-pairs` is told."""
+    parser.add_argument(
+        "source", type=Path, nargs="+", metavar="SOURCE", help="sharp videos, pictures, or folders of them"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="ROOT", help="a new folder")
+    parser.add_argument("--layout", choices=("reds",), default="reds", help="how the folders are laid out")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="train")
+    parser.add_argument(
+        "--exposure",
+        type=fraction,
+        default=Fraction(1, 25),
+        metavar="S",
+        help="how long the shutter is open, in seconds (default 1/25); frames are averaged over it",
+    )
+    parser.add_argument(
+        "--gamma", type=float, default=2.2, help="light = code ** gamma, for the average (default 2.2)"
+    )
+    parser.add_argument(
+        "--path",
+        type=float,
+        nargs=2,
+        default=(2.0, 30.0),
+        metavar=("SHORTEST", "LONGEST"),
+        help="of the camera's movement over a still picture, in pixels (default 2 30)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the camera's movements (default 1)")
+
+
 def network_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that runs a network."""
     part = parser.add_argument_group("network")
@@ -156,6 +188,14 @@ def options_of(asked: argparse.Namespace) -> Options:
         verify=asked.verify,
         overwrite=asked.overwrite,
     )
+
+
+def fraction(text: str) -> Fraction:
+    """`1/25` or `0.04`."""
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: give seconds, as 1/25 or 0.04") from None
 
 
 def seconds(text: str) -> Fraction:

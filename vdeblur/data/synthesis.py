@@ -156,6 +156,26 @@ def make_pair(
     return Pair(blurred, _rounded(sharp))
 
 
+def shake(rng: np.random.Generator, picture: Picture, length_px: float, response: sensor.Response) -> Pair:
+    """A whole picture (HxWx3 uint8) seen by a shaken camera, without noise or compression.
+
+    `length_px` is that of the camera's path. Cropped to what lies in the picture during all of the exposure.
+    """
+    height, width = picture.shape[:2]
+    count = int(np.ceil(length_px * 1.1) // 2 * 2 + 3)
+    pose = _motion(rng, count, length_px, max(height, width))
+    light = response.light(picture)
+    scene = [_Layer(light, np.ones((height, width), np.float32), pose)]
+    corners = np.array([[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1]])
+    strays = np.abs(pose @ corners.T - corners.T[:2]).max(axis=(0, 2))
+    x, y = (int(np.ceil(stray)) + 1 for stray in strays)
+    if 2 * x >= width or 2 * y >= height:
+        raise InputError(f"a picture of {width}x{height} is too small for a path of {length_px:.0f} pixels")
+    inner = np.s_[y : height - y, x : width - x]
+    blurred = _rounded(response.code(_expose(scene, range(count))))
+    return Pair(np.ascontiguousarray(blurred[inner]), np.ascontiguousarray(picture[inner]))
+
+
 class PairPool:
     """An endless stream of training samples from a pool of pairs that is renewed one by one.
 
@@ -319,9 +339,9 @@ def _walk(rng: np.random.Generator, count: int, axes: int) -> NDArray[np.float64
 def _expose(scene: Sequence[_Layer], frames: Sequence[int]) -> sensor.Light:
     """The mean light over the given sub-frames; layers hide those before them in every sub-frame."""
     cv2 = opencv()
-    size = scene[0].light.shape[0]
+    height, width = scene[0].light.shape[:2]
     way = (cv2.INTER_CUBIC if len(frames) <= 13 else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
-    total = np.zeros((size, size, 3), np.float32)
+    total = np.zeros((height, width, 3), np.float32)
     for i in frames:
         picture: sensor.Light | None = None
         for layer in scene:
@@ -330,14 +350,14 @@ def _expose(scene: Sequence[_Layer], frames: Sequence[int]) -> sensor.Light:
             light, cover = layer.light, layer.cover
             if moved:
                 light = cv2.warpAffine(
-                    light, matrix, (size, size), flags=way, borderMode=cv2.BORDER_REFLECT_101
+                    light, matrix, (width, height), flags=way, borderMode=cv2.BORDER_REFLECT_101
                 )
             if picture is None:
                 picture = light if moved else light.copy()
                 continue
             if moved:
                 cover = cv2.warpAffine(
-                    cover, matrix, (size, size), flags=way, borderMode=cv2.BORDER_REFLECT_101
+                    cover, matrix, (width, height), flags=way, borderMode=cv2.BORDER_REFLECT_101
                 )
             picture *= (1.0 - cover)[..., None]
             picture += light

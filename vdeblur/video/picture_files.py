@@ -88,6 +88,11 @@ def write_png(path: Path, pixels: Plane) -> None:
     path.write_bytes(_png(_picture(Frame((pixels,), layout, 0, Fraction(1, 25), 1, 0))))
 
 
+def rgb_of(frame: Frame) -> Plane:
+    """A frame of any layout as rows x columns x 3 of uint8 RGB, full range, by swscale; alpha is dropped."""
+    return np.asarray(_picture(frame).reformat(format="rgb24", dst_color_range=2).to_ndarray(), np.uint8)
+
+
 def _picture(frame: Frame) -> av.VideoFrame:
     """A new av frame holding the planes, tagged so that swscale reads them rightly."""
     layout = frame.layout
