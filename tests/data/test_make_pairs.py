@@ -1,0 +1,149 @@
+"""`vdeblur data make-pairs`: light averaged as by hand, whole trees, honest manifests."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from data import trees
+
+from vdeblur.cli.main import main
+from vdeblur.data.exposures import exposures
+from vdeblur.data.layouts import read_layout, survey
+from vdeblur.data.sensor import make_response
+
+pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
+
+
+def noise(seed: int, height: int = 48, width: int = 64, block: int = 4) -> np.ndarray:
+    """A picture of random blocks."""
+    cells = np.random.default_rng(seed).integers(
+        30, 226, (height // block, width // block, 3), dtype=np.uint8
+    )
+    return cells.repeat(block, 0).repeat(block, 1)
+
+
+def write_video(path: Path, pictures: list[np.ndarray], rate: int) -> Path:
+    """RGB pictures, lossless."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "bgr0"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")))
+        container.mux(stream.encode())
+    return path
+
+
+def pictures_of(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_light_is_averaged_linearly_over_the_exposure() -> None:
+    """Grey frames of different codes: five of them by hand, with light = code ** 2.2."""
+    codes = [100, 110, 120, 130, 140, 150, 160, 150, 140, 130, 120, 110]
+    frames = [np.full((48, 64, 3), code, np.uint8) for code in codes]
+    made = list(exposures(iter(frames), 5.0, make_response(2.2, 0.0)))
+    assert [exposure.middle for exposure in made] == [4]
+    assert (made[0].sub_frames, made[0].between, made[0].shot) == (5, 1, 0)
+    expected = 255 * np.mean((np.array(codes[2:7]) / 255) ** 2.2) ** (1 / 2.2)
+    assert np.abs(made[0].blurred - expected).max() <= 0.6
+    assert (made[0].sharp == codes[4]).all()
+    assert abs(expected - np.mean(codes[2:7])) > 0.8  # else the average of codes would pass as well
+
+
+def test_fast_motion_gets_frames_in_between() -> None:
+    """A picture that moves by four pixels a frame: the average is a smooth streak, not a row of ghosts."""
+    scene = noise(1, 64, 256, 8)
+    frames = [scene[:, 4 * i : 4 * i + 128] for i in range(9)]
+    made = list(exposures(iter(frames), 3.0, make_response(1.0, 0.0)))
+    assert made[0].between >= 3
+    middle = 4 * made[0].middle
+    reach = 6  # half of 3 frames of 4 px
+    columns = [scene[:, middle + s : middle + s + 128].astype(float) for s in range(-reach + 1, reach)]
+    ideal = np.mean(columns, axis=0)[8:-8, 16:-16]
+    ghosts = np.mean([frames[made[0].middle + i].astype(float) for i in (-1, 0, 1)], axis=0)[8:-8, 16:-16]
+    error = np.abs(made[0].blurred[8:-8, 16:-16] - ideal).mean()
+    assert error < 0.5 * np.abs(ghosts - ideal).mean()
+
+
+def test_no_exposure_reaches_over_a_cut() -> None:
+    frames = [noise(seed) for seed in (1, 2) for _ in range(8)]
+    made = list(exposures(iter(frames), 3.0, make_response(2.2, 0.0)))
+    assert {exposure.shot for exposure in made} == {0, 1}
+    for exposure in made:
+        assert np.array_equal(exposure.blurred, exposure.sharp)
+        assert np.array_equal(exposure.sharp, frames[0 if exposure.shot == 0 else 8])
+
+
+def test_a_tree_that_data_check_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = noise(3, 64, 256, 8)
+    frames = [scene[:, i : i + 128] for i in range(40)]
+    video = write_video(tmp_path / "fast.mkv", frames, 240)
+    still = trees.picture(tmp_path / "still.png", 30, size=(96, 128))
+    root = tmp_path / "pairs"
+    assert main(["data", "make-pairs", str(video), str(still), "-o", str(root), "--path", "3", "6"]) == 0
+    assert not survey(root, look=True).faults
+    clips = read_layout(root)
+    assert [clip.name for clip in clips] == ["train/fast", "train/still"]
+    manifest = json.loads((root / "pairs.json").read_text())
+    rows = [row for row in manifest["pairs"] if row["clip"] == "fast"]
+    assert len(rows) == len(clips[0].frames) == 3
+    assert {row["sub_frames"] for row in rows} == {9}
+    for row, (a, b) in zip(rows, itertools.pairwise([*rows, None]), strict=True):
+        sharp = pictures_of(root / f"train/train_sharp/fast/{row['frame']:08d}.png")[0]
+        assert np.array_equal(sharp, frames[row["middle"]])
+        assert b is None or b["middle"] - a["middle"] == 10  # 1/25 s at 240 a second
+    assert manifest["exposure_s"] == 1 / 25
+    assert manifest["gamma"] == 2.2
+    assert manifest["pairs"][-1]["seed"] == [1, 1]
+    again = tmp_path / "again"
+    assert main(["data", "make-pairs", str(video), str(still), "-o", str(again), "--path", "3", "6"]) == 0
+    for path in root.rglob("*.png"):
+        assert path.read_bytes() == (again / path.relative_to(root)).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing.mp4"], "nothing.mp4: no such file"),
+        (["notes.txt"], "neither a video nor a picture"),
+        (["still.png", "--exposure", "0"], "--exposure 0"),
+        (["still.png", "--gamma", "9"], "--gamma 9"),
+        (["still.png", "--path", "9", "3"], "--path 9 3"),
+        (["short.mkv"], "too short"),
+        (["still.png", "short.mkv", "broken.mkv"], "broken.mkv"),
+    ],
+)
+def test_mistakes_leave_nothing(
+    tmp_path: Path,
+    words: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("hello")
+    trees.picture(Path("still.png"), size=(96, 128))
+    write_video(Path("short.mkv"), [noise(1)] * 3, 240)
+    Path("broken.mkv").write_bytes(Path("short.mkv").read_bytes()[:300])
+    before = sorted(tmp_path.iterdir())
+    assert main(["data", "make-pairs", *words, "-o", "pairs"]) == 2
+    err = capsys.readouterr().err
+    assert said in err.splitlines()[-1]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_holds_something_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = trees.picture(tmp_path / "still.png", size=(96, 128))
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "mine").write_text("x")
+    assert main(["data", "make-pairs", str(still), "-o", str(tmp_path / "pairs")]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "pairs" / "mine").read_text() == "x"
