@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 from vdeblur.engine import tiles
 from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind
-from vdeblur.engine.lane import Backend, Lane, Pixels, padded
+from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
 from vdeblur.errors import InputError
 from vdeblur.frame import Component, Fate, Frame, PlaneLayout
 
@@ -152,6 +152,11 @@ class Deblurrer:
         if self.strength == 0.0:
             return 0.0
         return self._warm() * self._grid(*padded(layout, self._backend.multiple_of)).work_px
+
+    def steps(self, frame: Frame) -> Mapping[str, Step]:
+        """The steps of a frame, each to be timed alone; empty where the backend is one piece."""
+        stepped = getattr(self._open(frame.layout), "steps", None)
+        return {} if stepped is None else stepped(frame)
 
     def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]:
         """What runs, as plain values; with a layout also how its pictures are cut."""

@@ -7,7 +7,8 @@ are found by their shape: no base class, no table.  Nothing here imports torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,20 @@ from vdeblur.engine.tiles import Grid
 from vdeblur.frame import Frame, PlaneLayout
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a frame's way, repeatable by itself: what `vdeblur bench` times.
+
+    start    starts the work; what a device does by itself goes on after it returns
+    frames   that one start works on
+    stream   torch's stream of a CUDA device that the work is queued on; None: the current one
+    """
+
+    start: Callable[[], object]
+    frames: int = 1
+    stream: Any = None
 
 
 class Lane(Protocol):
@@ -38,6 +53,16 @@ class Lane(Protocol):
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]: ...
     def close(self) -> None: ...
+
+
+class Stepped(Protocol):
+    """A lane whose steps can be timed one by one, as far as they are separate programs.
+
+    Names: "upload", "planes to RGB", "network" (always there), "residual" (guard, difference onto planes),
+    "download". Nothing else may run on the lane meanwhile; results go nowhere.
+    """
+
+    def steps(self, frame: Frame) -> Mapping[str, Step]: ...
 
 
 class Backend(Protocol):
