@@ -63,12 +63,13 @@ def test_fast_motion_gets_frames_in_between() -> None:
     made = list(exposures(iter(frames), 3.0, make_response(1.0, 0.0)))
     assert made[0].between >= 3
     middle = 4 * made[0].middle
-    reach = 6  # half of 3 frames of 4 px
-    columns = [scene[:, middle + s : middle + s + 128].astype(float) for s in range(-reach + 1, reach)]
+    columns = [
+        scene[:, middle + s : middle + s + 128].astype(float) for s in range(-6, 7)
+    ]  # 3 frames of 4 px
     ideal = np.mean(columns, axis=0)[8:-8, 16:-16]
     ghosts = np.mean([frames[made[0].middle + i].astype(float) for i in (-1, 0, 1)], axis=0)[8:-8, 16:-16]
     error = np.abs(made[0].blurred[8:-8, 16:-16] - ideal).mean()
-    assert error < 0.5 * np.abs(ghosts - ideal).mean()
+    assert error < 0.2 * np.abs(ghosts - ideal).mean()
 
 
 def test_no_exposure_reaches_over_a_cut() -> None:
@@ -81,7 +82,7 @@ def test_no_exposure_reaches_over_a_cut() -> None:
 
 
 def test_a_tree_that_data_check_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scene = noise(3, 64, 256, 8)
+    scene = noise(3, 64, 256, 16)
     frames = [scene[:, i : i + 128] for i in range(40)]
     video = write_video(tmp_path / "fast.mkv", frames, 240)
     still = trees.picture(tmp_path / "still.png", 30, size=(96, 128))

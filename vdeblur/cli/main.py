@@ -275,7 +275,8 @@ def _make_pairs(asked: argparse.Namespace) -> int:
     from vdeblur.cli import show
     from vdeblur.data.make_pairs import Making, make_pairs
 
-    making = Making(float(asked.exposure), asked.gamma, *asked.path, asked.split, asked.seed)
+    shortest, longest = asked.path
+    making = Making(float(asked.exposure), asked.gamma, shortest, longest, asked.split, asked.seed)
     with show.counting("pairs") as tell:
         made = make_pairs(asked.source, asked.output, making, tell)
     for note in made.notes:

@@ -90,7 +90,7 @@ def _expose(
         total = light.copy() if total is None else total + light
     assert total is not None
     count = 2 * half + 1
-    code = response.code(total / count)
+    code = response.code(np.asarray(total / count, np.float32))
     blurred = np.asarray(np.clip(code + 0.5, 0, 255), np.uint8)
     return Exposure(blurred, steps[reach].first, middle, count, between, shot)
 

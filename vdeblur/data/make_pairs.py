@@ -82,7 +82,7 @@ def make_pairs(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(f"{root}: exists already; name a new folder for the pairs")
     if not 0.5 <= m.shortest_px <= m.longest_px <= 200:
-        raise InputError(f"--path {m.shortest_px:g} {m.longest_px:g}: give two lengths from 0.5 to 200 pixels")
+        raise InputError(f"--path {m.shortest_px:g} {m.longest_px:g}: give two lengths, 0.5 to 200 pixels")
     found = list(_footage(sources))
     unfinished = root.with_name(f".{root.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
