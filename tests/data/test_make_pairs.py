@@ -82,7 +82,7 @@ def test_no_exposure_reaches_over_a_cut() -> None:
 
 
 def test_a_tree_that_data_check_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scene = noise(3, 64, 256, 16)
+    scene = noise(3, 64, 256, 8)
     frames = [scene[:, i : i + 128] for i in range(40)]
     video = write_video(tmp_path / "fast.mkv", frames, 240)
     still = trees.picture(tmp_path / "still.png", 30, size=(96, 128))

@@ -22,8 +22,8 @@ from vdeblur.data.sensor import Light, Response
 
 MOST_BETWEEN = 32
 """Interpolated steps from one frame to the next, at most."""
-APART_PX = 1.2
-"""How far apart two sub-frames may be; a pixel, and a little for the flow's error."""
+APART_PX = 1.4
+"""How far apart two sub-frames may be: a pixel, and something for the flow's error at edges and borders."""
 FEWEST = 5
 """Sub-frames of an exposure that is shorter than so many frames."""
 _TRUSTED = 0.1
@@ -79,7 +79,8 @@ def _expose(
     steps: list[_Step], reach: int, frames_open: float, response: Response, middle: int, shot: int
 ) -> Exposure:
     inner = steps[reach - math.ceil(frames_open / 2) : reach + math.ceil(frames_open / 2)]
-    between = min(MOST_BETWEEN, max(1, *(math.ceil(step.speed_px / APART_PX) for step in inner)))
+    speed_px = float(np.mean([step.speed_px for step in inner]))
+    between = min(MOST_BETWEEN, max(1, math.ceil(speed_px / APART_PX)))
     if frames_open * between < FEWEST and (between > 1 or frames_open < 3):
         between = math.ceil(FEWEST / frames_open)
     half = int(frames_open * between) // 2  # so that 2 half + 1 sub-frames come nearest to the time open
