@@ -13,8 +13,26 @@ are shown with ``--debug`` only.  Ctrl-C is KeyboardInterrupt as ever (exit code
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+_LOGIN = re.compile(r"(?<=://)[^\s/?#'\"]*@")
+_SECRET = re.compile(r"(?i)([?&][\w.-]*(?:token|key|pass|pwd|secret|sig|auth|cred)[\w.-]*=)[^&#\s'\"]+")
+
+
+def presentable(text: str) -> str:
+    """Text fit for a terminal, a log or a report, wherever it came from.
+
+    Control characters (of file names, tags, servers) become blanks; logins and keys in addresses ``***``.
+    """
+    plain = "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "replace").decode())
+    return without_secrets(plain)
+
+
+def without_secrets(text: str) -> str:
+    """Addresses in a text without the logins and keys that they carry."""
+    return _SECRET.sub(r"\1***", _LOGIN.sub("***@", text)) if "://" in text else text
 
 
 class VdeblurError(Exception):

@@ -24,7 +24,8 @@ class Status:
 
     captured_fps, shown_fps   pictures a second that came from the source, and that were handed to viewers
     age_p50_s, age_p95_s      time from capture to showing; 0 before the first picture
-    captured, shown, dropped  pictures since the start; captured = shown + dropped + at most one in flight
+    captured, shown, dropped  pictures since the start, each counted where it happens; what is captured and
+                              neither is in flight: one waits at most, one is in work at most
     step                      the ladder's rung in words: "mimo-unet-tiny at 1/2"
     message                   what everybody should know now: "camera lost, trying again in 2 s"
     recording                 the file that is being recorded, under the name it will get

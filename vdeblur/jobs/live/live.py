@@ -1,0 +1,379 @@
+"""Live: the loop from the newest picture to whoever watches.
+
+    capture thread --newest--> Slot --> network (this thread) --> viewers, recording, output
+                                            `-- Ladder: which network, at which resolution
+
+One thread runs the network and the viewers (windows want it to be the main one). Nothing queues between:
+the age of a picture is at most one interval of the source and one picture's work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vdeblur.engine.device import check_choice, guess_kind
+from vdeblur.errors import InputError
+from vdeblur.frame import Frame
+from vdeblur.jobs.live.capture import Capture
+from vdeblur.jobs.live.ladder import SCALES, Goal, Ladder, Rung
+from vdeblur.jobs.live.meter import Meter
+from vdeblur.jobs.live.picture import Captured, Screen, blended
+from vdeblur.jobs.live.record import RecordAsk, Recordings
+from vdeblur.jobs.live.rungs import Engine, Load, Rungs
+from vdeblur.jobs.live.serve import Broadcast, check_output
+from vdeblur.jobs.live.sources import SourceAsk
+from vdeblur.jobs.live.view import Controls, Picture, Status, View, Viewer
+from vdeblur.video.picture_files import write_png
+from vdeblur.weights import store
+
+IDLE_S = 0.1
+"""How long to wait for a picture before showing the old one with new figures."""
+SAID_S = 4.0
+"""How long a message stays on screen."""
+NETWORKS = ("mimo-unet", "mimo-unet-small", "mimo-unet-tiny")
+"""The networks of a ladder that nobody has named one for, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """What was asked for. An empty goal: no ladder, the first network at full size whatever it takes."""
+
+    source: SourceAsk = field(default_factory=SourceAsk)
+    model: str = "auto"
+    weights: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    backend: str = "auto"
+    tile: str = "auto"
+    goal: Goal = field(default_factory=Goal)
+    duration_s: float | None = None
+    record: RecordAsk = field(default_factory=RecordAsk)
+    output: str | None = None
+
+    def check(self) -> None:
+        """Every error that can be known before anything is opened; InputError."""
+        self.source.check()
+        check_choice(self.device, self.precision, self.backend)
+        self.record.check(self.source.address)
+        if self.output is not None:
+            check_output(self.output)
+        for option, value in (
+            ("--target-fps", self.goal.fps),
+            ("--max-latency", self.goal.latency_s),
+            ("--duration", self.duration_s),
+        ):
+            if value is not None and value <= 0:
+                raise InputError(f"{option} {value:g}: must be more than 0")
+
+    def rungs(self) -> tuple[Rung, ...]:
+        """The ladder's rungs, best first; one alone where no goal is set."""
+        best = store.resolve(self.model, self.weights, guess_kind(self.device)).name
+        scales = SCALES if self.goal != Goal() else SCALES[:1]
+        named = self.model != "auto" or self.weights is not None
+        smaller = () if named or best not in NETWORKS else NETWORKS[NETWORKS.index(best) + 1 :]
+        return tuple(Rung(best, scale) for scale in scales) + tuple(
+            Rung(name, scale) for name in smaller if len(scales) > 1 for scale in scales
+        )
+
+    def load(self, model: str) -> Engine:
+        """The engine of a rung."""
+        from vdeblur.engine.deblurrer import Deblurrer
+
+        return Deblurrer.load(
+            "auto" if self.weights else model,
+            weights=self.weights,
+            device=self.device,
+            precision=self.precision,
+            backend=self.backend,
+            tile=self.tile,
+            latency=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LiveResult:
+    """The figures of the whole run; `seconds` from when the first picture could be shown."""
+
+    seconds: float
+    captured: int
+    shown: int
+    dropped: int
+    age_p50_s: float
+    age_p95_s: float
+    losses: int
+    step: str
+    recordings: tuple[Path, ...]
+
+
+def run(
+    options: LiveOptions,
+    viewers: Sequence[Viewer] = (),
+    controls: Controls | None = None,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    watch: Callable[[Status], None] = lambda status: None,
+    load: Load | None = None,
+) -> LiveResult:
+    """Show until the source ends, `duration_s` is over, or a viewer or `controls` says stop.
+
+    `tell` gets every message once; `watch` the figures, with every picture and about ten times a second.
+    `duration_s` counts from when the network is open. Raises VdeblurError where the source or the network cannot be opened, and for a recording or an output
+    that failed. On Ctrl-C a recording is finished before KeyboardInterrupt goes on.
+    """
+    options.check()
+    controls = controls or Controls(recording=options.record.target is not None)
+    with ExitStack() as stack:
+        for viewer in viewers:
+            stack.callback(viewer.close)
+        capture = Capture(options.source)
+        stack.callback(capture.close)
+        rungs = Rungs(options.rungs(), load or options.load)
+        stack.callback(rungs.close)
+        capture.wait_for_first()
+        recordings = Recordings(options.record, tell)
+        stack.callback(recordings.close)
+        loop = _Loop(options, capture, rungs, recordings, viewers, controls, tell, watch)
+        stack.callback(loop.close)
+        loop.run()
+        result = loop.result()
+    if recordings.failure is not None:
+        raise recordings.failure
+    return result
+
+
+class _Loop:
+    """One live run; everything here is the loop's thread's own."""
+
+    def __init__(
+        self,
+        options: LiveOptions,
+        capture: Capture,
+        rungs: Rungs,
+        recordings: Recordings,
+        viewers: Sequence[Viewer],
+        controls: Controls,
+        tell: Callable[[str], None],
+        watch: Callable[[Status], None],
+    ) -> None:
+        self._options, self._capture, self._rungs = options, capture, rungs
+        self._recordings, self._viewers, self._controls = recordings, viewers, controls
+        self._tell, self._watch = tell, watch
+        self._meter, self._screen = Meter(), Screen()
+        self._ladder: Ladder | None = None
+        self._rung = 0
+        self._passed_over = 0  # taken and not shown, while opening or frozen: dropped here
+        self._said: tuple[str, float] | None = None  # a message, and until when it stands
+        self._source_said: str | None = None
+        self._notes: set[str] = set()
+        self._broadcast: Broadcast | None = None
+        self._latest: tuple[Captured, Frame, Picture | None] | None = None  # source, sharpened, source as RGB
+        self._shown_strength = 1.0
+        self._view: View | None = None
+        self._device = ""
+        self._begin_s = time.monotonic()
+
+    def run(self) -> None:
+        while not self._over():
+            captured = self._capture.slot.take(IDLE_S)
+            if captured is None:
+                if self._capture.slot.ended:
+                    break
+                self._show_again()
+            elif self._ladder is None:
+                self._ladder = self._begin(captured.frame)
+                self._begin_s = time.monotonic()
+                self._capture.go()
+                self._passed_over += 1  # it has grown old meanwhile
+            elif self._controls.frozen and self._latest is not None:
+                self._passed_over += 1
+                self._show_again()
+            else:
+                self._one(captured)
+        if self._capture.failure is not None:
+            raise self._capture.failure
+
+    def close(self) -> None:
+        if self._broadcast is not None:
+            self._broadcast.close()
+
+    def result(self) -> LiveResult:
+        captured, dropped = self._capture.slot.counts
+        return LiveResult(
+            seconds=time.monotonic() - self._begin_s,
+            captured=captured,
+            shown=self._meter.count,
+            dropped=dropped + self._passed_over,
+            age_p50_s=self._meter.whole_age(0.50),
+            age_p95_s=self._meter.whole_age(0.95),
+            losses=self._capture.losses,
+            step=str(self._rungs.rungs[self._rung]),
+            recordings=tuple(
+                path for path in (*self._recordings.made, self._recordings.target) if path is not None
+            ),
+        )
+
+    def _one(self, captured: Captured) -> None:
+        """A new picture: sharpened, shown, recorded, served; and what it took decides about the next."""
+        begin = time.monotonic()
+        sharp = self._rungs.correct(self._rung, captured.frame)
+        before = self._screen.rgb(captured.frame, captured.rotation) if self._viewers else None
+        self._latest = captured, sharp, before
+        after = self._present(time.monotonic())
+        now = time.monotonic()
+        self._meter.shown(now, now - captured.at_s)
+        rate = self._capture.stated_rate or self._capture.slot.rate(now) or 25.0
+        wanted = self._controls.recording
+        self._recordings.put(after, captured.rotation, rate, wanted=wanted)
+        if self._options.output is not None:
+            self._serve(Captured(after, captured.at_s, captured.rotation), rate)
+        self._take_snapshot()
+        self._climb(captured, now - begin, now - captured.at_s)
+        self._watch(self._status(now))
+
+    def _begin(self, first: Frame) -> Ladder:
+        """Open the rung that is expected to do; the pictures of that time are dropped."""
+        goal, rungs = self._options.goal, self._rungs
+        costs = rungs.costs(first.layout) if len(rungs.rungs) > 1 else [1.0]
+        fps = self._capture.stated_rate
+        wait_s = 1 / fps if fps else 0.04
+        start = len(costs) - 1
+        if len(costs) > 1:
+            fits = (n for n, cost in enumerate(costs) if goal.need(cost, cost + wait_s, fps) <= 1.0)
+            start = next(fits, start)
+        else:
+            start = 0
+        rungs.open(start, first)
+        self._rung = start
+        described = rungs.describe(start)
+        self._device = f"{described['device_name']}, {described['precision']}, {described['backend']}"
+        self._say(f"{rungs.rungs[start]} on {self._device}")
+        return Ladder(costs, goal, start)
+
+    def _climb(self, captured: Captured, work_s: float, age_s: float) -> None:
+        """Ask the ladder, and change the rung once the new one is open."""
+        assert self._ladder is not None
+        for note in self._rungs.notes:
+            if note not in self._notes:
+                self._notes.add(note)
+                self._tell(f"note: {note}")
+        if len(self._rungs.rungs) == 1:
+            return
+        now = time.monotonic()
+        if self._ladder.rung == self._rung:
+            self._ladder.note(now, work_s, age_s, self._capture.slot.rate(now) or None)
+        wanted = self._ladder.rung
+        if wanted != self._rung and self._rungs.ready(wanted, captured.frame):
+            up = wanted < self._rung
+            self._rung = wanted
+            why = "there is room" if up else "to hold " + _words(self._options.goal)
+            self._say(f"{self._rungs.rungs[wanted]}: {'up' if up else 'down'}, {why}")
+
+    def _present(self, now: float) -> Frame:
+        """Hand the latest picture to the viewers at the strength asked for; answers with what was shown."""
+        assert self._latest is not None
+        captured, sharp, before = self._latest
+        self._shown_strength = strength = self._controls.strength
+        after = blended(captured.frame, sharp, strength)
+        if before is not None:
+            shown = self._screen.rgb(after, captured.rotation) if after is not captured.frame else before
+            self._view = View(before, shown, captured.at_s, self._status(now))
+            for viewer in self._viewers:
+                viewer.show(self._view)
+        return after
+
+    def _show_again(self) -> None:
+        """The old picture with new figures, so that the screen says what is going on."""
+        now = time.monotonic()
+        if self._latest is not None:
+            if self._controls.strength != self._shown_strength:
+                self._present(now)
+            elif self._view is not None:
+                self._view = View(
+                    self._view.before, self._view.after, self._view.captured_at_s, self._status(now)
+                )
+                for viewer in self._viewers:
+                    viewer.show(self._view)
+            self._take_snapshot()
+            if self._controls.recording is False and self._recordings.target is not None:
+                self._recordings.close()
+            self._watch(self._status(now))
+
+    def _over(self) -> bool:
+        if self._broadcast is not None and self._broadcast.failure is not None:
+            raise self._broadcast.failure
+        limit = self._options.duration_s
+        return (
+            self._controls.stopped
+            or any(viewer.closed() for viewer in self._viewers)
+            or (limit is not None and time.monotonic() - self._begin_s >= limit)
+        )
+
+    def _serve(self, captured: Captured, rate: float) -> None:
+        if self._broadcast is None:
+            assert self._options.output is not None
+            self._broadcast = Broadcast(self._options.output, rate)
+        self._broadcast.put(captured)
+
+    def _take_snapshot(self) -> None:
+        if not self._controls.take_snapshot_wish() or self._latest is None:
+            return
+        captured, sharp, _ = self._latest
+        stem = f"vdeblur-{time.strftime('%Y%m%d-%H%M%S')}"
+        after = blended(captured.frame, sharp, self._controls.strength)
+        try:
+            for name, frame in (("before", captured.frame), ("after", after)):
+                write_png(Path(f"{stem}-{name}.png"), self._screen.rgb(frame, captured.rotation))
+        except OSError as error:
+            self._say(f"snapshot: cannot be written here ({error.strerror})")
+            return
+        self._say(f"snapshot: {stem}-before.png, {stem}-after.png")
+
+    def _say(self, text: str) -> None:
+        """On screen for a while, and once to the log."""
+        self._said = text, time.monotonic() + SAID_S
+        self._tell(text)
+
+    def _status(self, now: float) -> Status:
+        captured, dropped = self._capture.slot.counts
+        trouble = self._capture.message(now)
+        reason = None if trouble is None else trouble.partition(";")[0]
+        if reason != self._source_said and (trouble is None or "trying" in trouble or "no new" in trouble):
+            kind = None if trouble is None else "lost" if "trying" in trouble else "quiet"
+            if kind is not None and (self._source_said is None or kind == "lost"):
+                self._tell(trouble or "")
+            elif kind is None:
+                self._tell("pictures again")
+            self._source_said = reason
+        if trouble is None and self._broadcast is not None:
+            trouble = self._broadcast.message
+        if trouble is None and self._said is not None and now < self._said[1]:
+            trouble = self._said[0]
+        return Status(
+            captured_fps=self._capture.slot.rate(now),
+            shown_fps=self._meter.rate(now),
+            age_p50_s=self._meter.recent_age(now, 0.50),
+            age_p95_s=self._meter.recent_age(now, 0.95),
+            captured=captured,
+            shown=self._meter.count,
+            dropped=dropped + self._passed_over,
+            step=str(self._rungs.rungs[self._rung]),
+            device=self._device,
+            message=trouble,
+            recording=self._recordings.target,
+            strength=self._controls.strength,
+            frozen=self._controls.frozen,
+        )
+
+
+def _words(goal: Goal) -> str:
+    parts: list[Any] = []
+    if goal.fps is not None:
+        parts.append(f"{goal.fps:g} fps")
+    if goal.latency_s is not None:
+        parts.append(f"{goal.latency_s * 1000:g} ms")
+    return " and ".join(parts)

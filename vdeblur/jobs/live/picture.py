@@ -1,0 +1,117 @@
+"""What a live source gives as `Frame`s, and `Frame`s as the screen wants them.
+
+A source may change its size or format at any time: every picture says itself how its planes lie. Times are
+those of capture, on the clock of `time.monotonic`, in units of `TICK`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from vdeblur.frame import Frame, PlaneLayout
+from vdeblur.jobs.live.view import Picture
+from vdeblur.video import formats
+from vdeblur.video.encoding import picture_of
+
+TICK = Fraction(1, 90000)
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A picture and when it was captured (`time.monotonic`); `rotation` is that of `video.clip.Picture`."""
+
+    frame: Frame
+    at_s: float
+    rotation: int = 0
+
+
+class Framer:
+    """Pictures of one source as frames, numbered; used by the capturing thread."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self._layouts: dict[tuple[str, int, int, int, int], PlaneLayout] = {}
+        self._count = 0
+
+    def decoded(self, picture: av.VideoFrame, at_s: float) -> Captured:
+        """A decoded picture, its planes shared, converted only where its format cannot be read in place."""
+        rotation = int(picture.rotation)
+        form, _ = formats.lossless_form(picture.format.name)
+        if form != picture.format.name:
+            picture = self._reformatter.reformat(picture, format=form)
+        if any(plane.line_size < 0 for plane in picture.planes):
+            picture = formats.upright(picture)
+        layout = self._layout(
+            form, picture.width, picture.height, int(picture.color_range), int(picture.colorspace)
+        )
+        return Captured(self._frame(formats.views(picture), layout, at_s, picture), at_s, rotation)
+
+    def bgr(self, pixels: Picture, at_s: float) -> Captured:
+        """A picture of OpenCV: height x width x 3, blue first."""
+        height, width = pixels.shape[:2]
+        layout = self._layout("bgr24", width, height, 0, 2)
+        return Captured(self._frame((pixels,), layout, at_s, None), at_s)
+
+    def _frame(
+        self, planes: tuple[Picture, ...], layout: PlaneLayout, at_s: float, side: av.VideoFrame | None
+    ) -> Frame:
+        self._count += 1
+        return Frame(planes, layout, round(at_s / TICK), TICK, 0, self._count - 1, side)
+
+    def _layout(self, form: str, width: int, height: int, range_tag: int, matrix_tag: int) -> PlaneLayout:
+        key = form, width, height, range_tag, matrix_tag
+        if key not in self._layouts:
+            self._layouts = {
+                key: formats.layout_of(form, width, height, range_tag=range_tag, matrix_tag=matrix_tag)
+            }
+        return self._layouts[key]
+
+
+# swscale's numbers of the matrices that it knows; the others are shown as BT.709.
+_SWSCALE = {"fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7}
+
+
+class Screen:
+    """Frames as RGB; one for each thread that shows."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def rgb(self, frame: Frame, rotation: int = 0) -> Picture:
+        """Height x width x 3, uint8, as a player shows it (turned counter-clockwise by `rotation`)."""
+        layout = frame.layout
+        if layout.name == "bgr24":
+            picture: Picture = np.asarray(cv2.cvtColor(frame.planes[0], cv2.COLOR_BGR2RGB), np.uint8)
+        else:
+            shown = self._reformatter.reformat(
+                picture_of(frame),
+                format="rgb24",
+                src_colorspace=_SWSCALE.get(layout.matrix, 1),
+                src_color_range=2 if layout.range == "full" else 1,
+                dst_color_range=2,
+            )
+            picture = np.asarray(shown.to_ndarray(), np.uint8)
+        return np.ascontiguousarray(np.rot90(picture, rotation // 90)) if rotation % 360 else picture
+
+
+def blended(before: Frame, after: Frame, strength: float) -> Frame:
+    """So much of the way from before to after (0 to 1); planes that are equal stay as they are."""
+    if strength >= 1.0:
+        return after
+    if strength <= 0.0:
+        return before
+    planes = tuple(
+        a
+        if a is b
+        else np.asarray(cv2.addWeighted(np.ascontiguousarray(a), strength, b.copy(), 1 - strength, 0))
+        for a, b in zip(after.planes, before.planes, strict=True)
+    )
+    return Frame(
+        planes, after.layout, after.pts, after.time_base, after.duration, after.index, None, after.fate
+    )

@@ -1,0 +1,229 @@
+"""Live pictures into a file, through the same writer as every file, with the times of the capture clock.
+
+Each recording is one file, one thread and one encoder. What the encoder cannot keep up with is left out and
+counted; a picture lasts until the next one in the file. Sound is not recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.frame import Frame, PlaneLayout
+from vdeblur.jobs.live.picture import TICK
+from vdeblur.video import formats
+from vdeblur.video.carry import Carry, plan_carry
+from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
+from vdeblur.video.codecs import CONTAINERS, choose_output
+from vdeblur.video.sink import check_target
+from vdeblur.video.writer import Writer
+
+QUEUE = 8  # pictures that wait for the encoder; more only costs memory
+FAST = {"h264": "superfast", "h265": "ultrafast", "hevc": "ultrafast", "av1": "12", "vp9": "8"}
+"""Presets that leave the processor to the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAsk:
+    """How to record; `target` None: a name of the date and time, when a recording is asked for."""
+
+    target: Path | None = None
+    overwrite: bool = False
+    codec: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+
+    def check(self, source: str) -> None:
+        if self.target is None:
+            return
+        if self.target.suffix.lower() not in CONTAINERS:
+            raise InputError(
+                f"--record {self.target}: name it .mp4, .mkv or another of {', '.join(CONTAINERS)}"
+            )
+        check_target(self.target, source, overwrite=self.overwrite)
+
+    def name(self, number: int) -> Path:
+        """Of the recording of this number (0 is the first): none of them replaces another."""
+        if self.target is None:
+            first = Path(f"vdeblur-{time.strftime('%Y%m%d-%H%M%S')}.mp4")
+        elif number == 0:
+            return self.target
+        else:
+            first = self.target.with_stem(f"{self.target.stem}-{number + 1}")
+        name, count = first, number + 1
+        while name.exists():
+            count += 1
+            name = (self.target or first).with_stem(f"{(self.target or first).stem}-{count}")
+        return name
+
+
+class Recording:
+    """`put` frames of one layout (the loop's thread), `finish` at the end; `failure` may come at any time."""
+
+    def __init__(self, ask: RecordAsk, target: Path, first: Frame, rotation: int, rate: float) -> None:
+        self.target = target
+        self.layout = first.layout
+        self.failure: VdeblurError | None = None
+        self.left_out = 0
+        self._zero = first.pts
+        self._waiting: deque[Frame] = deque()  # guarded by _turn
+        self._turn = threading.Condition()
+        self._over = False
+        clip = clip_of(first.layout, rotation, rate)
+        codec = ask.codec or (None if target.suffix.lower() == ".webm" else "h264")
+        choice = choose_output(
+            clip, target, codec=codec, crf=ask.crf, preset=ask.preset or FAST.get(codec or "vp9")
+        )
+        carry = Carry(plan_carry(clip, choice), _nothing())
+        self._writer = Writer(target, clip, choice, carry, overwrite=ask.overwrite)
+        self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
+        self._thread.start()
+
+    def put(self, frame: Frame) -> None:
+        """Never waits."""
+        with self._turn:
+            if len(self._waiting) >= QUEUE:
+                self.left_out += 1
+                return
+            self._waiting.append(dataclasses.replace(frame, pts=frame.pts - self._zero, side=None))
+            self._turn.notify_all()
+
+    def finish(self) -> Path:
+        """Write what waits, close the file and give it its name; raises what went wrong."""
+        with self._turn:
+            self._over = True
+            self._turn.notify_all()
+        while self._thread.is_alive():  # so that a second Ctrl-C does not leave half a file
+            try:
+                self._thread.join(0.5)
+            except KeyboardInterrupt:
+                continue
+        if self.failure is not None:
+            raise self.failure
+        return self.target
+
+    def _run(self) -> None:
+        held: Frame | None = None  # its duration is known when the next one comes
+        usual = 1
+        try:
+            while (frame := self._next()) is not None:
+                if held is not None:
+                    if frame.pts <= held.pts:
+                        continue
+                    usual = frame.pts - held.pts
+                    self._writer.write(dataclasses.replace(held, duration=usual))
+                held = frame
+            if held is not None:
+                self._writer.write(dataclasses.replace(held, duration=usual))
+            self._writer.finish()
+        except Exception as error:
+            self._writer.abandon()
+            self.failure = (
+                error
+                if isinstance(error, VdeblurError)
+                else VdeblurError(f"{self.target}: recording failed ({error})")
+            )
+
+    def _next(self) -> Frame | None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._waiting or self._over)
+            return self._waiting.popleft() if self._waiting else None
+
+
+class Recordings:
+    """Files one after the other, as recording is switched on and off and the picture changes its size."""
+
+    def __init__(self, ask: RecordAsk, tell: Callable[[str], None]) -> None:
+        self.made: list[Path] = []
+        self.failure: VdeblurError | None = None
+        self._ask, self._tell = ask, tell
+        self._current: Recording | None = None
+        self._count = 0
+
+    @property
+    def target(self) -> Path | None:
+        """The file that is being written, under the name it will get."""
+        return None if self._current is None else self._current.target
+
+    def put(self, frame: Frame, rotation: int, rate: float, *, wanted: bool) -> None:
+        """A picture was shown, and shall be recorded or not. A recording that fails is given up."""
+        current = self._current
+        if current is not None and (not wanted or current.layout != frame.layout or current.failure):
+            self.close()
+        if not wanted or self.failure is not None:
+            return
+        if self._current is None:
+            try:
+                target = self._ask.name(self._count)
+                self._current = Recording(self._ask, target, frame, rotation, rate)
+            except VdeblurError as error:
+                self._fail(error)
+                return
+            self._count += 1
+        self._current.put(frame)
+
+    def close(self) -> None:
+        """Finish the file that is open, if one is."""
+        current, self._current = self._current, None
+        if current is None:
+            return
+        try:
+            self.made.append(current.finish())
+        except VdeblurError as error:
+            self._fail(error)
+            return
+        left = f"; {current.left_out} pictures left out, the encoder was too slow" if current.left_out else ""
+        self._tell(f"recorded {current.target}{left}")
+
+    def _fail(self, error: VdeblurError) -> None:
+        self.failure = error
+        self._tell(f"recording stops: {error}")
+
+
+def clip_of(layout: PlaneLayout, rotation: int, rate: float) -> Clip:
+    """A source that never was a file, as the writer wants to know it: 8-bit pictures become 4:2:0."""
+    deep = layout.depth > 8 and layout.kind == "yuv"
+    matrix = {"bt709": 1, "smpte170m": 6, "bt470bg": 5, "bt2020nc": 9}.get(layout.matrix, 1)
+    tag = 2 if layout.range == "full" and layout.kind == "yuv" else 1
+    name = layout.name if deep else "yuv420p"
+    written = formats.layout_of(name, layout.width, layout.height, range_tag=tag, matrix_tag=matrix)
+    picture = Picture(
+        index=0,
+        codec="h264",
+        codec_tag="",
+        pix_fmt=written.name,
+        layout=written,
+        time_base=TICK,
+        rate=Fraction(rate).limit_denominator(1001) if rate > 0 else None,
+        frames_from_header=None,
+        duration_from_header_s=None,
+        first_pts=0,
+        bit_rate=None,
+        sample_aspect_ratio=None,
+        display_matrix=None,
+        rotation=rotation,
+        field_order=1,
+        interlaced=False,
+        colour=Colour(tag, matrix, 1 if matrix in (1, 9) else 6, 1),
+        hdr=Hdr(),
+        has_alpha=False,
+        has_b_frames=False,
+    )
+    stream = Stream(0, "video", "h264", "", None, None, 1, {}, TICK)
+    return Clip("live", "live", (stream,), picture, 0, {}, None, None)
+
+
+def _nothing() -> Any:
+    """A reader that has no other streams."""
+    return SimpleNamespace(
+        container=SimpleNamespace(streams=[], chapters=list), span=(None, None), shift=Fraction(0), video=None
+    )

@@ -1,0 +1,127 @@
+"""The networks of a ladder, each opened when it is wanted, behind the back of the one that runs.
+
+A picture is corrected on one rung; a rung that is not open yet is opened by a thread of its own, so that the
+picture never stands still for a change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, Protocol
+
+from vdeblur.engine.reduced import deblur_reduced, reduced_size
+from vdeblur.errors import VdeblurError
+from vdeblur.frame import Frame, PlaneLayout
+from vdeblur.jobs.live.ladder import Rung
+
+
+class Engine(Protocol):
+    """What is used of `Deblurrer`."""
+
+    def deblur(self, frames: Any) -> Any: ...
+    def deblur_rgb(self, picture: Any) -> Any: ...
+    def estimate_s_per_frame(self, layout: PlaneLayout) -> float: ...
+    def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]: ...
+    def close(self) -> None: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+Load = Callable[[str], Engine]
+"""The engine of a network by name."""
+
+
+class Rungs:
+    """Corrects frames on any of its rungs; `correct` is called from one thread."""
+
+    def __init__(self, rungs: Sequence[Rung], load: Load) -> None:
+        self.rungs = tuple(rungs)
+        self._load = load
+        self._engines: dict[Rung, Engine] = {}
+        self._opened: set[tuple[Rung, int, int]] = set()  # with height and width: a new size is opened anew
+        self._opening: tuple[Rung, threading.Thread] | None = None
+        self._failure: BaseException | None = None
+
+    def costs(self, layout: PlaneLayout) -> list[float]:
+        """Expected seconds for a picture on each rung; loads every network once, for a trial."""
+        found: dict[str, float] = {}
+        result = []
+        for rung in self.rungs:
+            if rung.model not in found:
+                engine = self._engine(rung)
+                found[rung.model] = engine.estimate_s_per_frame(layout)
+            height, width = reduced_size(layout, rung.scale)
+            share = height * width / (layout.height * layout.width)
+            result.append(max(found[rung.model] * share, 1e-5))
+        return result
+
+    def open(self, number: int, frame: Frame) -> None:
+        """Now, and wait for it: the first picture on a rung may take seconds."""
+        rung = self.rungs[number]
+        self._correct(self._engine(rung), rung, frame)
+        self._opened.add(self._key(rung, frame))
+
+    def ready(self, number: int, frame: Frame) -> bool:
+        """Whether this rung can be used at once; else it is being opened from now on.
+
+        Raises what went wrong there.
+        """
+        if self._failure is not None:
+            raise self._failure
+        rung = self.rungs[number]
+        if self._key(rung, frame) in self._opened:
+            return True
+        if self._opening is None or not self._opening[1].is_alive():
+            copy = dataclasses.replace(frame, planes=tuple(p.copy() for p in frame.planes), side=None)
+            thread = threading.Thread(
+                target=self._open_aside, args=(number, copy), daemon=True, name="opening"
+            )
+            self._opening = rung, thread
+            thread.start()
+        return False
+
+    def correct(self, number: int, frame: Frame) -> Frame:
+        """The frame sharpened on this rung, planes in new arrays, without the decoded picture."""
+        rung = self.rungs[number]
+        return self._correct(self._engine(rung), rung, frame)
+
+    def describe(self, number: int) -> dict[str, Any]:
+        return self._engine(self.rungs[number]).describe()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided that nobody asked for."""
+        return tuple(dict.fromkeys(note for engine in list(self._engines.values()) for note in engine.notes))
+
+    def close(self) -> None:
+        if self._opening is not None:
+            self._opening[1].join(10.0)
+        for engine in self._engines.values():
+            engine.close()
+
+    def _engine(self, rung: Rung) -> Engine:
+        if rung not in self._engines:
+            self._engines[rung] = self._load(rung.model)
+        return self._engines[rung]
+
+    @staticmethod
+    def _correct(engine: Engine, rung: Rung, frame: Frame) -> Frame:
+        if rung.scale == Fraction(1):
+            after: Frame = next(iter(engine.deblur([frame])))
+            return dataclasses.replace(after, side=None)
+        return dataclasses.replace(deblur_reduced(engine, frame, rung.scale), side=None)
+
+    @staticmethod
+    def _key(rung: Rung, frame: Frame) -> tuple[Rung, int, int]:
+        return rung, frame.layout.height, frame.layout.width
+
+    def _open_aside(self, number: int, frame: Frame) -> None:
+        try:
+            self.open(number, frame)
+        except VdeblurError as error:
+            self._failure = error
+        except Exception as error:
+            self._failure = VdeblurError(f"{self.rungs[number]}: cannot be opened ({error})")

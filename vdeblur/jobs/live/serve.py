@@ -1,0 +1,206 @@
+"""Live pictures served on: to an address, a pipe, or a virtual camera that other programs can open.
+
+One thread with a slot for one picture: a receiver that is slow or gone never holds up the screen. An address
+that is lost is tried again with growing waits.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from fractions import Fraction
+from typing import Any, Protocol
+
+import av
+from av.video.reformatter import VideoReformatter
+
+from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError, presentable
+from vdeblur.jobs.live.capture import FIRST_WAIT_S, LONGEST_WAIT_S, Slot
+from vdeblur.jobs.live.picture import TICK, Captured, Screen
+from vdeblur.video.encoding import picture_of
+
+CONNECT_S = 5.0
+# scheme -> FFmpeg's muxer
+_MUXERS = {"udp": "mpegts", "tcp": "mpegts", "rtsp": "rtsp", "rtmp": "flv", "rtmps": "flv"}
+_ENCODER = {"preset": "ultrafast", "tune": "zerolatency", "crf": "20"}
+
+
+def check_output(address: str) -> None:
+    """Refuse an address that cannot be served before anything is opened."""
+    if address == "-":
+        if os.isatty(1):
+            raise InputError("--output -: stdout is a terminal; pipe it into a player (`| ffplay -`)")
+        return
+    if address.startswith("v4l2:"):
+        _virtual_cameras()
+        return
+    scheme = address.partition("://")[0].lower()
+    if scheme == "srt":
+        raise InputError(
+            f"--output {presentable(address)}: this build of FFmpeg (PyAV {av.__version__}) cannot send "
+            "srt://; use rtsp://, rtmp:// or udp://"
+        )
+    if "://" not in address or scheme not in _MUXERS:
+        raise InputError(
+            f"--output {presentable(address)}: give rtmp://, rtsp://, udp:// or tcp:// with an address, "
+            "v4l2:/dev/videoN, or - for a pipe"
+        )
+
+
+class _Outlet(Protocol):
+    def send(self, captured: Captured) -> None: ...
+    def close(self) -> None: ...
+
+
+class Broadcast:
+    """`put` the newest picture; a first connection that fails, or a pipe that ends, is its `failure`."""
+
+    def __init__(self, address: str, rate: float) -> None:
+        self.failure: VdeblurError | BrokenPipeError | None = None
+        self.message: str | None = None
+        self._address, self._rate = address, rate
+        self._slot = Slot()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+        self._thread.start()
+
+    def put(self, captured: Captured) -> None:
+        self._slot.put(captured)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._slot.end()
+        self._thread.join(3.0)
+
+    def _run(self) -> None:
+        tries, served = 0, False
+        name = presentable(self._address)
+        while not self._stop.is_set():
+            outlet: _Outlet | None = None
+            try:
+                while not self._stop.is_set():
+                    captured = self._slot.take(0.2)
+                    if captured is None:
+                        continue
+                    outlet = outlet or self._open(captured)
+                    outlet.send(captured)
+                    self.message, tries, served = None, 0, True
+            except (av.FFmpegError, OSError, VdeblurError) as error:
+                if isinstance(error, BrokenPipeError) and self._address == "-":
+                    self.failure = BrokenPipeError()
+                    return
+                why = getattr(error, "strerror", None) or presentable(str(error))
+                if not served:
+                    self.failure = VdeblurError(f"--output {name}: {why}; is there a receiver?")
+                    return
+                wait_s = min(FIRST_WAIT_S * 2**tries, LONGEST_WAIT_S)
+                tries += 1
+                self.message = f"--output {name}: lost ({why}), trying again in {wait_s:.1f} s"
+                self._stop.wait(wait_s)
+            finally:
+                if outlet is not None:
+                    try:
+                        outlet.close()
+                    except (av.FFmpegError, OSError):
+                        pass  # the receiver has gone before us
+
+    def _open(self, first: Captured) -> _Outlet:
+        if self._address.startswith("v4l2:"):
+            return VirtualCamera(self._address.removeprefix("v4l2:"), first, self._rate)
+        return Encoded(self._address, first, self._rate)
+
+
+class Encoded:
+    """H.264 without delay, to an address or a pipe."""
+
+    def __init__(self, address: str, first: Captured, rate: float) -> None:
+        layout = first.frame.layout
+        self._size = layout.width // 2 * 2, layout.height // 2 * 2
+        self._layout = layout
+        self._reformatter = VideoReformatter()
+        self._zero = first.frame.pts
+        self._last = -1
+        scheme = address.partition("://")[0].lower()
+        options: dict[str, str] = {}
+        if scheme == "rtsp":
+            options["rtsp_transport"] = "tcp"
+        if scheme == "udp" and "pkt_size" not in address:
+            address += ("&" if "?" in address else "?") + "pkt_size=1316"  # whole TS packets in one datagram
+        where = "pipe:1" if address == "-" else address
+        self._container: Any = av.open(
+            where,
+            "w",
+            format="mpegts" if address == "-" else _MUXERS[scheme],
+            options=options,
+            timeout=None if address == "-" else CONNECT_S,
+        )
+        self._stream = self._container.add_stream("libx264", rate=Fraction(round(rate) or 25))
+        context = self._stream.codec_context
+        context.width, context.height, context.pix_fmt = *self._size, "yuv420p"
+        context.time_base = self._stream.time_base = TICK
+        context.options = {**_ENCODER, "g": str(max(1, round(rate)))}  # a receiver waits a second at most
+        context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
+        self._container.start_encoding()
+
+    def send(self, captured: Captured) -> None:
+        frame = captured.frame
+        pts = frame.pts - self._zero
+        if pts <= self._last:
+            return
+        self._last = pts
+        picture = self._reformatter.reformat(
+            picture_of(frame),
+            *self._size,
+            "yuv420p",
+            src_colorspace=None if frame.layout.kind == "rgb" else 1,
+            dst_colorspace=1,
+            src_color_range=2 if frame.layout.range == "full" else 1,
+            dst_color_range=1,
+        )
+        picture.pts, picture.time_base = pts, TICK
+        for packet in self._stream.encode(picture):
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        try:
+            for packet in self._stream.encode(None):
+                self._container.mux(packet)
+        finally:
+            self._container.close()
+
+
+class VirtualCamera:
+    """A v4l2loopback device (Linux), OBS's on other systems, by pyvirtualcam."""
+
+    def __init__(self, device: str, first: Captured, rate: float) -> None:
+        module = _virtual_cameras()
+        layout = first.frame.layout
+        width, height = layout.width, layout.height
+        if first.rotation % 180:
+            width, height = height, width
+        try:
+            self._camera = module.Camera(width, height, max(rate, 1.0), device=device)
+        except RuntimeError as error:
+            raise VdeblurError(
+                f"{device} cannot be used as a virtual camera ({error}); Linux: modprobe v4l2loopback"
+            ) from error
+        self._screen, self._size = Screen(), (layout.width, layout.height)
+
+    def send(self, captured: Captured) -> None:
+        layout = captured.frame.layout
+        if (layout.width, layout.height) != self._size:
+            raise VdeblurError("the picture has changed its size")
+        self._camera.send(self._screen.rgb(captured.frame, captured.rotation))
+
+    def close(self) -> None:
+        self._camera.close()
+
+
+def _virtual_cameras() -> Any:
+    try:
+        import pyvirtualcam
+    except ImportError as error:
+        raise MissingRuntimeError(
+            "--output v4l2:...: virtual cameras need pyvirtualcam; install vdeblur[camera]"
+        ) from error
+    return pyvirtualcam
