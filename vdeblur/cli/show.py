@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, presentable, without_secrets
 
 if TYPE_CHECKING:
     from vdeblur.data.layouts import Survey
@@ -123,9 +123,9 @@ def summary(result: Result) -> None:
 
     ledger = result.ledger
     took = _span(ledger.wall_s)
-    print(f"{result.target}: {ledger.frames} frames in {took}, {ledger.true_fps:.2f} fps true")
+    print(presentable(f"{result.target}: {ledger.frames} frames in {took}, {ledger.true_fps:.2f} fps true"))
     if result.receipt is not None:
-        print(_plain(result.receipt.line()))
+        print(presentable(result.receipt.line()))
     for fate in (Fate.REDONE, Fate.REFUSED):
         if ledger.fates[fate]:
             _say(f"note: {ledger.fates[fate]} frames {fate}")
@@ -136,7 +136,7 @@ def pairs(rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     before = None
     for name, value in rows:
-        print(f"{'' if name == before else name:<{width}}  {value}")
+        print(presentable(f"{'' if name == before else name:<{width}}  {value}"))
         before = name
 
 
@@ -152,7 +152,7 @@ def clip(found: Clip) -> None:
         words += [f'"{stream.title}"'] if stream.title else []
         words += ["cover picture"] if stream.is_cover else []
         words += ["<- this one is deblurred"] if stream.index == picture.index else []
-        rows.append(("stream", _plain(" ".join(words))))
+        rows.append(("stream", presentable(" ".join(words))))
     rate, seconds = picture.rate, picture.duration_from_header_s
     colour = picture.colour
     rows += [
@@ -187,18 +187,18 @@ def clip(found: Clip) -> None:
         rows.append(("HDR data", ", ".join([*hdr, *picture.hdr.dynamic])))
     if found.chapters:
         rows.append(("chapters", str(found.chapters)))
-    rows += [("tag", _plain(f"{key} = {value}")) for key, value in found.tags.items()]
+    rows += [("tag", presentable(f"{key} = {value}")) for key, value in found.tags.items()]
     rows += [("note", text) for text in found.warnings]
     pairs(rows)
 
 
 def receipt(found: Receipt) -> None:
     """What was kept, and a line for each thing that was not."""
-    print(found.line())
+    print(presentable(found.line()))
     for note in found.notes:
-        print(_plain(f"note: {note}"))
+        print(presentable(f"note: {note}"))
     for fault in found.faults:
-        print(_plain(f"fault: {fault.line()}"))
+        print(presentable(f"fault: {fault.line()}"))
 
 
 def weights(rows: Sequence[Row]) -> None:
@@ -223,7 +223,7 @@ def columns(lines: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        print(_plain("  ".join([line[0].ljust(widths[0]), *cells[1:]])).rstrip())
+        print(presentable("  ".join([line[0].ljust(widths[0]), *cells[1:]])).rstrip())
 
 
 def survey(found: Survey) -> None:
@@ -242,10 +242,10 @@ def survey(found: Survey) -> None:
         for name, (clips, frames, sizes) in rows.items()
     ]
     pairs(
-        [(_plain(name), "  ".join(cells).rstrip()) for name, *cells in lines]
+        [(presentable(name), "  ".join(cells).rstrip()) for name, *cells in lines]
         + [("all", f"{total:>6} pairs  in {len(found.clips)} clips")]
-        + [("note", _plain(note)) for note in found.notes]
-        + [("fault", _plain(fault)) for fault in found.faults[:FAULTS_SHOWN]]
+        + [("note", presentable(note)) for note in found.notes]
+        + [("fault", presentable(fault)) for fault in found.faults[:FAULTS_SHOWN]]
     )
 
 
@@ -267,7 +267,7 @@ def counting(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
 
         def tell(name: str, done: int, expected: int | None) -> None:
             nonlocal last_s
-            line = _plain(f"{name}: {done} of {expected or '?'} {what}")
+            line = presentable(f"{name}: {done} of {expected or '?'} {what}")
             if status is not None:
                 status.update(Text(line))
             elif time.monotonic() - last_s > PLAIN_LINE_S:
@@ -281,7 +281,8 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     """Written beside and renamed, like everything else."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(json.dumps(values, indent=1, default=str), encoding="utf-8")
+        text = without_secrets(json.dumps(values, indent=1, default=str))
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
@@ -290,7 +291,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 def _say(line: str) -> None:
     """To stderr, above the bar, never broken into several lines by us."""
-    _err.print(Text(line), soft_wrap=True)
+    _err.print(Text(presentable(line)), soft_wrap=True)
 
 
 def _span(seconds: float) -> str:
@@ -299,11 +300,6 @@ def _span(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _plain(text: str) -> str:
-    """Text from a file, made harmless for a terminal: control characters become blanks."""
-    return "".join(c if c.isprintable() else " " for c in text.encode("utf-8", "replace").decode())
 
 
 if sys.platform == "win32":  # pragma: no cover

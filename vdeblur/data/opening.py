@@ -71,10 +71,10 @@ def video_facts(path: Path) -> tuple[int, int, int]:
 
     Raises InputError, naming it, for what is no readable video.
     """
-    import av
+    from vdeblur.video.source import opened
 
     clip = whole_clip(path)
-    with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
+    with opened(str(path)) as container:
         stream = container.streams[clip.picture.index]
         frames = sum(1 for packet in container.demux(stream) if packet.size)
     return clip.picture.layout.height, clip.picture.layout.width, frames

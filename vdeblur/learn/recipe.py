@@ -1,75 +1,132 @@
 """A training recipe from a flat TOML file: every key is a setting, an unknown key is an error.
 
-Keys are the names of `train.Settings`, those of the network (`channels`, `blocks`, `stem`), and those of
-`synthesis.BlurSettings` with `blur_` in front. Folders are given at the command line, not in the file.
+Keys are the names of `Settings`, those of the network (`start`, or `family`, `channels`, `blocks`, `stem`,
+`dropout`), and those of `synthesis.BlurSettings` with `blur_` in front. Folders are given at the command
+line, not in the file.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vdeblur.data.synthesis import BlurSettings
 from vdeblur.errors import InputError
-from vdeblur.learn.train import Settings
-from vdeblur.models.mimo_unet import MimoUNet
+from vdeblur.learn.settings import Settings
+from vdeblur.models.mimo_unet import MimoUNet, Stem
+from vdeblur.models.msresnet import MSResNet
 
-_NETWORK: dict[str, Any] = {"channels": 32, "blocks": 8, "stem": "full"}
-_FOLDERS = ("photographs", "output")
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Weights to start from, which know their own sizes; or the sizes of a network with random weights.
+
+    start      a name of `vdeblur weights list` or a weights file; "": random weights
+    dropout    of mimo-unet, in training only (the published MIMO-UNet+: 0.1)
+    """
+
+    start: str = ""
+    family: Literal["mimo-unet", "deepdeblur"] = "mimo-unet"
+    channels: int = 32
+    blocks: int = 8
+    stem: Stem = "full"
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a file of settings says: the network's sizes, and the run without its folders."""
+    """What a file of settings says: the network, and the run without its folders."""
 
-    network: Mapping[str, Any]
+    network: NetworkSettings
     settings: Settings
 
-    def make_network(self) -> MimoUNet:
-        """A network of these sizes with torch's own random weights (seed it before)."""
-        return MimoUNet(**self.network)
+    def make_network(self) -> MimoUNet | MSResNet:
+        """The network that this run begins with; random weights are drawn with the run's seed.
+
+        Raises InputError for weights that are not here, or cannot be trained.
+        """
+        import torch
+
+        n = self.network
+        if n.start:
+            return _started(n)
+        torch.manual_seed(self.settings.seed)
+        if n.family == "deepdeblur":
+            return MSResNet(n.channels, n.blocks)
+        return MimoUNet(n.channels, n.blocks, n.stem, n.dropout)
 
 
 def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe in a TOML file, with single settings changed.
 
     Raises:
-        InputError: no such file, no TOML, or a key or a type that the settings do not know.
+        InputError: no such file, no TOML, or a key or a value that the settings do not know.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} does not open: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is no TOML: {error}.") from error
+        raise InputError(f"{path}: does not open ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: is no TOML ({error})") from error
     return make_recipe({**values, **(changes or {})}, str(path))
 
 
 def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     """Sort flat values to where they belong; `origin` is named in messages."""
-    settings = Settings(Path(), Path())
-    blur = BlurSettings()
-    network = dict(_NETWORK)
-    run: dict[str, Any] = {}
-    motion: dict[str, Any] = {}
-    known = {f.name: getattr(settings, f.name) for f in fields(Settings) if f.name not in (*_FOLDERS, "blur")}
-    known_blur = {f"blur_{f.name}": getattr(blur, f.name) for f in fields(BlurSettings)}
+    network, settings, motion = NetworkSettings(), Settings(), BlurSettings()
+    known: dict[str, tuple[Any, str]] = {}
+    for record, prefix in ((network, ""), (settings, ""), (motion, "blur_")):
+        known |= {prefix + f.name: (record, f.name) for f in fields(record) if f.name != "motion"}
+    changed: dict[int, dict[str, Any]] = {id(record): {} for record in (network, settings, motion)}
     for key, value in values.items():
-        example = {**_NETWORK, **known, **known_blur}.get(key)
-        if example is None:
-            names = ", ".join([*_NETWORK, *known])
-            raise InputError(f"{origin}: there is no setting {key!r}. Known: {names}, blur_...")
-        if isinstance(example, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) is not type(example):
-            raise InputError(f"{origin}: {key} is {value!r}; expected a value like {example!r}.")
-        if key in network:
-            network[key] = value
-        elif key in known:
-            run[key] = value
-        else:
-            motion[key.removeprefix("blur_")] = value
-    return Recipe(network, replace(settings, **run, blur=replace(blur, **motion)))
+        if key not in known:
+            names = ", ".join(name for name in known if not name.startswith("blur_"))
+            raise InputError(f"{origin}: there is no setting {key!r}; known are {names} and blur_...")
+        record, name = known[key]
+        changed[id(record)][name] = _fitting(value, getattr(record, name), f"{origin}: {key}")
+    return Recipe(
+        replace(network, **changed[id(network)]),
+        replace(settings, **changed[id(settings)], motion=replace(motion, **changed[id(motion)])),
+    )
+
+
+def changes(words: Iterable[str]) -> dict[str, Any]:
+    """key=value words as TOML would read them; a value that is none is text."""
+    result: dict[str, Any] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        try:
+            result[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            result[key] = value
+    return result
+
+
+def _fitting(value: Any, example: Any, what: str) -> Any:
+    """The value in the type of the setting's default, or InputError."""
+    if isinstance(example, float) and type(value) is int:
+        return float(value)
+    if isinstance(example, tuple):
+        members = value if isinstance(value, list) else [value]
+        wanted = int if what.endswith("milestones") else str
+        if all(type(member) is wanted for member in members):
+            return tuple(members)
+    elif type(value) is type(example):
+        return value
+    raise InputError(f"{what} is {value!r}; expected a value like {example!r}")
+
+
+def _started(n: NetworkSettings) -> MimoUNet | MSResNet:
+    """The network of a weights file, ready to be trained."""
+    from vdeblur.weights import store
+    from vdeblur.weights.loading import load_network
+
+    file = Path(n.start).expanduser()
+    network = load_network(file if file.is_file() else store.find(n.start, "--start")).network
+    assert isinstance(network, (MimoUNet, MSResNet))  # an ensemble is never asked for here
+    if isinstance(network, MimoUNet):
+        network.dropout = n.dropout
+    return network.requires_grad_(True)

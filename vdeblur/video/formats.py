@@ -171,6 +171,20 @@ def views(frame: av.VideoFrame) -> tuple[Plane, ...]:
     return tuple(found)
 
 
+def clip_to_depth(planes: tuple[Plane, ...], layout: PlaneLayout) -> None:
+    """Bring samples that their depth does not know back into it, in place.
+
+    FFmpeg fills what a damaged stream lacks with bytes of 0x80, which is 32896 in a 10-bit picture; such
+    values abort x264 and its like.
+    """
+    if not 8 < layout.depth < 16 or layout.lsb:
+        return
+    top = (1 << layout.depth) - 1
+    for plane in planes:
+        if plane.max() > top:
+            np.minimum(plane, top, out=plane)
+
+
 def upright(frame: av.VideoFrame) -> av.VideoFrame:
     """A copy whose rows lie from top to bottom; some decoders give bottom-up pictures (negative line sizes).
 

@@ -21,7 +21,7 @@ import av
 
 from vdeblur.errors import BrokenSourceError, InputError, TargetExistsError, VdeblurError
 from vdeblur.frame import Fate, Frame, PlaneLayout
-from vdeblur.video import formats
+from vdeblur.video import formats, trust
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
 from vdeblur.video.picture_files import JPEG, SUFFIXES, encode, is_cut_jpeg, refuse_several, write_png
 from vdeblur.video.sink import hidden_beside
@@ -251,7 +251,10 @@ def _decode(path: Path) -> tuple[av.VideoFrame, str, str]:
     """(picture, codec, FFmpeg's name of the container)."""
     refuse_several(path)
     try:
-        with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
+        with av.open(
+            f"file:{path}", metadata_errors="surrogateescape", options=trust.options_for_file()
+        ) as container:
+            trust.refuse_excess(container, str(path))
             for frame in container.decode(video=0):
                 if frame.is_corrupt or is_cut_jpeg(path):
                     raise BrokenSourceError(f"{path}: the picture is damaged or cut off")

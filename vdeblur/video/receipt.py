@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vdeblur.errors import presentable
 from vdeblur.video.alignment import Times
 
 
@@ -20,12 +21,7 @@ class Fault:
     def line(self) -> str:
         """`audio 1 (eng) at 0.43 s: 1 of 20 packets missing`."""
         where = "" if self.where_s is None else f" at {self.where_s:.2f} s"
-        return printable(f"{self.what}{where}: {self.detail}")
-
-
-def printable(text: str) -> str:
-    """Languages and names of tags come from files: no control characters of theirs reach a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+        return presentable(f"{self.what}{where}: {self.detail}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from vdeblur.errors import InputError
-from vdeblur.video import soundness
+from vdeblur.errors import InputError, presentable
+from vdeblur.video import soundness, trust
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
+_MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first picture has been seen
 _TEXT = {
     "tty",
     "ass",
@@ -66,15 +67,24 @@ def open_source(source: str, *, timeout_s: float = 10.0, last: bool = False) -> 
         file = source
     else:
         _refuse_file(source)
-        file = f"file:{source}" if ":" in source else source  # else read as a protocol's name
+        is_named = source.lower().startswith("file:")
+        file = f"file:{source}" if ":" in source and not is_named else source  # else a protocol's name
     name = shown_name(source)
     # In PyAV a timeout interrupts any read, also of a slow disk, so files get none.
     timeout = (timeout_s, timeout_s) if is_url(source) else None
+    options = trust.options_for_url(source) if is_url(source) else trust.options_for_file()
     try:
         # Tags need not be UTF-8; surrogateescape keeps their bytes.
-        container: InputContainer = av.open(file, "r", metadata_errors="surrogateescape", timeout=timeout)
-    except (av.FFmpegError, OSError, ValueError) as error:
+        container: InputContainer = av.open(
+            file, "r", metadata_errors="surrogateescape", timeout=timeout, options=options
+        )
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise InputError(_why(error, name, source)) from error
+    try:
+        trust.refuse_excess(container, name)
+    except BaseException:
+        close(container)
+        raise
     kind = container.format.name
     if kind in _TEXT or kind.endswith("_pipe") or kind.startswith("image2"):
         close(container)
@@ -123,8 +133,8 @@ def choose_video(container: InputContainer, source: str, wanted: int | None) -> 
 
 
 def shown_name(source: str) -> str:
-    """How messages call the source."""
-    return "stdin" if source == "-" else source
+    """How messages call the source: without the login that an address may hold."""
+    return "stdin" if source == "-" else presentable(source)
 
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
@@ -162,6 +172,12 @@ def _why(error: Exception, name: str, source: str) -> str:
     if isinstance(error, av.error.ProtocolNotFoundError):
         protocol = source.split(":", 1)[0]
         return f"{name}: FFmpeg knows no protocol {protocol}: here (try http, rtsp, udp or a file)"
+    if isinstance(error, MemoryError):
+        return (
+            f"{name}: asks for more than {trust.MOST_STREAMS} streams or more memory than there is; refused"
+        )
+    if isinstance(error, av.error.ArgumentError) and not is_url(source):
+        return f"{name}: a list of other files or a damaged video; name the video itself"
     if isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return f"{name}: no answer within the time limit; is the sender running?"
     if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
@@ -174,7 +190,7 @@ def _why(error: Exception, name: str, source: str) -> str:
         return f"{name}: not a video, or damaged beyond reading"
     if isinstance(error, PermissionError):
         return f"{name}: no permission to read it"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or presentable(str(error)) or type(error).__name__
     return f"{name}: cannot be opened ({text})"
 
 
@@ -202,6 +218,8 @@ class _Replay:
             self.read_bytes += len(data)
             if not self._last:
                 self._head += data
+                if len(self._head) > _MOST_HEAD:
+                    raise InputError(f"stdin: no picture within its first {_MOST_HEAD >> 20} MiB")
         self._at += len(data)
         return data
 
