@@ -1,4 +1,4 @@
-"""The one place of this room where OpenCV is asked for: late, and with a sentence where it cannot load."""
+"""The place where OpenCV is asked for: late, and with a sentence where it cannot load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def opencv() -> Any:
         import cv2
     except ImportError as error:
         raise MissingRuntimeError(
-            f"Making blurred pictures needs OpenCV, which does not load here ({error}). "
+            f"Blurred pictures, cameras and windows need OpenCV, which does not load here ({error}). "
             "Install opencv-python and its system libraries (Debian: apt-get install libgl1 libglib2.0-0)."
         ) from error
     cv2.setNumThreads(1)
