@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,8 @@ class Ledger:
     rows: list[tuple[int, int, Fate, float]] = field(default_factory=list)
     stages_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    looks: bytearray = field(default_factory=bytearray)  # of the latest frames (`video.looks`), where wanted
+    restored: int = 0  # frames at the front that an earlier, interrupted run has done
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, frame: Frame) -> None:
@@ -40,6 +42,13 @@ class Ledger:
         self.last_frame_s = now
         self.fates[frame.fate] += 1
         self.rows.append((frame.index, frame.pts, frame.fate, now - self.started_s))
+
+    def restore(self, rows: Iterable[tuple[int, Fate]]) -> None:
+        """Times and fates of the frames that an earlier run has done, before the first is noted."""
+        for pts, fate in rows:
+            self.fates[fate] += 1
+            self.rows.append((self.restored, pts, fate, 0.0))
+            self.restored += 1
 
     @contextmanager
     def spend(self, stage: str) -> Iterator[None]:
@@ -65,21 +74,23 @@ class Ledger:
 
     @property
     def true_fps(self) -> float:
-        """Frames written over wall time from opening to closing the files."""
-        return self.frames / self.wall_s if self.wall_s > 0 else 0.0
+        """Frames of this run over wall time from opening to closing the files."""
+        return (self.frames - self.restored) / self.wall_s if self.wall_s > 0 else 0.0
 
     @property
     def steady_fps(self) -> float | None:
         """Rate between the first and the last frame written; None below two frames."""
-        if self.frames < 2 or self.first_frame_s is None or self.last_frame_s is None:
+        done = self.frames - self.restored
+        if done < 2 or self.first_frame_s is None or self.last_frame_s is None:
             return None
         span = self.last_frame_s - self.first_frame_s
-        return (self.frames - 1) / span if span > 0 else None
+        return (done - 1) / span if span > 0 else None
 
     def totals(self) -> dict[str, Any]:
         """Plain values for a report: no rows."""
         return {
             "frames": self.frames,
+            "frames_of_earlier_runs": self.restored,
             "fates": {str(fate): count for fate, count in self.fates.items()},
             "wall_s": round(self.wall_s, 3),
             "true_fps": round(self.true_fps, 3),

@@ -6,19 +6,24 @@ again or only a part of it was wanted, the receipt says so.
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
 from vdeblur.errors import InputError
+from vdeblur.frame import Frame
 from vdeblur.jobs.plan import Plan
 from vdeblur.ledger import Ledger
 from vdeblur.video.alignment import Times
 from vdeblur.video.carry import Action
-from vdeblur.video.receipt import Announced, Receipt
+from vdeblur.video.contents import Choose, video_at
+from vdeblur.video.looks import BYTES, CODED, Looks, compared, look, looks_of
+from vdeblur.video.receipt import Announced, Fault, Receipt
 from vdeblur.video.sink import suspect_beside
 from vdeblur.video.source import is_url
 from vdeblur.video.verify import verify
 
+_LIKE = "look as they were made"
 _BREAKS_OFF = "the source breaks off"  # how the reader's warnings about it begin
 _DAMAGED = ("pictures of the source that do not decode", "frames of the source that the decoder marks")
 
@@ -40,24 +45,58 @@ class Inspection:
         if plan.options.verify != "off" and plan.carried is None:
             self.receipt = Receipt(skipped="pictures hold nothing else")
 
+    def saw(self, frame: Frame) -> None:
+        """A frame on its way to the encoder; writing thread."""
+        if self._plan.options.verify == "full" and self._plan.carried is not None:
+            self._ledger.looks += look(frame.planes, frame.layout)
+
     def approve(self, hidden: Path) -> Path:
         """The name for the finished file: the target, or one beside it that says that it is damaged."""
         plan = self._plan
         if plan.options.verify == "off":
             return plan.target
-        if why := self._why_not():
-            self.receipt = Receipt(skipped=why)
-            return plan.target
-        try:
-            with self._ledger.spend("verify"):
-                self.receipt = verify(plan.clip.source, str(hidden), self._announced())
-        except InputError as error:
-            self.receipt = Receipt(skipped=f"the source cannot be read again ({error})")
-        except Exception as error:  # days of work are not thrown away for a mistake in here
-            self.receipt = Receipt(skipped=f"the comparison failed ({type(error).__name__}: {error})")
+        with self._ledger.spend("verify"):
+            self.receipt = self._compared(hidden)
+            if plan.options.verify == "full":
+                self.receipt = self._looked(hidden, self.receipt)
         if not self.receipt.faults:
             return plan.target
         return suspect_beside(plan.target)
+
+    def _compared(self, hidden: Path) -> Receipt:
+        """With the source."""
+        if why := self._why_not():
+            return Receipt(skipped=why)
+        try:
+            return verify(self._plan.clip.source, str(hidden), self._announced())
+        except InputError as error:
+            return Receipt(skipped=f"the source cannot be read again ({error})")
+        except Exception as error:  # days of work are not thrown away for a mistake in here
+            return Receipt(skipped=f"the comparison failed ({type(error).__name__}: {error})")
+
+    def _looked(self, hidden: Path, receipt: Receipt) -> Receipt:
+        """With what the encoder was given, picture by picture; needs no source."""
+        data = self._ledger.looks
+        tick = Fraction(self._plan.clip.picture.time_base)
+        rows = self._ledger.rows[len(self._ledger.rows) - len(data) // BYTES :]
+        made = Looks(Times.of((pts for _, pts, _, _ in rows), tick), data)
+        try:
+            found = looks_of(str(hidden), self._place())
+        except InputError:
+            fault = Fault("file", None, "what was written cannot be read back")
+            return dataclasses.replace(receipt, faults=(*receipt.faults, fault), alike=0, like=_LIKE)
+        missing = len(self._ledger.rows) - len(found)
+        alike, faulty = compared(made, found, CODED)
+        if missing > 0:
+            faulty.append(Fault("pictures", None, f"{missing} of {len(self._ledger.rows)} are missing"))
+        return dataclasses.replace(receipt, faults=(*receipt.faults, *faulty), alike=alike, like=_LIKE)
+
+    def _place(self) -> Choose:
+        """Of the result's videos the one that was made."""
+        plan, left = self._plan, self._announced().dropped
+        videos = [s for s in plan.clip.streams if s.kind == "video" and not s.is_cover]
+        kept = sorted(s.index for s in videos if s.index not in left)
+        return video_at(kept.index(plan.clip.picture.index), len(kept))
 
     def words(self, kept: Path) -> str:
         """One line for a damaged file that is kept under this name."""

@@ -106,6 +106,18 @@ def first_choice(container: InputContainer) -> VideoStream:
     return choose_video(container, container.name, None)
 
 
+def video_at(place: int, count: int) -> Choose:
+    """The video at a place among `count`; the default one of a file that has not as many."""
+
+    def choose(container: InputContainer) -> VideoStream:
+        there = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if len(there) != count:
+            return choose_video(container, container.name, None)
+        return there[place]
+
+    return choose
+
+
 def read_contents(source: str, choose: Choose = first_choice) -> Contents:
     """Read a file from its start to its end; raises InputError where it cannot be opened as a video."""
     with opened(source) as container:
@@ -158,13 +170,14 @@ def picture_times(source: str, index: int) -> Times:
         assert isinstance(video, VideoStream)
         tick = Fraction(video.time_base or Fraction(1, 1000))
         found = array("q")
-        for frame in _pictures(container, video):
+        for frame in decoded(container, video):
             scale = Fraction(frame.time_base) / tick if frame.time_base else Fraction(1)
             found.append(NO_TIME if frame.pts is None else round(frame.pts * scale))
         return Times(found, tick)
 
 
-def _pictures(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
+def decoded(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
+    """All pictures that decode, in order of presentation."""
     packets = container.demux(video)
     while True:
         try:

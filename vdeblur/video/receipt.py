@@ -29,7 +29,8 @@ class Receipt:
     """What was found: streams and chapters that are the same, frames at their time of how many, the rest.
 
     `timed` is False where the source has no times that could be kept, so that frames were only counted;
-    `skipped` says why nothing was compared, where that is so.
+    `skipped` says why nothing was compared, where that is so.  `alike` counts the pictures of the result that
+    look as they should, and `like` says how; None where nobody looked.
     """
 
     kept: Mapping[str, int] = field(default_factory=dict)
@@ -39,15 +40,18 @@ class Receipt:
     faults: tuple[Fault, ...] = ()
     timed: bool = True
     skipped: str | None = None
+    alike: int | None = None
+    like: str = ""
 
     def line(self) -> str:
         """`kept: 3 audio, 2 chapters; 1432 of 1432 frames on time`."""
+        looked = "" if self.alike is None else f"; {self.alike} pictures {self.like}"
         if self.skipped is not None:
-            return f"kept: not verified, {self.skipped}"
+            return f"kept: not verified, {self.skipped}{looked}"
         words = [f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in self.kept.items()]
         kept = f"{', '.join(words)}; " if words else ""
         how = "on time" if self.timed else "counted, as the source has no times to keep"
-        return f"kept: {kept}{self.frames_on_time} of {self.frames} frames {how}"
+        return f"kept: {kept}{self.frames_on_time} of {self.frames} frames {how}{looked}"
 
     def report(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
@@ -59,6 +63,7 @@ class Receipt:
             "notes": list(self.notes),
             "faults": [{"what": f.what, "where_s": f.where_s, "detail": f.detail} for f in self.faults],
             "skipped": self.skipped,
+            "pictures_alike": self.alike,
         }
 
 

@@ -7,6 +7,7 @@ Only the first picture is decoded; all of them where the packets of the two file
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,7 +17,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vdeblur.errors import InputError
-from vdeblur.video import limits, tracks
+from vdeblur.video import limits, looks, tracks
 from vdeblur.video.alignment import Matched, Times, matched
 from vdeblur.video.contents import (
     Choose,
@@ -27,6 +28,7 @@ from vdeblur.video.contents import (
     packet_times,
     picture_times,
     read_contents,
+    video_at,
 )
 from vdeblur.video.limits import Case, family, limit, tag
 from vdeblur.video.receipt import Announced, Fault, Receipt
@@ -45,10 +47,13 @@ _KINDS = {
 }
 
 
-def verify(source: str, result: str, announced: Announced | None = None) -> Receipt:
+def verify(
+    source: str, result: str, announced: Announced | None = None, *, pictures: bool = False
+) -> Receipt:
     """Compare two files; raises InputError where one of them cannot be read.
 
-    A run's own result that cannot be read is a fault: somebody just wrote it.
+    A run's own result that cannot be read is a fault: somebody just wrote it.  With `pictures` both are
+    decoded, and every picture of the result must look like the source's from far away.
     """
     before = read_contents(source, _of_source(announced))
     try:
@@ -57,7 +62,15 @@ def verify(source: str, result: str, announced: Announced | None = None) -> Rece
         if announced is None:
             raise
         return Receipt(faults=(Fault("file", None, "what was written cannot be read back"),))
-    return _Comparison(before, after, announced).receipt()
+    receipt = _Comparison(before, after, announced).receipt()
+    if not pictures:
+        return receipt
+    made = looks.looks_of(source, _of_source(announced))
+    found = looks.looks_of(result, _of_result(before, announced))
+    alike, faults = looks.compared(made, found, looks.DEBLURRED)
+    return dataclasses.replace(
+        receipt, faults=(*receipt.faults, *faults), alike=alike, like="look like the source's"
+    )
 
 
 class _Comparison:
@@ -298,15 +311,7 @@ def _of_result(a: Contents, announced: Announced | None) -> Choose:
     """Of the result's videos the one at the place that the source's has, where there are as many."""
     dropped = announced.dropped if announced else {}
     videos = [t.index for t in (a.video, *a.others) if t.kind == "video" and t.index not in dropped]
-    place = sorted(videos).index(a.video.index)
-
-    def choose(container: InputContainer) -> VideoStream:
-        there = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if len(there) != len(videos):
-            return choose_video(container, container.name, None)
-        return there[place]
-
-    return choose
+    return video_at(sorted(videos).index(a.video.index), len(videos))
 
 
 def _last(video: Track) -> tuple[Fraction, Fraction] | None:
@@ -325,8 +330,9 @@ def _colours(old: Look, new: Look) -> Iterator[tuple[str, int, int]]:
         yield "range", old.colour[0], new.colour[0]
     if old.pix_fmt.startswith(rgb):
         return
+    grey = old.pix_fmt.startswith("gray")  # has no use for a matrix, and x264 states none for it
     for name, x, y in zip(("matrix", "primaries", "transfer"), old.colour[1:], new.colour[1:], strict=True):
-        if x != y:
+        if x != y and not (grey and name == "matrix"):
             yield name, x, y
 
 
