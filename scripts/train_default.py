@@ -16,20 +16,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import tomllib
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
 import torch.distributed as dist
 
+from vdeblur.data.feed import Feed, Share
+from vdeblur.data.samples import Samples, SynthesisedPairs
 from vdeblur.data.synthesis import BlurSettings, load_photographs
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.learn import checkpoint
-from vdeblur.learn.recipe import read_recipe
-from vdeblur.learn.train import Settings, train, validate, validation_pairs
+from vdeblur.learn.judge import held_out_pairs, judge_made, validate
+from vdeblur.learn.recipe import changes, read_recipe
+from vdeblur.learn.train import Event, Figures, Scored, Started, train
 from vdeblur.learn.widen import widen
 from vdeblur.metrics import psnr
 from vdeblur.models.mimo_unet import MimoUNet
@@ -69,8 +69,8 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     if "RANK" in os.environ:
         dist.init_process_group("gloo")
-    recipe = read_recipe(options.recipe, changes(options.set))
-    settings = replace(recipe.settings, photographs=options.photographs, output=options.output)
+    recipe = read_recipe(options.recipe, {"precision": "bf16"} | changes(options.set))
+    settings = recipe.settings
     torch.manual_seed(settings.seed)
     network = recipe.make_network()
     if options.grow:
@@ -79,20 +79,37 @@ def run(options: argparse.Namespace) -> None:
         network = widen(narrow, settings.seed)
     elif options.start:
         network.load_state_dict(checkpoint.load(options.start)["average"])
-    outcome = train(network, settings, lambda line: print(line, flush=True))
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    share = Share(settings.batch, rank, ranks, settings.accumulate)
+    pairs = SynthesisedPairs(load_photographs(options.photographs), settings.motion, settings.seed)
+    samples = Samples(pairs, settings.pool_of_slot(), settings.augmentation, share.slots, settings.seed)
+    judge = judge_made(held_out_pairs(options.photographs, settings.motion)) if rank == 0 else None
+    outcome = train(
+        network,
+        settings,
+        Feed(samples, share, torch.device("cpu"), settings.workers),
+        judge,
+        options.output,
+        precision=settings.precision,
+        tell=tell,
+    )
     print(f"{outcome.steps} steps, {outcome.skipped} skipped, {outcome.cpu_s / 3600:.2f} CPU hours a process")
 
 
-def changes(words: list[str]) -> dict[str, Any]:
-    """key=value words as TOML would read them; a value that is none is text."""
-    result: dict[str, Any] = {}
-    for word in words:
-        key, _, value = word.partition("=")
-        try:
-            result[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            result[key] = value
-    return result
+def tell(event: Event) -> None:
+    """A plain line for what is worth one."""
+    line = ""
+    if isinstance(event, Started) and event.step:
+        line = f"going on from step {event.step}"
+    elif isinstance(event, Figures):
+        line = (
+            f"step {event.step}  loss {event.loss:.4f}  norm {event.norm:.2f}  rate {event.rate:.2e}  "
+            f"{event.samples_per_s:.1f} crops/s  skipped {event.skipped}  cpu {event.cpu_s / 60:.1f} min"
+        )
+    elif isinstance(event, Scored):
+        line = f"step {event.step}  synthetic gain {event.score.gain_db:+.3f} dB"
+    if line:
+        print(line, flush=True)
 
 
 def export(source: Path, target: Path, gain: float, offset: float) -> None:
@@ -125,7 +142,7 @@ def score(files: list[Path], photographs: Path) -> None:
     The 64 moving pairs are those of the default `BlurSettings` without soft scenes. What did not move must
     stay: there the figure is PSNR between input and result.
     """
-    pairs = validation_pairs(Settings(photographs, Path(), blur=BlurSettings(defocused=0.0)))
+    pairs = held_out_pairs(photographs, BlurSettings(defocused=0.0))
     sharp = load_photographs(photographs, validation=True)
     still = {
         "sharp": sharp,

@@ -7,7 +7,7 @@ import pytest
 
 from vdeblur.data import sensor, synthesis
 from vdeblur.data.drawings import drawn_picture, soft_mask
-from vdeblur.data.synthesis import BlurSettings, PairPool, make_pair
+from vdeblur.data.synthesis import BlurSettings, make_pair
 
 pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
 
@@ -146,6 +146,16 @@ def test_video_compression_keeps_size_and_looks() -> None:
     assert 0 < np.abs(result[1].astype(float) - picture).mean() < 20
 
 
+def test_video_compression_gives_the_same_each_time() -> None:
+    """libx264's macroblock tree gave one of two results by chance, for some small scenes."""
+    settings = BlurSettings(**{**as_dict(PLAIN), "size": 48, "longest_px": 6, "h264": 1})
+    cells = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    pictures = [picture.repeat(8, axis=0).repeat(8, axis=1) for picture in cells]
+    for seed in range(10):
+        first, *others = (make_pair(np.random.default_rng(seed), pictures, settings) for _ in range(12))
+        assert all(np.array_equal(first.blurred, other.blurred) for other in others)
+
+
 def test_masks_stay_between_nothing_and_all() -> None:
     rng = np.random.default_rng(2)
     for _ in range(20):
@@ -153,15 +163,6 @@ def test_masks_stay_between_nothing_and_all() -> None:
         assert mask.shape == (40, 60)
         assert mask.min() >= 0
         assert mask.max() <= 1
-
-
-def test_the_pool_hands_out_matching_crops_for_ever() -> None:
-    settings = BlurSettings(size=64, still=1, noise=0, jpeg=0, h264=0)
-    pool = iter(PairPool(photographs(), settings, crop=32, seed=3, pool=4, reuse=3))
-    for _ in range(40):
-        blurred, sharp = next(pool)
-        assert blurred.shape == (32, 32, 3)
-        assert np.array_equal(blurred, sharp)
 
 
 def test_photographs_are_held_out_by_their_names_alone() -> None:

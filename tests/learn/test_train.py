@@ -1,8 +1,8 @@
-"""The training loop on a tiny network: it learns, resumes, averages, skips bad steps and survives a crash."""
+"""The training loop on a tiny network: it learns, resumes exactly, averages, judges, and survives a crash."""
 
 from __future__ import annotations
 
-import itertools
+import csv
 import math
 from pathlib import Path
 
@@ -10,75 +10,101 @@ import numpy as np
 import pytest
 import torch
 
-from vdeblur.data.synthesis import BlurSettings, held_out
-from vdeblur.errors import InputError
-from vdeblur.learn import checkpoint
-from vdeblur.learn import train as training
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.learn import checkpoint, loss
 from vdeblur.learn.muon import orthogonal
-from vdeblur.learn.recipe import read_recipe
-from vdeblur.learn.train import Settings, follow, rate_at, train
-from vdeblur.learn.widen import widen
+from vdeblur.learn.optimise import follow, make_optimizers, rate_at
+from vdeblur.learn.settings import Settings
+from vdeblur.learn.train import Event, Figures, Scored, Started
 from vdeblur.models.mimo_unet import MimoUNet
 
-cv2 = pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
+pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-BLUR = BlurSettings(size=48, longest_px=6)
+from learn import material
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three training pictures and one held out, 64x64."""
-    folder = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    names = (f"picture-{i}.png" for i in itertools.count())
-    training_names = itertools.islice((n for n in names if not held_out(n)), 3)
-    validation_names = itertools.islice((n for n in names if held_out(n)), 1)
-    for name in [*training_names, *validation_names]:
-        cells = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / name), cv2.resize(cells, (64, 64), interpolation=cv2.INTER_NEAREST))
-    return folder
+    return material.write_photographs(tmp_path_factory.mktemp("photographs"))
 
 
-def settings(photographs: Path, output: Path, steps: int) -> Settings:
-    return Settings(
-        photographs,
-        output,
-        steps=steps,
-        decay=4,
-        warm_up=2,
-        batch=2,
-        crop=32,
-        optimizer="muon",
-        bf16=False,
-        pool=4,
-        log_every=2,
-        save_every=3,
-        validate_every=1000,
-        blur=BLUR,
-    )
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-def network() -> MimoUNet:
-    torch.manual_seed(1)
-    return MimoUNet(4, 1, "half")
-
-
-def test_a_run_leaves_a_checkpoint_and_goes_on_from_it(photographs: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    outcome = train(network(), settings(photographs, tmp_path, 4), said.append)
-    assert outcome.steps == 4
-    assert outcome.skipped == 0
-    assert any("synthetic gain" in line for line in said)
-    state = checkpoint.load(tmp_path / "last.pt")
-    assert state["step"] == 4
+def test_a_run_leaves_checkpoints_and_figures(photographs: Path, tmp_path: Path) -> None:
+    said: list[Event] = []
+    outcome = material.run(photographs, tmp_path, judged=True, validate_every=4, tell=said.append)
+    assert (outcome.steps, outcome.skipped, outcome.stopped) == (6, 0, False)
+    scored = [event for event in said if isinstance(event, Scored)]
+    assert [event.step for event in scored] == [0, 4, 6]
+    assert outcome.best_db == max(event.score.gain_db for event in scored)
+    figures = [event for event in said if isinstance(event, Figures)]
+    assert [event.step for event in figures] == [2, 4, 6]
+    assert figures[0].left_s > figures[2].left_s == 0
+    assert checkpoint.load(tmp_path / "last.pt")["step"] == 6
+    best = checkpoint.load(tmp_path / "best.pt")
+    assert best["gain_db"] == outcome.best_db
+    assert best["settings"]["motion"]["longest_px"] == 6
+    assert [row["step"] for row in rows(tmp_path)] == ["0", "2", "4", "4", "6", "6"]
     assert not list(tmp_path.glob("*.part"))
 
-    said.clear()
-    again = train(network(), settings(photographs, tmp_path, 6), said.append)
-    assert said[0] == "going on from step 4"
-    assert again.steps == 6
-    assert checkpoint.load(tmp_path / "last.pt")["step"] == 6
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("stop_at", [1, 3, 5])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    photographs: Path, tmp_path: Path, stop_at: int, precision: str
+) -> None:
+    """Bit for bit: weights, average, optimizers, figures; with dropout, accumulation, a changing pool."""
+    steps = 7
+    settings = {
+        "steps": steps,
+        "accumulate": 2,
+        "pool": 8,
+        "reuse": 1,
+        "log_every": 3,
+        "precision": precision,
+    }
+    whole = material.run(photographs, tmp_path / "whole", material.network(0.1), **settings)
+    asked = iter(range(1, steps + 1))
+    part = material.run(
+        photographs,
+        tmp_path / "parts",
+        material.network(0.1),
+        stop=lambda: next(asked) == stop_at,
+        **settings,
+    )
+    assert part.stopped
+    assert part.steps == stop_at
+    again = material.run(photographs, tmp_path / "parts", MimoUNet(8, 1, "half", 0.1), **settings)
+    assert (again.steps, again.stopped) == (steps, False)
+    one, two = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "parts"))
+    for key in ("network", "average"):
+        assert all(torch.equal(value, two[key][name]) for name, value in one[key].items())
+    for before, after in zip(one["optimizers"], two["optimizers"], strict=True):
+        torch.testing.assert_close(before, after, rtol=0, atol=0)
+    assert one["scaler"] == two["scaler"]
+    assert not torch.equal(
+        whole.network.feat_extract[0].main[0].weight, material.network().feat_extract[0].main[0].weight
+    )  # type: ignore[index,union-attr]
+    for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "parts"), strict=True):
+        assert [a[key] for key in ("step", "loss", "rate", "gradient_norm")] == [
+            b[key] for key in ("step", "loss", "rate", "gradient_norm")
+        ]
+
+
+def test_rows_of_steps_lost_in_a_crash_are_taken_out(photographs: Path, tmp_path: Path) -> None:
+    material.run(photographs, tmp_path, steps=4, log_every=1, save_every=100)
+    state = checkpoint.load(tmp_path / "last.pt")
+    with (tmp_path / "log.csv").open("a", encoding="utf-8") as file:
+        file.write("5,0.1\n6,0.1\n7,0.")
+    said: list[Event] = []
+    material.run(photographs, tmp_path, steps=6, log_every=1, tell=said.append)
+    assert [row["step"] for row in rows(tmp_path)] == ["1", "2", "3", "4", "5", "6"]
+    assert isinstance(said[0], Started)
+    assert said[0].step == state["step"] == 4
+    assert said[0].notes == ("steps is 6 now, it was 4", "save_every is 3 now, it was 100")
 
 
 def test_steps_whose_gradient_is_not_finite_change_nothing(
@@ -87,24 +113,99 @@ def test_steps_whose_gradient_is_not_finite_change_nothing(
     def broken(results: tuple[torch.Tensor, ...], targets: object) -> torch.Tensor:
         return results[0].sum() * math.nan
 
-    monkeypatch.setattr(training, "mimo_loss", broken)
-    start = network()
+    monkeypatch.setattr(loss, "mimo_loss", broken)
+    start = material.network()
     before = {key: value.clone() for key, value in start.state_dict().items()}
-    outcome = train(start, settings(photographs, tmp_path, 3), lambda _: None)
+    outcome = material.run(photographs, tmp_path, start, steps=3)
     assert outcome.skipped == 3
     assert all(torch.equal(value, before[key]) for key, value in start.state_dict().items())
+    assert rows(tmp_path)[0]["skipped"] == "2"
+
+
+def test_a_run_that_learns_nothing_ends_with_advice(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "mimo_loss", lambda results, targets: results[0].sum() * math.inf)
+    with pytest.raises(
+        VdeblurError, match=r"step 30: the gradients of 30 steps .* --precision fp32, a lower"
+    ):
+        material.run(photographs, tmp_path, steps=100, precision="bf16")
+
+
+def test_a_loss_too_large_for_float16_lowers_its_scale_and_is_learnt_from(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "mimo_loss", lambda results, targets: 3 * results[0].float().sum())
+    outcome = material.run(photographs, tmp_path, steps=14, precision="fp16")
+    assert 1 <= outcome.skipped < 14
+    assert checkpoint.load(tmp_path / "last.pt")["scaler"]["scale"] < 1024
+
+
+def test_accumulated_steps_are_those_of_one_large_batch(photographs: Path, tmp_path: Path) -> None:
+    for parts in (1, 2, 4):
+        material.run(
+            photographs, tmp_path / str(parts), batch=4 // parts, accumulate=parts, pool=8, log_every=1
+        )
+    losses = [[float(row["loss"]) for row in rows(tmp_path / str(parts))] for parts in (1, 2, 4)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-5)
+
+
+def test_workers_give_the_same_run(photographs: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        material.run(photographs, tmp_path / str(workers), workers=workers, batch=3)
+    one, two = (checkpoint.load(tmp_path / str(workers) / "last.pt") for workers in (0, 2))
+    assert all(torch.equal(value, two["network"][name]) for name, value in one["network"].items())
+
+
+def test_the_checkpoint_of_another_network_is_refused(photographs: Path, tmp_path: Path) -> None:
+    material.run(photographs, tmp_path, steps=1)
+    with pytest.raises(InputError, match=r"last\.pt: is the checkpoint of another network"):
+        material.run(photographs, tmp_path, MimoUNet(4, 1, "half"), steps=2)
+
+
+def test_an_adversary_learns_beside_the_network(tmp_path: Path) -> None:
+    from vdeblur.learn.adversary import Adversary
+
+    torch.manual_seed(0)
+    adversary = Adversary(1e-4, torch.device("cpu"))
+    sharp = torch.rand(2, 3, 256, 256)
+    soft = torch.nn.functional.avg_pool2d(sharp, 5, 1, 2).requires_grad_()
+    assert adversary.network(sharp).shape == (2, 1, 1, 1)
+    names = {name.rsplit(".", 1)[0] for name in adversary.state()["network"]}
+    assert names == {*(f"conv_layers.{i}" for i in range(10)), "dense"}
+
+    def apart() -> float:
+        with torch.no_grad():
+            return float((adversary.network(sharp) - adversary.network(soft)).mean())
+
+    before = apart()
+    for _ in range(3):
+        adversary.loss(soft, sharp).backward()  # type: ignore[no-untyped-call]
+    assert apart() > before
+    assert soft.grad is not None
+    assert soft.grad.abs().sum() > 0
+    other = Adversary(1e-4, torch.device("cpu"))
+    other.restore(adversary.state())
+    with torch.no_grad():
+        assert torch.equal(other.network(sharp), adversary.network(sharp))
 
 
 def test_the_rate_rises_stays_and_falls() -> None:
-    s = Settings(Path(), Path(), steps=100, decay=40, warm_up=10)
+    s = Settings(steps=100, decay=40, warm_up=10)
     assert rate_at(0, s) == pytest.approx(0.1)
     assert rate_at(9, s) == rate_at(60, s) == 1.0
     assert rate_at(80, s) == pytest.approx(0.5)
     assert rate_at(99, s) < 0.01
 
 
+def test_the_rate_is_halved_at_milestones() -> None:
+    s = Settings(steps=100, schedule="steps", milestones=(50, 75, 90), warm_up=0)
+    assert [rate_at(step, s) for step in (0, 49, 50, 74, 75, 90, 99)] == [1, 1, 0.5, 0.5, 0.25, 0.125, 0.125]
+
+
 def test_the_average_follows_slowly() -> None:
-    average, moving = network(), network()
+    average, moving = material.network(), material.network()
     with torch.no_grad():
         for weight in moving.parameters():
             weight.add_(1.0)
@@ -119,15 +220,15 @@ def test_learning_lowers_the_loss_on_one_batch() -> None:
     student = MimoUNet(16, 1, "half")
     sharp = torch.rand(2, 3, 32, 32)
     blurred = torch.nn.functional.avg_pool2d(sharp, (1, 5), 1, (0, 2))
-    optimizers = training.make_optimizers(student, Settings(Path(), Path(), optimizer="muon", rate=3e-3))
+    optimizers = make_optimizers(student, Settings(optimizer="muon", rate=3e-3))
     losses = []
     for _ in range(25):
-        loss = training.mimo_loss(student.scales(blurred), student.pyramid(sharp))
-        loss.backward()  # type: ignore[no-untyped-call]
+        value = loss.mimo_loss(student.scales(blurred), student.pyramid(sharp))
+        value.backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        losses.append(float(loss.detach()))
+        losses.append(float(value.detach()))
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -139,36 +240,14 @@ def test_muon_updates_are_nearly_orthogonal(shape: tuple[int, int]) -> None:
     assert values.max() < 1.3
 
 
-@pytest.mark.parametrize("stem", ["full", "half"])
-@torch.inference_mode()
-def test_a_widened_network_computes_the_same(stem: str) -> None:
-    torch.manual_seed(4)
-    narrow = MimoUNet(8, 2, stem)  # type: ignore[arg-type]
-    wide = widen(narrow)
-    assert wide.channels == 16
-    rgb = torch.rand(1, 3, 32, 48)
-    for ours, theirs in zip(wide.scales(rgb), narrow.scales(rgb), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
-
-
-def test_the_copies_of_a_widened_network_part_ways() -> None:
-    torch.manual_seed(4)
-    wide = widen(MimoUNet(8, 1, "half"))
-    rgb = torch.rand(1, 3, 32, 32)
-    wide(rgb).square().mean().backward()
-    gradient = wide.get_parameter("Encoder.1.layers.0.main.0.main.0.weight").grad
-    assert gradient is not None
-    assert not torch.allclose(gradient[:16], gradient[16:], rtol=1e-2)
-
-
 def test_exported_weights_are_half_precision_with_facts(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     path = tmp_path / "small.safetensors"
-    checkpoint.export(path, network().state_dict(), {"family": "mimo-unet"})
+    checkpoint.export(path, material.network().state_dict(), {"family": "mimo-unet"})
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"family": "mimo-unet"}
-        assert set(file.keys()) == set(network().state_dict())
+        assert set(file.keys()) == set(material.network().state_dict())
         assert file.get_tensor("feat_extract.0.main.0.weight").dtype == torch.float16
 
 
@@ -184,20 +263,3 @@ def test_a_crash_while_saving_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(path, {"step": 2})
     assert checkpoint.load(path) == {"step": 1}
-
-
-def test_the_shipped_recipes_are_read() -> None:
-    for name, channels in (("tiny", 16), ("small", 32)):
-        recipe = read_recipe(CONFIGS / f"mimo-unet-{name}.toml", {"steps": 7, "blur_jpeg": 1})
-        network = recipe.make_network()
-        assert (network.channels, network.blocks, network.stem) == (channels, 4, "half")
-        assert recipe.settings.steps == 7
-        assert recipe.settings.blur.jpeg == 1.0
-
-
-@pytest.mark.parametrize("line", ["step = 3", "steps = 2.5", 'rate = "fast"', "bf16 = 1", "steps ="])
-def test_a_recipe_with_a_mistake_is_refused(line: str, tmp_path: Path) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text(line)
-    with pytest.raises(InputError, match=r"recipe\.toml"):
-        read_recipe(path)

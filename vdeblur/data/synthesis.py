@@ -5,14 +5,13 @@ Light is averaged linearly over sub-frames, in each of which nearer layers hide 
 camera: response, noise, compression. The sharp side is the picture at the middle of the exposure. The reasons
 for each part (what matters for real video) are in docs/training-notes.md.
 
-`make_pair` is a pure function of its random generator. `PairPool` keeps some hundred pairs in memory and
-hands out crops of them, turned, mirrored and with swapped colours, because making a pair costs far more than
-a crop of one.
+`make_pair` is a pure function of its random generator. Making a pair costs far more than a crop of one, so
+`samples.Pool` keeps some in memory and takes several crops of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -174,58 +173,6 @@ def shake(rng: np.random.Generator, picture: Picture, length_px: float, response
     inner = np.s_[y : height - y, x : width - x]
     blurred = _rounded(response.code(_expose(scene, range(count))))
     return Pair(np.ascontiguousarray(blurred[inner]), np.ascontiguousarray(picture[inner]))
-
-
-class PairPool:
-    """An endless stream of training samples from a pool of pairs that is renewed one by one.
-
-    Each pair serves `reuse` samples on average: a random crop, one of eight turns and mirrorings, one of six
-    orders of colours. Blurred and sharp side are uint8, crop x crop x 3.
-    """
-
-    def __init__(
-        self,
-        photographs: Sequence[Picture],
-        settings: BlurSettings,
-        crop: int,
-        seed: int,
-        pool: int = 512,
-        reuse: int = 24,
-    ) -> None:
-        self.photographs = photographs
-        self.settings = settings
-        self.crop = crop
-        self.rng = np.random.default_rng(seed)
-        self.size = pool
-        self.reuse = reuse
-
-    def __iter__(self) -> Iterator[tuple[Picture, Picture]]:
-        pairs: list[Pair] = []
-        served = 0
-        while True:
-            # Filling up: a young pool makes one pair for every four samples, a full one for every `reuse`.
-            pace = self.reuse if len(pairs) == self.size else min(4, self.reuse)
-            if served % pace == 0:
-                pair = make_pair(self.rng, self.photographs, self.settings)
-                if len(pairs) < self.size:
-                    pairs.append(pair)
-                else:
-                    pairs[self.rng.integers(self.size)] = pair
-            served += 1
-            yield self._sample(pairs[self.rng.integers(len(pairs))])
-
-    def _sample(self, pair: Pair) -> tuple[Picture, Picture]:
-        height, width = pair.sharp.shape[:2]
-        top = self.rng.integers(height - self.crop + 1)
-        left = self.rng.integers(width - self.crop + 1)
-        turns, mirrored = int(self.rng.integers(4)), self.rng.random() < 0.5
-        colours = self.rng.permutation(3)
-
-        def take(picture: Picture) -> Picture:
-            part = np.rot90(picture[top : top + self.crop, left : left + self.crop], turns)
-            return np.ascontiguousarray((part[:, ::-1] if mirrored else part)[..., colours])
-
-        return take(pair.blurred), take(pair.sharp)
 
 
 def _source(rng: np.random.Generator, photographs: Sequence[Picture], s: BlurSettings) -> Picture:

@@ -1,4 +1,7 @@
-"""The training loss of the MIMO-UNet paper's code, computed in float32 whatever the network ran in."""
+"""Training losses: those of the two papers' code, and two that count every pair the same.
+
+All are computed in float32 whatever the network ran in, on pictures in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -66,6 +69,17 @@ def energy_loss(results: Sequence[Tensor], targets: Sequence[Tensor], blurred: S
         left = (r.float() - t.float()).square().mean(dim=(1, 2, 3))
         before = (b.float() - t.float()).square().mean(dim=(1, 2, 3))
         parts.append((left / (before + (2 / 255) ** 2)).mean())
+    return torch.stack(parts).sum()
+
+
+def l1_loss(results: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """The content loss of DeepDeblur-PyTorch: sum over the scales of the mean absolute error in 1/255."""
+    return 255 * content_loss(results, targets)
+
+
+def mse_loss(results: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """The content loss of DeepDeblur_release: sum over the scales of the mean squared error in [0, 1]."""
+    parts = [(r.float() - t.float()).square().mean() for r, t in zip(results, targets, strict=True)]
     return torch.stack(parts).sum()
 
 

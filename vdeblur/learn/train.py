@@ -1,231 +1,350 @@
-"""Train a network on blur made from sharp photographs: settings on top, then one plain loop.
+"""The training loop: batches in, checkpoints, figures and scores out.
 
-    python scripts/train_default.py tiny --photographs PHOTOS --output RUN      (see there for the whole
-    recipe)
+A run is a function of its settings and its seed. Batches depend on (seed, step) alone and all that steps
+change is in the checkpoint, so a run that was stopped anywhere and started again with the same output folder
+equals one that was not, bit for bit on a CPU. Several processes (torchrun) share the gradient of every step.
 
-The loop makes its pairs itself, between two steps: on a CPU a pair costs a few per cent of the steps it
-feeds, and a process that waits for nobody keeps its core warm. Several processes (torchrun, gloo) share the
-gradient of every step. A run goes on from its last checkpoint when started again with the same output folder.
+In the output folder: `last.pt` to go on from, `best.pt` with the averaged weights that scored best, and
+`log.csv`.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vdeblur.data.drawings import Picture
-from vdeblur.data.synthesis import BlurSettings, Pair, PairPool, load_photographs, make_pair
-from vdeblur.learn import checkpoint
-from vdeblur.learn.loss import energy_loss, mimo_loss, relative_loss
-from vdeblur.learn.muon import Muon
-from vdeblur.models.contract import DeblurNetwork
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.learn import checkpoint, loss
+from vdeblur.learn.adversary import Adversary
+from vdeblur.learn.judge import Judge, Score
+from vdeblur.learn.log import Log
+from vdeblur.learn.optimise import Scaled, follow, keep_at, make_optimizers, rate_at, shared
+from vdeblur.learn.settings import Settings
+from vdeblur.models.contract import DeblurNetwork, Scales
+
+FIRST_SCALE = 1024.0  # of the loss in float16; DeepDeblur's
+MOST_SKIPPED = 30  # in a row; a loss scale falls from its first value to almost nothing in fewer
+
+Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
+"""From a step on: (blurred, sharp) on the device, Nx3xHxW float32 in [0, 1]; `accumulate` of them a step."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """All that a run depends on, besides the network it is given.
+class Started:
+    """The run begins, or goes on from a step; `notes` say what was decided or changed, a line each."""
 
-    The rate rises over `warm_up` steps, stays, and falls along half a cosine to zero over the last `decay`
-    steps.
-    """
+    step: int
+    steps: int
+    notes: tuple[str, ...]
 
-    photographs: Path
-    output: Path
-    steps: int = 20_000
-    decay: int = 20_000
-    warm_up: int = 300
-    batch: int = 8
-    crop: int = 192
-    rate: float = 1e-3
-    optimizer: Literal["adam", "muon"] = "adam"
-    loss: Literal["mimo", "relative", "energy"] = "mimo"
-    clip: float = 1.0
-    ema: float = 0.999
-    bf16: bool = True
-    seed: int = 1
-    pool: int = 768
-    reuse: int = 16
-    log_every: int = 100
-    save_every: int = 1000
-    validate_every: int = 2000
-    blur: BlurSettings = field(default_factory=BlurSettings)
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of the steps since the last figures: mean loss, rate and gradient norm at the end, speed, and the share
+    of time in which the device waited for data. `left_s` is how long the rest will take."""
+
+    step: int
+    loss: float
+    norm: float
+    rate: float
+    samples_per_s: float
+    waited: float
+    skipped: int
+    cpu_s: float
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The averaged network was judged; `best` says whether it is the best so far."""
+
+    step: int
+    score: Score
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """One more step is done."""
+
+    step: int
+
+
+Event = Started | Figures | Scored | Stepped
 
 
 @dataclass(slots=True)
 class Outcome:
-    """Where a run ended: the averaged network and a few counts."""
+    """Where a run ended: the averaged network and a few counts; `stopped` before its last step."""
 
     network: DeblurNetwork
     steps: int
     skipped: int
     cpu_s: float
+    stopped: bool
+    best_db: float | None
 
 
-def train(network: DeblurNetwork, settings: Settings, say: Callable[[str], None] = print) -> Outcome:
-    """Train `network` in place; the returned network is the moving average of its weights."""
-    s = settings
+@dataclass(slots=True)
+class _Count:
+    """What the checkpoint keeps besides weights; the sums are of the steps since the last figures."""
+
+    step: int = 0
+    skipped: int = 0
+    skipped_in_row: int = 0
+    cpu_s: float = 0.0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    best_db: float | None = None
+
+
+def train(
+    network: DeblurNetwork,
+    settings: Settings,
+    batches: Batches,
+    judge: Judge | None,
+    output: Path,
+    *,
+    device: torch.device | None = None,
+    precision: str = "fp32",
+    tell: Callable[[Event], None] = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+    notes: tuple[str, ...] = (),
+) -> Outcome:
+    """Train `network` in place, going on from the output folder's last checkpoint where there is one.
+
+    judge       scores the averaged network, before the first step too; only process 0 calls it
+    precision   of the network's own arithmetic: "fp32", "bf16" or "fp16"; weights and losses are float32
+    stop        asked after every step; the run then saves and ends
+
+    Raises InputError for a checkpoint of another network, VdeblurError where steps come to nothing.
+    """
+    s, last = settings, output / "last.pt"
+    device = device or torch.device("cpu")
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    last = s.output / "last.pt"
-
-    network = network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if rank != 0:
+        tell = lambda event: None  # noqa: E731
+    network = network.train().to(device)
+    if s.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
     weights = list(network.parameters())
     optimizers = make_optimizers(network, s)
-    step, skipped, spent = 0, 0, 0.0
-
+    scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=precision == "fp16")
+    adversary = Adversary(s.rate, device) if s.adversarial else None
+    at = _Count()
     if last.exists():
-        state = checkpoint.load(last)
+        notes += _restore(last, network, average, optimizers, scaler, adversary, at, s)
+    model = shared(Scaled(network), device)
+    tell(Started(at.step, s.steps, notes))
+
+    output.mkdir(parents=True, exist_ok=True)
+    with Log(output, at.step, s.tensorboard) if rank == 0 else nullcontext() as log:
+        if log is not None and log.notes:
+            tell(Started(at.step, s.steps, log.notes))
+
+        def judged() -> None:
+            if judge is None or log is None:
+                return
+            found = judge(average)
+            best = at.best_db is None or found.gain_db > at.best_db
+            if best:
+                at.best_db = found.gain_db
+                kept = {"average": average.state_dict(), "step": at.step, "gain_db": found.gain_db}
+                checkpoint.save(output / "best.pt", kept | {"settings": checkpoint.plain(s)})
+            log.write(
+                at.step,
+                {"gain_db": found.gain_db, "worst_gain_db": found.worst_db, "mean_shift": found.shift},
+            )
+            tell(Scored(at.step, found, best))
+
+        def saved() -> None:
+            if rank == 0:
+                state = _state(network, average, optimizers, scaler, adversary, at)
+                checkpoint.save(last, state | {"settings": checkpoint.plain(s)})
+
+        if at.step == 0:
+            judged()
+        feed = batches(at.step)
+        before_cpu_s = at.cpu_s - time.process_time()
+        lap, waited = time.perf_counter(), 0.0
+        total = torch.tensor(at.loss_sum, device=device, dtype=torch.float64)
+        stopped = False
+
+        while at.step < s.steps and not stopped:
+            rate = s.rate * rate_at(at.step, s)
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+                group["lr"] = rate
+            if adversary is not None:
+                adversary.set_rate(rate)
+            torch.manual_seed((s.seed * 1_000_003 + at.step) * 64 + rank)  # dropout, if there is any
+
+            for part in range(s.accumulate):
+                begin = time.perf_counter()
+                blurred, sharp = next(feed)
+                waited += time.perf_counter() - begin
+                is_last = part == s.accumulate - 1
+                with nullcontext() if ranks == 1 or is_last else model.no_sync():  # type: ignore[operator]
+                    with torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32"):
+                        results = model(blurred)
+                    value = _loss(s, results, network, blurred, sharp)
+                    if adversary is not None:
+                        value = value + s.adversarial * adversary.loss(results[0], sharp)
+                    scaler.scale(value / s.accumulate).backward()  # type: ignore[no-untyped-call]
+                total += value.detach() / s.accumulate
+
+            for optimizer in optimizers:
+                scaler.unscale_(optimizer)
+            norm = torch.nn.utils.clip_grad_norm_(weights, s.clip or torch.inf)
+            if torch.isfinite(norm):
+                for optimizer in optimizers:
+                    scaler.step(optimizer)
+                follow(average, network, keep_at(at.step, s))
+                at.skipped_in_row = 0
+            else:
+                at.skipped += 1
+                at.skipped_in_row += 1
+            scaler.update()
+            for weight in weights:
+                weight.grad = None
+            at.step += 1
+            at.loss_steps += 1
+            stopped = _agreed(stop(), device)
+            tell(Stepped(at.step))
+
+            if at.step % s.log_every == 0:
+                mean = _mean_over_processes(total) / at.loss_steps
+                seconds = time.perf_counter() - lap
+                at.cpu_s = before_cpu_s + time.process_time()
+                count = at.loss_steps * s.batch * s.accumulate * ranks
+                if log is not None:
+                    figures = Figures(
+                        at.step, mean, float(norm), rate, count / seconds, waited / seconds, at.skipped,
+                        at.cpu_s, seconds / at.loss_steps * (s.steps - at.step),
+                    )  # fmt: skip
+                    log.write(at.step, _columns(figures))
+                    tell(figures)
+                total.zero_()
+                at.loss_steps, lap, waited = 0, time.perf_counter(), 0.0
+            if at.skipped_in_row >= MOST_SKIPPED:
+                raise VdeblurError(_advice(at, precision, last))
+            if at.step % s.validate_every == 0 or at.step == s.steps:
+                begin = time.perf_counter()
+                judged()
+                lap += time.perf_counter() - begin
+            if at.step % s.save_every == 0 or at.step == s.steps or stopped:
+                at.loss_sum, at.cpu_s = float(total), before_cpu_s + time.process_time()
+                saved()
+    return Outcome(average, at.step, at.skipped, at.cpu_s, at.step < s.steps, at.best_db)
+
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _loss(s: Settings, results: Scales, network: DeblurNetwork, blurred: Tensor, sharp: Tensor) -> Tensor:
+    targets = network.pyramid(sharp)
+    if s.loss == "relative":
+        return loss.relative_loss(results, targets, network.pyramid(blurred))
+    if s.loss == "energy":
+        return loss.energy_loss(results, targets, network.pyramid(blurred))
+    return {"mimo": loss.mimo_loss, "l1": loss.l1_loss, "mse": loss.mse_loss}[s.loss](results, targets)
+
+
+def _state(
+    network: DeblurNetwork,
+    average: DeblurNetwork,
+    optimizers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler,
+    adversary: Adversary | None,
+    at: _Count,
+) -> dict[str, Any]:
+    return {
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "scaler": scaler.state_dict(),
+        "adversary": adversary.state() if adversary is not None else None,
+        **{name: getattr(at, name) for name in _Count.__slots__},
+    }
+
+
+def _restore(
+    last: Path,
+    network: DeblurNetwork,
+    average: DeblurNetwork,
+    optimizers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler,
+    adversary: Adversary | None,
+    at: _Count,
+    s: Settings,
+) -> tuple[str, ...]:
+    """Put everything back; returns what differs from the run's settings of before, a line each."""
+    state = checkpoint.load(last)
+    try:
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step, skipped, spent = state["step"], state["skipped"], state["cpu_s"]
-        if rank == 0:
-            say(f"going on from step {step}")
-
-    batches = sample_batches(s, seed=(s.seed * 1009 + step) * 64 + rank)
-    judges = validation_pairs(s) if rank == 0 else []
-    began, at, total = time.process_time(), time.perf_counter(), 0.0
-
-    while step < s.steps:
-        rate = s.rate * rate_at(step, s)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-
-        blurred, sharp = next(batches)
-        with torch.autocast("cpu", torch.bfloat16, enabled=s.bf16):
-            results = network.scales(blurred)
-        targets = network.pyramid(sharp)
-        if s.loss == "mimo":
-            loss = mimo_loss(results, targets)
-        else:
-            measure = relative_loss if s.loss == "relative" else energy_loss
-            loss = measure(results, targets, network.pyramid(blurred))
-        loss.backward()  # type: ignore[no-untyped-call]
-        if ranks > 1:
-            share_gradients(weights, ranks)
-        norm = torch.nn.utils.clip_grad_norm_(weights, s.clip)
-        if torch.isfinite(norm):
-            for optimizer in optimizers:
-                optimizer.step()
-            follow(average, network, min(s.ema, (1 + step) / (10 + step)))
-        else:
-            skipped += 1
-        for weight in weights:
-            weight.grad = None
-        step += 1
-        total += float(loss.detach())
-
-        if rank == 0 and step % s.log_every == 0:
-            now = time.perf_counter()
-            speed = s.log_every * s.batch * ranks / (now - at)
-            minutes = (spent + time.process_time() - began) / 60
-            say(
-                f"step {step}  loss {total / s.log_every:.4f}  norm {float(norm):.2f}  rate {rate:.2e}  "
-                f"{speed:.1f} crops/s  skipped {skipped}  cpu {minutes:.1f} min"
-            )
-            at, total = now, 0.0
-        if rank == 0 and (step % s.validate_every == 0 or step == s.steps):
-            say(f"step {step}  synthetic gain {validate(average, judges):+.3f} dB")
-        if rank == 0 and (step % s.save_every == 0 or step == s.steps):
-            checkpoint.save(
-                last,
-                {
-                    "network": network.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                    "step": step,
-                    "skipped": skipped,
-                    "cpu_s": spent + time.process_time() - began,
-                    "settings": checkpoint.plain(s),
-                },
-            )
-    return Outcome(average, step, skipped, spent + time.process_time() - began)
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
+        if adversary is not None and state.get("adversary") is not None:
+            adversary.restore(state["adversary"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{last}: is the checkpoint of another network or optimizer; give another --output"
+        ) from error
+    if scaler.is_enabled() and state.get("scaler"):
+        scaler.load_state_dict(state["scaler"])
+    for name in _Count.__slots__:
+        if name in state:
+            setattr(at, name, state[name])
+    now, before = checkpoint.plain(s), state.get("settings", {})
+    return tuple(
+        f"{key} is {value} now, it was {before[key]}"
+        for key, value in now.items()
+        if key in before and before[key] != value and key != "motion"
+    )
 
 
-def rate_at(step: int, s: Settings) -> float:
-    """The share of the full learning rate at a step."""
-    rise = min(1.0, (step + 1) / max(1, s.warm_up))
-    left = (s.steps - step) / max(1, s.decay)
-    fall = 1.0 if left >= 1 else 0.5 - 0.5 * math.cos(math.pi * left)
-    return rise * fall
+def _agreed(stop: bool, device: torch.device) -> bool:
+    """Whether any process was asked to stop; all must end at the same step."""
+    if not dist.is_initialized():
+        return stop
+    flag = torch.tensor(float(stop), device=device)
+    dist.all_reduce(flag)
+    return bool(flag > 0)
 
 
-def make_optimizers(network: DeblurNetwork, s: Settings) -> list[torch.optim.Optimizer]:
-    """Adam for everything, or Muon for the inner convolutions and Adam for what touches pictures and for
-    biases.
-    """
-    if s.optimizer == "adam":
-        return [torch.optim.Adam(network.parameters(), s.rate, fused=True)]
-    inner: list[Tensor] = []
-    plain: list[Tensor] = []
-    for weight in network.parameters():
-        is_inner = weight.dim() == 4 and min(weight.shape[:2]) > 12
-        (inner if is_inner else plain).append(weight)
-    return [Muon(inner, s.rate), torch.optim.Adam(plain, s.rate, fused=True)]
+def _mean_over_processes(total: Tensor) -> float:
+    if not dist.is_initialized():
+        return float(total)
+    mean = total.clone()
+    dist.all_reduce(mean)
+    return float(mean) / dist.get_world_size()
 
 
-def share_gradients(weights: list[torch.nn.Parameter], ranks: int) -> None:
-    """Replace each gradient by its mean over all processes, in one message."""
-    gradients = [w.grad for w in weights if w.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    dist.all_reduce(flat)
-    flat /= ranks
-    parts = torch.split(flat, [g.numel() for g in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view(gradient.shape))
+def _columns(f: Figures) -> dict[str, float]:
+    return {
+        "loss": f.loss,
+        "rate": f.rate,
+        "gradient_norm": f.norm,
+        "skipped": f.skipped,
+        "samples_per_s": f.samples_per_s,
+        "waited_share": f.waited,
+    }
 
 
-@torch.no_grad()
-def follow(average: torch.nn.Module, network: torch.nn.Module, keep: float) -> None:
-    """Move the averaged weights towards the present ones."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
-
-
-def sample_batches(s: Settings, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches of (blurred, sharp), Nx3xcropxcrop, float32 in [0, 1], channels last."""
-    pool = iter(PairPool(load_photographs(s.photographs), s.blur, s.crop, seed, s.pool, s.reuse))
-    while True:
-        samples = [next(pool) for _ in range(s.batch)]
-        yield to_tensor([b for b, _ in samples]), to_tensor([t for _, t in samples])
-
-
-def to_tensor(pictures: list[Picture]) -> Tensor:
-    """HxWx3 uint8 pictures of one size to Nx3xHxW float32 in [0, 1], channels last in memory."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(255)
-
-
-def validation_pairs(s: Settings, count: int = 64, seed: int = 20_261_121) -> list[Pair]:
-    """The same pairs for every run with these blur settings, made from photographs that training never
-    sees.
-    """
-    rng = np.random.default_rng(seed)
-    photographs = load_photographs(s.photographs, validation=True)
-    return [make_pair(rng, photographs, s.blur) for _ in range(count)]
-
-
-@torch.no_grad()
-def validate(network: DeblurNetwork, pairs: list[Pair]) -> float:
-    """Mean gain in PSNR over the blurred input, in dB; pairs blurred by less than one level (rms) are left
-    out.
-    """
-    gains = []
-    for pair in pairs:
-        blurred, sharp = to_tensor([pair.blurred]), to_tensor([pair.sharp])
-        before = float((blurred - sharp).square().mean())
-        if before < (1 / 255) ** 2:
-            continue
-        after = float((network(blurred).clamp(0, 1) - sharp).square().mean())
-        gains.append(10 * math.log10(before / after))
-    return sum(gains) / len(gains)
+def _advice(at: _Count, precision: str, last: Path) -> str:
+    change = "" if precision == "fp32" else "--precision fp32, "
+    back = f"; {last} is from before" if last.exists() else ""
+    return (
+        f"step {at.step}: the gradients of {at.skipped_in_row} steps in a row were not finite, nothing was "
+        f"learnt from them; try {change}a lower --rate or a smaller --clip, or look at the data{back}"
+    )

@@ -1,0 +1,112 @@
+"""Sharp pictures to make blurred ones from: a folder of photographs, videos, or both; or drawings."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from vdeblur.data.drawings import Picture, drawn_picture
+from vdeblur.data.samples import read_picture
+from vdeblur.data.synthesis import held_out
+from vdeblur.errors import InputError
+
+LONGEST_PX = 768  # larger pictures are kept as a part of this size
+CANDIDATES = 3  # frames looked at for each that is kept: the sharpest
+HELD_OUT = 10  # one picture in so many is never trained on, and of a video its last part of this size
+
+Tell = Callable[[str, int, int | None], None]
+
+
+def sharp_pictures(
+    folder: Path, count: int, seed: int, tell: Tell = lambda name, done, expected: None
+) -> tuple[list[Picture], list[Picture]]:
+    """Pictures to train on and pictures held out, from all picture and video files at or below a folder.
+
+    Of videos the sharpest frames are taken, spread evenly, about `count` in all; the last tenth of each is
+    held out. Whether a picture file is held out depends on its name alone.
+
+    Raises InputError where there is nothing, or not both, or a file does not open.
+    """
+    from vdeblur.data.opening import is_picture, is_video
+
+    if not folder.exists():
+        raise InputError(f"{folder}: no such file or folder")
+    files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
+    stills, videos = [p for p in files if is_picture(p)], [p for p in files if is_video(p)]
+    if not stills and not videos:
+        raise InputError(f"{folder}: neither pictures nor videos in it")
+    rng = np.random.default_rng(seed)
+    training: list[Picture] = []
+    validation: list[Picture] = []
+    for done, path in enumerate(stills):
+        tell(path.name, done, len(stills))
+        (validation if held_out(path.name) else training).append(_part(read_picture(path), rng))
+    for path in videos:
+        frames = _sharpest(path, max(4, count // len(videos)), rng, tell)
+        keep = len(frames) - max(1, len(frames) // HELD_OUT)
+        training += frames[:keep]
+        validation += frames[keep:]
+    if not validation and len(training) > 1:
+        validation.append(training.pop())
+    if not training or not validation:
+        raise InputError(f"{folder}: one picture is too few, one more is needed to judge by")
+    return training, validation
+
+
+def drawings(count: int, size: int, seed: int) -> list[Picture]:
+    """Drawn pictures of size x size pixels: material that needs no file."""
+    rng = np.random.default_rng(seed)
+    palette = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return [drawn_picture(rng, size, size, palette) for _ in range(count)]
+
+
+def _sharpest(path: Path, count: int, rng: np.random.Generator, tell: Tell) -> list[Picture]:
+    """About `count` frames of a video in order of time, the one with the finest detail of each stretch."""
+    import av
+    from av.video.stream import VideoStream
+
+    from vdeblur.data.opening import whole_clip
+
+    clip = whole_clip(path)
+    found: list[tuple[float, int, Picture]] = []
+    with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
+        stream = container.streams[clip.picture.index]
+        assert isinstance(stream, VideoStream)
+        stream.thread_type = "AUTO"
+        expected = clip.picture.frames_from_header or stream.frames or 0
+        stretch = max(1, expected // (count * CANDIDATES)) * CANDIDATES
+        pace = stretch // CANDIDATES
+        best: tuple[float, Picture] | None = None
+        for number, frame in enumerate(container.decode(stream)):
+            if number % pace == 0:
+                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                detail = _detail(picture)
+                if best is None or detail > best[0]:
+                    best = detail, _part(picture, rng)
+            if number % stretch == stretch - 1 and best is not None:
+                found.append((best[0], number, best[1]))
+                best = None
+            if number % 50 == 0:
+                tell(path.name, number, expected or None)
+        if best is not None:
+            found.append((best[0], len(found) * stretch, best[1]))
+    if len(found) > 2 * count:  # the header said too little
+        found = sorted(heapq.nlargest(count, found, key=lambda entry: entry[0]), key=lambda entry: entry[1])
+    return [picture for _, _, picture in found]
+
+
+def _detail(picture: Picture) -> float:
+    """Mean squared difference of neighbouring pixels of green: falls with every blur."""
+    green = picture[::2, :, 1].astype(np.int32)
+    return float(np.square(np.diff(green, axis=1)).mean())
+
+
+def _part(picture: Picture, rng: np.random.Generator) -> Picture:
+    """A random part of at most LONGEST_PX a side."""
+    height, width = (min(LONGEST_PX, side) for side in picture.shape[:2])
+    top = int(rng.integers(picture.shape[0] - height + 1))
+    left = int(rng.integers(picture.shape[1] - width + 1))
+    return picture[top : top + height, left : left + width].copy()

@@ -1,0 +1,82 @@
+"""How good a network is while it learns: gain over the blurred input, through the production engine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vdeblur.data.drawings import Picture
+from vdeblur.data.samples import read_pair
+from vdeblur.data.synthesis import BlurSettings, Pair, load_photographs, make_pair
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.metrics import psnr
+from vdeblur.models.contract import DeblurNetwork
+
+LEAST_BLUR = 1.0  # root mean square difference in 1/255 below which a pair has nothing to gain
+MOST_DB = 100.0  # what an equal picture counts as
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Over pairs that are blurred by more than a level: mean and worst gain in PSNR (RGB in [0, 1], not
+    rounded), and the mean shift in brightness between input and result, in 1/255."""
+
+    gain_db: float
+    worst_db: float
+    shift: float
+    pairs: int
+
+
+Judge = Callable[[DeblurNetwork], Score]
+
+
+def score(network: DeblurNetwork, pairs: Iterator[Pair], device: str = "cpu") -> Score:
+    """Deblur each pair's blurred side, in float32, and compare. The network is left as it is."""
+    gains: list[float] = []
+    shifts: list[float] = []
+    with Deblurrer(copy.deepcopy(network), device=device, precision="fp32", backend="torch") as engine:
+        for pair in pairs:
+            blurred, sharp = (
+                side.astype(np.float32) / np.float32(255) for side in (pair.blurred, pair.sharp)
+            )
+            if np.square(blurred - sharp).mean(dtype=np.float64) < (LEAST_BLUR / 255) ** 2:
+                continue
+            result = engine.deblur_rgb(blurred).clip(0.0, 1.0)
+            gains.append(min(MOST_DB, psnr(result, sharp, 1)) - psnr(blurred, sharp, 1))
+            shifts.append(255 * float((result - blurred).mean(dtype=np.float64)))
+    if not gains:
+        return Score(0.0, 0.0, 0.0, 0)
+    return Score(sum(gains) / len(gains), min(gains), sum(shifts) / len(shifts), len(gains))
+
+
+def validation_pairs(
+    pictures: Sequence[Picture], motion: BlurSettings, count: int = 64, seed: int = 20_261_121
+) -> list[Pair]:
+    """The same pairs for every run with these settings of blur, made from pictures training never sees."""
+    rng = np.random.default_rng(seed)
+    return [make_pair(rng, pictures, motion) for _ in range(count)]
+
+
+def judge_made(pairs: Sequence[Pair], device: str = "cpu") -> Judge:
+    """A judge by pairs in memory."""
+    return lambda network: score(network, iter(pairs), device)
+
+
+def judge_files(files: Sequence[tuple[Path, Path]], count: int, device: str = "cpu") -> Judge:
+    """A judge by at most `count` pairs of picture files, evenly spread over the list, read each time anew."""
+    chosen = [files[len(files) * i // count] for i in range(count)] if len(files) > count else list(files)
+    return lambda network: score(network, (read_pair(*pair) for pair in chosen), device)
+
+
+def validate(network: DeblurNetwork, pairs: Sequence[Pair]) -> float:
+    """Mean gain in PSNR over the blurred input, in dB; pairs blurred by less than one level are left out."""
+    return score(network, iter(pairs)).gain_db
+
+
+def held_out_pairs(photographs: Path, motion: BlurSettings) -> list[Pair]:
+    """The validation pairs of a folder of photographs."""
+    return validation_pairs(load_photographs(photographs, validation=True), motion)
