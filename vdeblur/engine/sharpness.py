@@ -1,0 +1,76 @@
+"""How sharp a frame is, from its luma alone: cheap enough to be asked before the network runs.
+
+Blur of any kind makes a picture smooth from one pixel to the next along at least one direction, while over
+four pixels it still changes. So in small blocks all over the picture the mean change over one pixel is
+divided by that over four, in four directions; the smallest of the four is the block's. A frame is as sharp as
+its middle block and its softest ones. Drawings of plain areas never count as sharp: an edge alone changes as
+much over one pixel as over four.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from vdeblur.frame import Frame
+
+Values = np.ndarray[Any, np.dtype[np.float32]]
+
+MIDDLE, SOFTEST = 0.36, 0.29
+"""Ratios of the median block and of the tenth percentile in frames that gain nothing: no blurred frame of
+real pairs reaches both, of synthetic ones one in ten that gain little (docs/quality.md)."""
+
+_BLOCK, _FAR = 32, 4
+_MOST_BLOCKS = 300  # spread evenly over the picture: 2 ms, however large it is
+_TEXTURE, _FLAT = 6.0, 1.5  # mean change over four pixels, in 1/255
+_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
+
+
+def sharpness(frame: Frame) -> float:
+    """1 and more: sharp all over; infinite where nothing is to be seen; 0 where there is too little to
+    tell.
+    """
+    luma = _luma(frame)
+    near, far = _changes(luma)
+    if far.size == 0 or far.max() < _FLAT:
+        return math.inf if far.size else 0.0
+    textured = far.max(axis=0) > _TEXTURE
+    if textured.sum() < 4:
+        return 0.0
+    # The constants keep rounding to whole codes from counting as detail.
+    ratios = ((near + 0.25) / (far + 1.0)).min(axis=0)[textured]
+    softest, middle = np.percentile(ratios, (10, 50))
+    return float(min(middle / MIDDLE, softest / SOFTEST))
+
+
+def _luma(frame: Frame) -> Any:
+    """Rows x columns as 8-bit codes: luma, or green."""
+    layout = frame.layout
+    component = layout.components[1 if layout.kind == "rgb" else 0]
+    plane = frame.planes[component.plane]
+    values = plane if component.index is None else plane[..., component.index]
+    return values >> max(0, layout.depth + layout.lsb - 8)
+
+
+def _changes(luma: Any) -> tuple[Values, Values]:
+    """Mean absolute change over one and over four pixels: directions x blocks."""
+    side = _BLOCK + 2 * _FAR
+    rows, columns = (length // _BLOCK for length in luma.shape)
+    if min(luma.shape) < side:
+        return np.empty((4, 0), np.float32), np.empty((4, 0), np.float32)
+    stride = _BLOCK * max(1, math.ceil(math.sqrt(rows * columns / _MOST_BLOCKS)))
+    blocks = sliding_window_view(luma, (side, side))[::stride, ::stride]
+    blocks = blocks.reshape(-1, side, side).astype(np.int16)
+    inner = blocks[:, _FAR:-_FAR, _FAR:-_FAR]
+
+    def change(down: int, across: int) -> Values:
+        top, left = _FAR + down, _FAR + across
+        moved = blocks[:, top : top + _BLOCK, left : left + _BLOCK]
+        return np.asarray(np.abs(inner - moved).mean(axis=(1, 2)), np.float32)
+
+    near = np.stack([change(down, across) for down, across in _STEPS])
+    far = np.stack([change(_FAR * down, _FAR * across) for down, across in _STEPS])
+    return near, far
