@@ -71,14 +71,18 @@ class LiveOptions:
                 raise InputError(f"{option} {value:g}: must be more than 0")
 
     def rungs(self) -> tuple[Rung, ...]:
-        """The ladder's rungs, best first; one alone where no goal is set."""
+        """The ladder's rungs, best first; one alone where no goal is set.
+
+        A smaller network loses less than a smaller picture (docs/live.md), so the pictures shrink last. A
+        network that was asked for by name stays.
+        """
         best = store.resolve(self.model, self.weights, guess_kind(self.device)).name
-        scales = SCALES if self.goal != Goal() else SCALES[:1]
+        if self.goal == Goal():
+            return (Rung(best, SCALES[0]),)
         named = self.model != "auto" or self.weights is not None
-        smaller = () if named or best not in NETWORKS else NETWORKS[NETWORKS.index(best) + 1 :]
-        return tuple(Rung(best, scale) for scale in scales) + tuple(
-            Rung(name, scale) for name in smaller if len(scales) > 1 for scale in scales
-        )
+        networks = (best,) if named or best not in NETWORKS else NETWORKS[NETWORKS.index(best) :]
+        whole = tuple(Rung(name, SCALES[0]) for name in networks)
+        return whole + tuple(Rung(networks[-1], scale) for scale in SCALES[1:])
 
     def load(self, model: str) -> Engine:
         """The engine of a rung."""
@@ -122,8 +126,9 @@ def run(
     """Show until the source ends, `duration_s` is over, or a viewer or `controls` says stop.
 
     `tell` gets every message once; `watch` the figures, with every picture and about ten times a second.
-    `duration_s` counts from when the network is open. Raises VdeblurError where the source or the network cannot be opened, and for a recording or an output
-    that failed. On Ctrl-C a recording is finished before KeyboardInterrupt goes on.
+    `duration_s` counts from when the network is open. Raises VdeblurError where the source or the network
+    cannot be opened, and for a recording or an output that failed. On Ctrl-C a recording is finished before
+    KeyboardInterrupt goes on.
     """
     options.check()
     controls = controls or Controls(recording=options.record.target is not None)

@@ -232,14 +232,14 @@ class Playback:
             return None
         now = time.monotonic()
         if self._due_s is None:
-            self._due_s = now
+            self._due_s, self._fresh = now, False
         else:
             self._due_s += self._step(picture)
             if now - self._due_s > self.LATE_S:
                 self._due_s = now
             time.sleep(max(0.0, self._due_s - now))
         self._last_s = picture.time or 0.0
-        return self._framer.decoded(picture, time.monotonic())
+        return self._framer.decoded(picture, self._due_s)  # a decoder that is late makes the picture older
 
     def close(self) -> None:
         files.close(self._container)

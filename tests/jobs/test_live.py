@@ -1,0 +1,484 @@
+"""Live pictures from end to end: the newest wins, none is lost uncounted, sources come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from engine.standins import ConstantDifference, ZeroDifference
+from video import media
+
+from vdeblur.cli.main import main
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.frame import Frame
+from vdeblur.jobs.live.capture import Capture, Slot
+from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
+from vdeblur.jobs.live.live import LiveOptions, LiveResult, run
+from vdeblur.jobs.live.picture import Captured, blended
+from vdeblur.jobs.live.record import RecordAsk
+from vdeblur.jobs.live.rungs import Load, Rungs
+from vdeblur.jobs.live.sources import ArrivalClock, SourceAsk, open_source
+from vdeblur.jobs.live.view import Controls, Status, View
+from vdeblur.video import formats
+
+SMALL = {"size": (96, 64), "rate": 30}
+
+
+def loads(network: Any) -> Load:
+    return lambda name: Deblurrer(network, tile="off", device="cpu", precision="fp32", latency=True)
+
+
+class Slow(ZeroDifference):
+    """Says nothing, and takes its time; `took_s` holds how long really."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds, self.took_s = seconds, []
+
+    def correction(self, rgb: torch.Tensor) -> torch.Tensor:
+        begin = time.monotonic()
+        time.sleep(self.seconds)
+        self.took_s.append(time.monotonic() - begin)
+        return super().correction(rgb)
+
+
+class Eyes:
+    """A viewer that keeps what it saw, and may act on every view."""
+
+    def __init__(
+        self, act: Callable[[View, int], None] = lambda view, count: None, enough: int = 1 << 30
+    ) -> None:
+        self.views: list[View] = []
+        self.act, self.enough, self.closed_count = act, enough, 0
+
+    def show(self, view: View) -> None:
+        self.views.append(view)
+        self.act(view, len(self.views))
+
+    def closed(self) -> bool:
+        return len(self.views) >= self.enough
+
+    def close(self) -> None:
+        self.closed_count += 1
+
+    @property
+    def times(self) -> list[float]:
+        """Capture times of the different pictures seen."""
+        return list(dict.fromkeys(view.captured_at_s for view in self.views))
+
+
+def play(
+    path: Path, *viewers: Eyes, network: Any = None, controls: Controls | None = None, **asked: Any
+) -> LiveResult:
+    source = SourceAsk(str(path), loop=asked.pop("loop", False))
+    options = LiveOptions(source, **asked)
+    return run(options, viewers, controls, load=loads(network or ZeroDifference()))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.write_clip(tmp_path_factory.mktemp("live") / "clip.mp4", frames=60, **SMALL).path
+
+
+def test_the_newest_picture_wins_and_the_others_are_counted() -> None:
+    slot = Slot()
+    for number in range(5):
+        slot.put(picture(number))
+    taken = slot.take(0)
+    assert taken is not None
+    assert taken.frame.index == 4
+    assert slot.counts == (5, 4)
+    assert slot.take(0) is None
+
+
+@pytest.mark.slow
+def test_a_slow_network_shows_fresh_pictures_and_every_picture_is_accounted_for(clip: Path) -> None:
+    network, eyes = Slow(0.15), Eyes()
+    result = play(clip, eyes, network=network, loop=True, duration_s=4)
+    in_flight = result.captured - result.shown - result.dropped
+    assert 0 <= in_flight <= 2
+    assert result.dropped > result.shown > 5
+    assert result.age_p95_s < 1.5 * np.quantile(network.took_s, 0.95)
+    assert eyes.closed_count == 1
+
+
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p", "yuvj422p", "nv12", "yuv422p10le", "p010le", "bgr24", "gbrp", "gray"]
+)
+@pytest.mark.parametrize("scale", SCALES, ids=str)
+def test_no_correction_leaves_the_picture_bit_identical_on_every_rung(pix_fmt: str, scale: Fraction) -> None:
+    frame = frame_of(pix_fmt, (97, 66) if pix_fmt in ("bgr24", "gray") else (98, 66))
+    rungs = Rungs([Rung("any", scale)], loads(ZeroDifference()))
+    after = rungs.correct(0, frame)
+    for before, now in zip(frame.planes, after.planes, strict=True):
+        np.testing.assert_array_equal(before, now)
+    for strength in (0.0, 0.3, 1.0):
+        for before, now in zip(frame.planes, blended(frame, after, strength).planes, strict=True):
+            np.testing.assert_array_equal(before, now)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p", "yuv422p10le", "p010le", "bgr24"])
+@pytest.mark.parametrize("scale", SCALES[1:], ids=str)
+def test_an_even_correction_is_the_same_on_every_rung(pix_fmt: str, scale: Fraction) -> None:
+    frame = frame_of(pix_fmt, (96, 64))
+    network = ConstantDifference(0.05, -0.02, 0.01)
+    rungs = Rungs([Rung("any", Fraction(1)), Rung("any", scale)], loads(network))
+    for whole, reduced in zip(rungs.correct(0, frame).planes, rungs.correct(1, frame).planes, strict=True):
+        assert np.abs(whole.astype(int) - reduced.astype(int)).max() <= 64 if pix_fmt == "p010le" else 1
+
+
+def test_viewers_get_before_and_after_and_end_the_run(clip: Path) -> None:
+    eyes = Eyes(enough=5)
+    play(clip, eyes, network=ConstantDifference(0.05, 0.05, 0.05), loop=True)
+    view = eyes.views[-1]
+    assert view.before.shape == view.after.shape == (64, 96, 3)
+    brighter = view.after.astype(int).mean() - view.before.astype(int).mean()
+    assert 8 < brighter < 13  # 0.05 of 255, less where white clips
+    assert view.status.shown >= 4
+    assert view.status.step.endswith("full size")
+
+
+def test_strength_acts_on_the_next_picture_and_on_a_frozen_one(clip: Path) -> None:
+    controls = Controls()
+
+    def act(view: View, count: int) -> None:
+        if count == 3:
+            controls.toggle_freeze()
+        if count == 5:
+            controls.set_strength(0.0)
+
+    eyes = Eyes(act, enough=8)
+    play(clip, eyes, network=ConstantDifference(0.05, 0.05, 0.05), loop=True, controls=controls)
+    frozen = eyes.views[3:]
+    assert len({view.captured_at_s for view in frozen}) == 1
+    assert all(view.status.frozen for view in frozen)
+    np.testing.assert_array_equal(frozen[-1].after, frozen[-1].before)
+    assert (frozen[0].after != frozen[0].before).any()
+
+
+def test_a_recording_follows_the_clock_of_capture(clip: Path, tmp_path: Path) -> None:
+    eyes, target = Eyes(enough=25), tmp_path / "out.mp4"
+    result = play(clip, eyes, network=Slow(0.04), loop=True, record=RecordAsk(target))
+    assert result.recordings == (target,)
+    with av.open(str(target)) as file:
+        video = file.streams.video[0]
+        found = [float(frame.pts * video.time_base) for frame in file.decode(video)]
+    expected = [t - eyes.times[0] for t in eyes.times]
+    assert np.abs(np.subtract(found, expected[: len(found)])).max() < 2 / 90000
+    assert len(found) >= len(expected) - 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_recordings_that_are_switched_on_and_off_get_names_of_their_own(clip: Path, tmp_path: Path) -> None:
+    controls = Controls(recording=True)
+
+    def act(view: View, count: int) -> None:
+        if count in (5, 10):
+            controls.toggle_record()
+
+    target = tmp_path / "out.mkv"
+    result = play(clip, Eyes(act, enough=15), loop=True, controls=controls, record=RecordAsk(target))
+    assert [path.name for path in result.recordings] == ["out.mkv", "out-2.mkv"]
+    for path in result.recordings:
+        assert len(list(pictures(path))) > 2
+
+
+def test_a_picture_that_changes_its_size_goes_on_in_another_recording(tmp_path: Path) -> None:
+    whole = tmp_path / "both.ts"
+    parts = [
+        media.write_clip(tmp_path / f"{n}.ts", size=size, frames=20, rate=30).path.read_bytes()
+        for n, size in enumerate(((96, 64), (128, 96)))
+    ]
+    whole.write_bytes(b"".join(parts))
+    eyes, target = Eyes(), tmp_path / "out.mp4"
+    result = play(whole, eyes, record=RecordAsk(target), goal=Goal(fps=20), model="mimo-unet-tiny")
+    assert {view.after.shape for view in eyes.views} == {(64, 96, 3), (96, 128, 3)}
+    sizes = [{(p.width, p.height) for p in pictures(path)} for path in result.recordings]
+    assert sizes == [{(96, 64)}, {(128, 96)}]
+
+
+def test_a_snapshot_is_two_pictures(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    controls = Controls()
+    controls.request_snapshot()
+    eyes = Eyes(enough=4)
+    play(clip, eyes, loop=True, controls=controls)
+    names = sorted(path.name.rsplit("-", 1)[1] for path in tmp_path.glob("*.png"))
+    assert names == ["after.png", "before.png"]
+    assert any("snapshot" in (view.status.message or "") for view in eyes.views)
+
+
+def test_ctrl_c_leaves_a_recording_that_plays(clip: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+
+    def act(view: View, count: int) -> None:
+        if count == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play(clip, Eyes(act), loop=True, record=RecordAsk(target))
+    assert len(list(pictures(target))) >= 9
+
+
+@pytest.mark.slow
+def test_the_command_ends_cleanly_on_a_signal(clip: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    words = [
+        sys.executable,
+        "-m",
+        "vdeblur",
+        "live",
+        str(clip),
+        "--loop",
+        "--headless",
+        "--model",
+        "mimo-unet-tiny",
+    ]
+    process = subprocess.Popen(
+        [*words, "--record", str(target)], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".out*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert len(list(pictures(target))) > 3
+
+
+class Broken:
+    """A source that gives some pictures and is lost; opening fails some times, then it is back."""
+
+    rate = Fraction(100)
+
+    def __init__(self, fails: int) -> None:
+        self.fails, self.opened, self.left = fails, 0, 0
+
+    def __call__(self, ask: SourceAsk) -> Broken:
+        if self.opened and self.fails:
+            self.fails -= 1
+            raise VdeblurError("camera 0: there is no /dev/video0; is it plugged in?")
+        self.opened += 1
+        self.left = 5
+        return self
+
+    def read(self) -> Captured:
+        time.sleep(0.01)
+        if not self.left:
+            raise VdeblurError("camera 0: gives no pictures any more")
+        self.left -= 1
+        return picture(self.left)
+
+    def close(self) -> None: ...
+
+
+def test_a_camera_that_is_unplugged_is_found_again_and_the_screen_says_so() -> None:
+    source = Broken(fails=2)
+    capture = Capture(SourceAsk("0"), source)
+    capture.wait_for_first()
+    said: list[str] = []
+    deadline = time.monotonic() + 30
+    while source.opened < 2 and time.monotonic() < deadline:
+        said.append(capture.message(time.monotonic()) or "")
+        time.sleep(0.02)
+    capture.close()
+    assert source.opened >= 2
+    assert any("gives no pictures any more; trying again in 0." in text for text in said)
+    assert any("no /dev/video0" in text for text in said)
+
+
+def test_a_camera_that_was_never_there_ends_the_run() -> None:
+    def opener(ask: SourceAsk) -> Any:
+        raise VdeblurError("camera 0: there is no /dev/video0")
+
+    capture = Capture(SourceAsk("0"), opener)
+    with pytest.raises(VdeblurError, match="no /dev/video0"):
+        capture.wait_for_first()
+    capture.close()
+
+
+def test_a_jam_on_the_way_counts_as_age() -> None:
+    clock = ArrivalClock()
+    assert clock.captured_at(100.0, 5.0) == 5.0
+    assert clock.captured_at(100.1, 5.1) == pytest.approx(5.1, abs=0.001)
+    assert clock.captured_at(100.2, 7.0) == pytest.approx(5.2, abs=0.001)  # came 1.8 s late
+    assert clock.captured_at(100.3, 7.0) == pytest.approx(5.3, abs=0.001)
+    assert clock.captured_at(102.0, 7.0) == pytest.approx(7.0, abs=0.001)
+    assert clock.captured_at(0.0, 8.0) == 8.0  # the sender has begun anew
+    assert clock.captured_at(None, 9.0) == 9.0
+
+
+SENDER = """
+import sys, time
+from fractions import Fraction
+import av, numpy as np
+with av.open(sys.argv[1], "w", format="mpegts") as out:
+    stream = out.add_stream("libx264", rate=30)
+    stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+    stream.codec_context.time_base = stream.time_base = Fraction(1, 90000)
+    stream.codec_context.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "10"}
+    begin = time.monotonic()
+    while (now := time.monotonic() - begin) < 60:
+        if not 2.0 < now < 4.0:
+            grey = np.full((64, 96, 3), int(now * 30) % 256, np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
+            frame.pts, frame.time_base = round(now * 90000), Fraction(1, 90000)
+            for packet in stream.encode(frame):
+                out.mux(packet)
+        time.sleep(1 / 30)
+"""
+
+
+@pytest.mark.slow
+def test_a_stream_that_stalls_goes_on_where_it_is() -> None:
+    port = 20000 + os.getpid() % 20000
+    sender = subprocess.Popen([sys.executable, "-c", SENDER, f"udp://127.0.0.1:{port}?pkt_size=1316"])
+    seen: list[tuple[float, Status]] = []
+    load = loads(ZeroDifference())
+    load("any").deblur_rgb(np.zeros((8, 8, 3), np.float32))
+    try:
+        options = LiveOptions(SourceAsk(f"udp://127.0.0.1:{port}"), duration_s=5.5)
+        run(options, watch=lambda status: seen.append((time.monotonic(), status)), load=load)
+    finally:
+        sender.kill()
+        sender.wait()
+    quiet = [number for number, (_, status) in enumerate(seen) if "no new picture" in (status.message or "")]
+    assert quiet, "the silence was not noticed"
+    assert seen[-1][1].shown > seen[quiet[-1]][1].shown + 5
+    assert "no new picture" not in (seen[-1][1].message or "")
+
+
+@pytest.mark.slow
+def test_the_picture_is_served_on(clip: Path) -> None:
+    port = 20000 + (os.getpid() + 7) % 20000
+    words = [
+        sys.executable,
+        "-m",
+        "vdeblur",
+        "live",
+        str(clip),
+        "--loop",
+        "--headless",
+        "--model",
+        "mimo-unet-tiny",
+    ]
+    words += ["--output", f"udp://127.0.0.1:{port}"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    try:
+        with av.open(f"udp://127.0.0.1:{port}", timeout=90) as received:
+            times = []
+            for frame in received.decode(video=0):
+                times.append(frame.time)
+                if len(times) > 20:
+                    break
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert (frame.width, frame.height) == (96, 64)
+    assert times == sorted(times)
+    assert 0.2 < times[-1] - times[0] < 30
+
+
+def test_a_pipe_gets_the_stream_and_nothing_else(clip: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.ts"
+    words = [sys.executable, "-m", "vdeblur", "live", str(clip), "--model", "mimo-unet-tiny", "--output", "-"]
+    with target.open("wb") as out:
+        done = subprocess.run(
+            words, stdout=out, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], timeout=120
+        )
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes()[0] == 0x47  # the first byte of MPEG-TS
+    assert len(list(pictures(target))) > 5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothere.mp4"], "no such file, camera or address"),
+        (["77"], "there is no /dev/video77" if sys.platform == "linux" else "gives no pictures"),
+        (["srt://127.0.0.1:9"], "cannot receive srt://"),
+        (["rtsp://127.0.0.1:1/x"], "connection refused"),
+        (["screen"], "DISPLAY is not set"),
+        (["0", "--loop"], "--loop: only for files"),
+        (["udp://127.0.0.1:9", "--size", "640x360"], "--size: only for cameras"),
+        (["CLIP", "--output", "srt://1.2.3.4:5"], "cannot send"),
+        (["CLIP", "--output", "somewhere"], "give rtmp://"),
+        (["CLIP", "--record", "out.txt"], "name it .mp4"),
+        (["CLIP", "--target-fps", "-3"], "must be more than 0"),
+        (["CLIP", "--max-latency", "soon"], "give 100ms"),
+        (["CLIP", "--strength", "2"], "must lie between 0"),
+    ],
+)
+def test_what_cannot_work_is_one_line(
+    words: list[str],
+    said: str,
+    clip: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    code = main(["live", *[str(clip) if word == "CLIP" else word for word in words], "--headless"])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code in (1, 2)
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+def test_a_file_is_played_at_its_own_pace(tmp_path: Path) -> None:
+    path = media.write_clip(
+        tmp_path / "vfr.mp4", pts=[0, 18000, 20000, 45000], time_base=Fraction(1, 90000)
+    ).path
+    source = open_source(SourceAsk(str(path)))
+    times = []
+    while (captured := source.read()) is not None:
+        times.append(captured.at_s)
+    source.close()
+    steps = np.diff(times)
+    assert len(times) == 4
+    assert steps == pytest.approx([18000 / 90000, 2000 / 90000, 25000 / 90000], abs=0.002)
+    assert time.monotonic() >= times[-1]
+
+
+def test_the_ladder_has_small_networks_before_small_pictures() -> None:
+    options = LiveOptions(SourceAsk("0"), device="cpu", goal=Goal(fps=20))
+    rungs = [str(rung) for rung in options.rungs()]
+    assert rungs[0] == "mimo-unet-small at full size"
+    assert rungs[1] == "mimo-unet-tiny at full size"
+    assert rungs[-1] == "mimo-unet-tiny at 1/3"
+    named = LiveOptions(SourceAsk("0"), device="cpu", model="mimo-unet-small", goal=Goal(fps=20)).rungs()
+    assert {rung.model for rung in named} == {"mimo-unet-small"}
+    assert len(LiveOptions(SourceAsk("0"), device="cpu").rungs()) == 1
+    with pytest.raises(InputError):
+        LiveOptions(SourceAsk("0"), model="nonsense").rungs()
+
+
+def frame_of(pix_fmt: str, size: tuple[int, int]) -> Frame:
+    drawn = media.new_frame(pix_fmt, *size)
+    drawn.make_writable()
+    layout = formats.layout_of(pix_fmt, *size)
+    return Frame(formats.views(drawn), layout, 0, Fraction(1, 90000), 0, 0, drawn)
+
+
+def picture(number: int) -> Captured:
+    layout = formats.layout_of("gray", 8, 8)
+    pixels = np.full((8, 8), number, np.uint8)
+    return Captured(Frame((pixels,), layout, 0, Fraction(1, 90000), 0, number), time.monotonic())
+
+
+def pictures(path: Path) -> Iterator[av.VideoFrame]:
+    with av.open(str(path)) as file:
+        yield from file.decode(video=0)
