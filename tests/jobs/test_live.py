@@ -263,7 +263,7 @@ def test_the_command_ends_cleanly_on_a_signal(clip: Path, tmp_path: Path) -> Non
 class Broken:
     """A source that gives some pictures and is lost; opening fails some times, then it is back."""
 
-    rate = Fraction(100)
+    rate, waits = Fraction(100), False
 
     def __init__(self, fails: int) -> None:
         self.fails, self.opened, self.left = fails, 0, 0

@@ -78,7 +78,7 @@ class Slot:
 class Capture:
     """Opens the source and keeps it open: `wait_for_first`, `go`, then take from `slot`; `close` at the end.
 
-    A file waits after its first picture until `go`; a camera does not wait for anybody.
+    What is stored waits after its first picture until `go`; a camera does not wait for anybody.
 
     A source that cannot be opened at all ends the run; one that is lost later is tried again for ever, with
     growing waits.
@@ -144,7 +144,7 @@ class Capture:
                         self.slot.put(captured)
                         self._begun.set()
                         self._lost, lost_at, tries = None, None, 0
-                        if self._ask.kind == "file":
+                        if source.waits:
                             self._go.wait()
                     break
                 finally:

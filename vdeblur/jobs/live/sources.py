@@ -24,6 +24,7 @@ import numpy as np
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.jobs.live.picture import Captured, Framer
 from vdeblur.video import source as files
+from vdeblur.video import trust
 from vdeblur.video.source import is_url
 
 OPEN_S, SILENT_S = 8.0, 10.0
@@ -70,9 +71,10 @@ class SourceAsk:
 
 
 class Source(Protocol):
-    """Something open that gives pictures; `rate` is what it claims."""
+    """Something open that gives pictures; `rate` is what it claims, `waits` that it does not run away."""
 
     rate: Fraction | None
+    waits: bool
 
     def read(self) -> Captured | None:
         """The next picture, None when a file is over; raises VdeblurError when the source is lost."""
@@ -94,6 +96,8 @@ def open_source(ask: SourceAsk) -> Source:
 
 class Camera:
     """A camera through OpenCV, with as short a queue in its driver as there is."""
+
+    waits = False
 
     def __init__(self, ask: SourceAsk) -> None:
         self._name = f"camera {ask.address}"
@@ -133,7 +137,7 @@ class Stream:
     """A network stream, or a device that FFmpeg reads, decoded without delay."""
 
     def __init__(self, ask: SourceAsk, address: str, form: str | None, options: dict[str, str]) -> None:
-        self._name = ask.address if ask.kind != "camera" else f"camera {ask.address}"
+        self._name = files.shown_name(ask.address) if ask.kind != "camera" else f"camera {ask.address}"
         self._framer, self._clock = Framer(), ArrivalClock()
         self._container: Any = None
         try:
@@ -153,9 +157,14 @@ class Stream:
                 other.discard = av.stream.Discard.all
         rate = self._video.average_rate or self._video.guessed_rate
         self.rate = Fraction(rate) if rate and rate <= 1000 else ask.rate
-        self._pictures = self._decoded()
+        self._pictures = _decoded(self._container, self._video)
+        # What is no stream but lies on a server, whole or in parts, comes faster than it is to be shown.
+        self._ends = ask.kind == "stream" and (self._container.size > 0 or bool(self._container.duration))
+        stored = self._ends or self._container.format.name in ("hls", "dash")
+        self._pace = Pace(self.rate) if stored else None
+        self.waits = stored
 
-    def read(self) -> Captured:
+    def read(self) -> Captured | None:
         try:
             picture = next(self._pictures, None)
         except (av.FFmpegError, OSError) as error:
@@ -163,21 +172,17 @@ class Stream:
             why = f"silent for {SILENT_S:.0f} s" if silent else error.strerror or type(error).__name__
             raise VdeblurError(f"{self._name}: lost ({why})") from error
         if picture is None:
+            if self._ends:
+                return None
             raise VdeblurError(f"{self._name}: the sender has ended it")
+        if self._pace is not None:
+            return self._framer.decoded(picture, self._pace.wait_for(picture.time))
         return self._framer.decoded(picture, self._clock.captured_at(picture.time, time.monotonic()))
 
     def close(self) -> None:
         if self._container is not None:
             files.close(self._container)
             self._container = None
-
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        """Pictures, past what does not decode: a live stream may begin or be hit in the middle of one."""
-        for packet in self._container.demux(self._video):
-            try:
-                yield from (p for p in self._video.decode(packet) if not p.is_corrupt)
-            except (av.error.InvalidDataError, av.error.PatchWelcomeError):
-                continue
 
 
 class ArrivalClock:
@@ -209,37 +214,27 @@ class ArrivalClock:
 
 
 class Playback:
-    """A file as if it were a camera: pictures when they are due, by their own times or at the rate asked."""
+    """A file as if it were a camera: pictures when they are due."""
 
-    LATE_S = 0.5  # a decoder further behind than this is not chased: the file plays on from here
+    waits = True
 
     def __init__(self, ask: SourceAsk) -> None:
         self._ask, self._framer = ask, Framer()
         self._open()
         rate = ask.rate or self._video.average_rate or self._video.guessed_rate
         self.rate = Fraction(rate) if rate else None
-        self._step_s = float(1 / self.rate) if self.rate else 1 / 25
-        self._due_s: float | None = None  # of the latest picture
-        self._last_s = 0.0  # its time in the file
+        self._pace = Pace(self.rate, steady=ask.rate is not None)
 
     def read(self) -> Captured | None:
         picture = next(self._pictures, None)
-        if picture is None and self._ask.loop and self._due_s is not None:
+        if picture is None and self._ask.loop and self._pace.begun:
             self.close()
             self._open()
+            self._pace.jump()
             picture = next(self._pictures, None)
         if picture is None:
             return None
-        now = time.monotonic()
-        if self._due_s is None:
-            self._due_s, self._fresh = now, False
-        else:
-            self._due_s += self._step(picture)
-            if now - self._due_s > self.LATE_S:
-                self._due_s = now
-            time.sleep(max(0.0, self._due_s - now))
-        self._last_s = picture.time or 0.0
-        return self._framer.decoded(picture, self._due_s)  # a decoder that is late makes the picture older
+        return self._framer.decoded(picture, self._pace.wait_for(picture.time))
 
     def close(self) -> None:
         files.close(self._container)
@@ -248,21 +243,48 @@ class Playback:
         self._container = files.open_source(self._ask.address)
         self._video = files.choose_video(self._container, self._ask.address, None)
         self._video.thread_type = "AUTO"
-        self._pictures = self._decoded()
-        self._fresh = True
+        self._pictures = _decoded(self._container, self._video)
 
-    def _step(self, picture: av.VideoFrame) -> float:
-        """Seconds from the picture before to this one."""
-        fresh, self._fresh = self._fresh, False
-        step = (picture.time or 0.0) - self._last_s
-        return self._step_s if fresh or self._ask.rate or not 0 < step < 10 else step
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        for packet in self._container.demux(self._video):
-            try:
-                yield from self._video.decode(packet)
-            except (av.error.InvalidDataError, av.error.PatchWelcomeError):
-                continue
+class Pace:
+    """Waits until a picture is due, by the times in the file or steadily at its rate."""
+
+    LATE_S = 0.5  # a decoder or server further behind than this is not chased: it plays on from here
+
+    def __init__(self, rate: Fraction | None, *, steady: bool = False) -> None:
+        self._step_s = float(1 / rate) if rate else 1 / 25
+        self._steady = steady
+        self._due_s: float | None = None  # of the latest picture
+        self._last_s: float | None = None  # its time in the file
+
+    @property
+    def begun(self) -> bool:
+        return self._due_s is not None
+
+    def jump(self) -> None:
+        """The times in the file begin anew."""
+        self._last_s = None
+
+    def wait_for(self, time_s: float | None) -> float:
+        """Answers with when the picture was due: one that is decoded late is older."""
+        now = time.monotonic()
+        step = self._step_s
+        if not self._steady and time_s is not None and self._last_s is not None:
+            step = time_s - self._last_s if 0 < time_s - self._last_s < 10 else step
+        self._last_s = time_s
+        due = now if self._due_s is None else self._due_s + step
+        self._due_s = due = now if now - due > self.LATE_S else due
+        time.sleep(max(0.0, due - now))
+        return due
+
+
+def _decoded(container: Any, video: Any) -> Iterator[av.VideoFrame]:
+    """Pictures, past what does not decode: a stream may begin or be hit in the middle of one."""
+    for packet in container.demux(video):
+        try:
+            yield from (picture for picture in video.decode(packet) if not picture.is_corrupt)
+        except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+            continue
 
 
 def _device(ask: SourceAsk) -> tuple[str, str, dict[str, str]]:
@@ -297,7 +319,9 @@ def _screen(ask: SourceAsk) -> tuple[str, str, dict[str, str]]:
 
 
 def _stream_options(address: str) -> dict[str, str]:
-    options = dict(LOW_DELAY)
+    options = trust.options_for_url(address)
+    if not address.lower().startswith("http"):
+        options |= LOW_DELAY  # it would throw away the beginning of what is stored on a server
     if address.lower().startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # UDP loses packets of big pictures on the way
     if address.lower().startswith("udp"):
