@@ -14,10 +14,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vdeblur.cli.options import (
     Parser,
+    bench_options,
     deblur_parser,
     making_options,
     network_of,
@@ -38,6 +39,7 @@ from vdeblur.errors import (
 if TYPE_CHECKING:
     from vdeblur.jobs.batch import Item
     from vdeblur.jobs.plan import Options, Plan
+    from vdeblur.measure.benchmark import Asked
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -220,6 +222,58 @@ def _doctor(words: list[str]) -> int:
     return 0
 
 
+def _bench(words: list[str]) -> int:
+    parser = Parser(
+        "vdeblur bench",
+        "Speed that cannot flatter: the network by three clocks, each stage alone, the whole from file to\n"
+        "file, beside the device's own peak and the likeness to plain float32.",
+    )
+    bench_options(parser)
+    asked = parser.parse_args(words)
+    from vdeblur.measure import report
+
+    if asked.json is not None:
+        report.check_target(asked.json, "--json")
+    from vdeblur.cli import show
+    from vdeblur.measure import bench_report, bench_rows
+    from vdeblur.measure.benchmark import Asked, bench, check
+
+    old = None if asked.compare is None else bench_rows.read(asked.compare, "--compare")
+    wanted = Asked(**network_of(asked), size=asked.size, frames=asked.frames, input=asked.input)
+    check(wanted)
+    if asked.sweep:
+        return _sweep(wanted, asked)
+    with show.doing() as tell:
+        found = bench(wanted, tell)
+    if asked.json is not None:
+        report.write(asked.json, bench_rows.json_text(found), "--json")
+    show.tables(bench_report.tables(found))
+    show.pairs(bench_report.remarks(found))
+    if old is not None:
+        show.tables(bench_report.compared(found, old))
+    return 0
+
+
+def _sweep(wanted: Asked, asked: argparse.Namespace) -> int:
+    if wanted.input is not None or asked.compare is not None:
+        raise InputError(
+            "--sweep makes its own clips and compares with published figures: no --input, --compare"
+        )
+    from vdeblur.cli import show
+    from vdeblur.measure.sweep import sweep, table
+
+    rows: list[dict[str, Any]] = []
+    try:
+        with show.doing() as tell:
+            for row in sweep(wanted, asked.json, tell):
+                rows.append(row)
+                tell(" ".join(table([row])[1]).strip())
+    finally:
+        if rows:
+            show.tables([("Sweep", table(rows))])
+    return 0
+
+
 def _weights(words: list[str]) -> int:
     parser = Parser("vdeblur weights", "Networks with weights: what is known, what is here, how to get more.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|import|export|remove")
@@ -345,6 +399,7 @@ _COMMANDS = {
     "live": _live,
     "demo": _demo,
     "doctor": _doctor,
+    "bench": _bench,
     "weights": _weights,
 }
 

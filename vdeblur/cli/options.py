@@ -24,6 +24,7 @@ other commands:
   vdeblur live [SOURCE]            a camera or stream, sharpened as it comes
   vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
   vdeblur doctor                   what this machine can do
+  vdeblur bench                    how fast, measured: network, stages, the whole; needs no file
   vdeblur weights list|import|export|remove
                                    networks: which are known, here, or to be had
 each has --help. Exit codes: 0 done, 1 failed, 2 the request cannot work, 130 Ctrl-C.
@@ -166,6 +167,23 @@ def network_of(asked: argparse.Namespace) -> dict[str, Any]:
     return {
         key: getattr(asked, key) for key in ("model", "weights", "device", "precision", "backend", "tile")
     }
+
+
+def bench_options(parser: argparse.ArgumentParser) -> None:
+    network_options(parser)
+    part = parser.add_argument_group("what to measure")
+    part.add_argument(
+        "--size", type=size, metavar="WxH", help="of a clip made on the spot (default 1280x720)"
+    )
+    part.add_argument("--input", type=Path, metavar="FILE", help="a video of yours instead")
+    part.add_argument(
+        "--frames", type=int, metavar="N", help="of the whole (default: what takes 10 s, 300 at most)"
+    )
+    part.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
+    part.add_argument("--compare", type=Path, metavar="OLD.json", help="beside an earlier one")
+    part.add_argument(
+        "--sweep", action="store_true", help="all networks, precisions and sizes, beside published figures"
+    )
 
 
 def options_of(asked: argparse.Namespace) -> Options:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -24,6 +25,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from vdeblur.errors import InputError, presentable, without_secrets
@@ -43,6 +45,7 @@ MANY_CLIPS = 40  # above this a table has a line for each set of clips
 FAULTS_SHOWN = 10
 
 _err = Console(stderr=True, highlight=False)
+_out = Console(highlight=False)
 
 
 class Display:
@@ -224,6 +227,29 @@ def columns(lines: Sequence[tuple[str, ...]]) -> None:
     for line in lines:
         cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
         print(presentable("  ".join([line[0].ljust(widths[0]), *cells[1:]])).rstrip())
+
+
+def tables(found: Sequence[tuple[str, list[tuple[str, ...]]]]) -> None:
+    """Tables with a title and a head each: ruled for a terminal, plain columns elsewhere."""
+    for title, (head, *lines) in found:
+        if not _out.is_terminal:
+            print(f"{title}:")
+            columns([head, *lines] if any(head) else lines)
+            continue
+        drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_header=any(head))
+        for number, name in enumerate(head):
+            words = number == 0 or (number == len(head) - 1 and not name)
+            drawn.add_column(Text(name), justify="left" if words else "right")
+        for line in lines:
+            drawn.add_row(*(Text(presentable(cell)) for cell in line))
+        _out.print(drawn)
+
+
+@contextmanager
+def doing() -> Iterator[Callable[[str], None]]:
+    """Says what is being done, one thing after the other."""
+    with _err.status(Text("opening")) if _err.is_terminal else nullcontext() as status:
+        yield (lambda what: status.update(Text(what))) if status is not None else _say
 
 
 def survey(found: Survey) -> None:

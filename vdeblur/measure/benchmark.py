@@ -1,0 +1,329 @@
+"""Speed, measured so that it cannot flatter: the network by three clocks, each stage alone, the whole.
+
+Everything goes through the real path: the engine's own lanes, the reader, the writer, and for the whole the
+command itself. Beside each figure stand what it was measured on, how far it spread, the share of what the
+device can do at most, and how far the pictures are from those of plain float32.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vdeblur.engine.device import guess_kind
+from vdeblur.errors import InputError
+from vdeblur.frame import Frame
+from vdeblur.measure import laps, machine, reel
+from vdeblur.measure.bench_rows import Bench, Network, Parity, Stage, Work
+
+if TYPE_CHECKING:
+    from vdeblur.engine.deblurrer import Deblurrer
+    from vdeblur.engine.lane import Step
+    from vdeblur.video.clip import Clip
+
+SIZE = (720, 1280)  # height, width
+BUDGET_S = 10.0
+"""For the network, the engine and the whole each, where they do not come to 100 frames before."""
+SMALL_BUDGET_S = 1.0
+"""For each of the small steps."""
+MOST_FRAMES = 300
+LEAST_FRAMES = 8
+SLOW_S = 5.0
+"""A network that takes longer for a frame is compared with float32 on one picture only."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of `vdeblur bench`; `size` is (height, width)."""
+
+    model: str = "auto"
+    weights: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    backend: str = "auto"
+    tile: str = "auto"
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+    input: Path | None = None
+
+    def engine(self) -> dict[str, Any]:
+        names = ("model", "weights", "device", "precision", "backend", "tile")
+        return {name: getattr(self, name) for name in names}
+
+    def words(self) -> list[str]:
+        """The same on the command line of a run."""
+        given = {k: v for k, v in self.engine().items() if v not in (None, "auto")}
+        return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+
+
+def check(asked: Asked) -> None:
+    """Refuse what cannot be measured, before anything heavy is loaded (InputError)."""
+    if asked.size is not None and asked.input is not None:
+        raise InputError("--size is for clips made on the spot: leave it out with --input")
+    if asked.size is not None and (min(asked.size) < 64 or asked.size[0] % 2 or asked.size[1] % 2):
+        height, width = asked.size
+        raise InputError(f"--size {width}x{height}: both sides must be even, 64 at least")
+    if asked.frames is not None and asked.frames < LEAST_FRAMES:
+        raise InputError(f"--frames {asked.frames}: {LEAST_FRAMES} at least, or nothing can be called steady")
+    if asked.input is not None and not asked.input.is_file():
+        raise InputError(f"--input {asked.input}: no such file")
+    if asked.input is not None and importlib.util.find_spec("av") is None:
+        raise InputError(f"--input {asked.input}: reading it needs PyAV, not installed here; pip install av")
+
+
+def bench(asked: Asked, tell: Tell = lambda what: None) -> Bench:
+    """Measure; raises VdeblurError for what cannot run. `tell` hears what is being done."""
+    check(asked)
+    from vdeblur.engine.deblurrer import Deblurrer
+    from vdeblur.measure import untrained, yardstick
+
+    warnings: list[str] = []
+    with TemporaryDirectory(prefix="vdeblur-bench-") as name:
+        folder = Path(name)
+        model, weights, made_up = untrained.find_or_make(
+            asked.model, asked.weights, guess_kind(asked.device), folder
+        )
+        real = dataclasses.replace(asked, model=model, weights=weights)
+        if made_up:
+            warnings.append(f"{asked.model}: no weights of it here, measured with untrained ones (same work)")
+        clip, frames = _pictures(asked)
+        tell("opening the network")
+        with Deblurrer.load(**real.engine()) as engine:
+            engine.estimate_s_per_frame(frames[0].layout)  # the warm-up may refuse a precision
+            described = engine.describe(frames[0].layout)
+            device = described["device"]
+            wait = _waiting(device)
+            tell("the network alone")
+            network = _network(engine, frames[0], device, wait)
+            described = engine.describe(frames[0].layout)
+            now = machine.describe(device)  # clocks as they are under work
+            tell("each stage alone")
+            stages = _steps(engine, frames, network, wait)
+            warnings += engine.notes
+            results = list(engine.deblur(frames[: 1 if network.synchronised.p50_s > SLOW_S else 3]))
+        memory = _device_memory_mib(device)
+        tell("the device's peak")
+        peak = yardstick.peak(device, described["precision"])
+        tell("float32 beside it")
+        with Deblurrer.load(
+            **real.engine() | {"precision": "fp32", "backend": "torch", "device": device}
+        ) as plain:
+            operations = yardstick.operations(plain.steps(frames[0])["network"].start)
+            parity = _parity(list(plain.deblur(frames[: len(results)])), results)
+        _release(device)
+        network = dataclasses.replace(network, work=_work(operations, peak, network.synchronised.p50_s))
+        whole = None
+        if importlib.util.find_spec("av") is None:
+            warnings.append("PyAV is not installed: decoding, encoding and the whole were not measured")
+        else:
+            from vdeblur.measure import whole as path
+
+            tell("a clip")
+            count = asked.frames or _enough_frames(stages)
+            source, end = _clip(asked, clip, frames[0], count, folder)
+            tell("codecs alone")
+            decode, held = path.decode_alone(source, end, count)
+            suffix = path.suffix(source)
+            encode = path.encode_alone(source, held, folder / f"alone{suffix}", end)
+            del held
+            stages = [decode, *stages, encode]
+            tell(f"the whole, {count} frames")
+            words = real.words() if end is None else [*real.words(), "--end", str(float(end))]
+            whole = path.judged(path.run(source.source, folder / f"whole{suffix}", words), stages)
+    found = Bench(
+        asked={key: str(value) if isinstance(value, Path) else value for key, value in _plain(asked).items()},
+        engine=described | {"model": asked.model if made_up else described["model"], "untrained": made_up},
+        machine=now,
+        width=frames[0].layout.width,
+        height=frames[0].layout.height,
+        source=str(asked.input) if asked.input else "photographs, panned, with noise (measure/reel.py)",
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        network=network,
+        stages=tuple(stages),
+        parity=parity,
+        whole=whole,
+        memory_on_device_mib=memory,
+        warnings=(),
+    )
+    return dataclasses.replace(found, warnings=(*dict.fromkeys(warnings), *doubts(found)))
+
+
+def doubts(found: Bench) -> Iterator[str]:
+    """What should keep a reader from believing the figures."""
+    work, network = found.network.work, found.network.synchronised
+    if work is not None and work.share is not None and work.share > 1:
+        yield (
+            f"the network alone reaches {work.tflops:.3g} TFLOP/s, more than the {work.peak_tflops:.3g} of "
+            f"this device's {work.peak_of}: that must be a measuring error"
+        )
+    threads = found.engine.get("threads")
+    if threads and network.cpu_s is not None and network.cpu_s < 0.8 * network.p50_s * threads:
+        had = network.cpu_s / network.p50_s
+        yield f"the network had {had:.1f} of {threads} cores: others use this machine, rates are too low"
+    if network.spread > 0.2:
+        yield f"the network's laps spread by {network.spread:.0%}: nothing below that can be told apart"
+    if found.whole is not None:
+        for fate, count in found.whole.fates.items():
+            if fate != "deblurred":
+                yield f"{count} of {found.whole.frames} frames: {fate}"
+        if found.whole.overlap is not None and found.whole.overlap > 1.1:
+            yield (
+                f"the whole is {found.whole.overlap:.2f} times as fast as its slowest stage alone: that must "
+                "be a measuring error, or others used this machine meanwhile"
+            )
+
+
+def _pictures(asked: Asked) -> tuple[Clip | None, list[Frame]]:
+    """The source where one was named, and frames in memory."""
+    if asked.input is None:
+        height, width = asked.size or SIZE
+        return None, list(reel.frames(width, height, LEAST_FRAMES))
+    from vdeblur.measure.whole import first_frames
+    from vdeblur.video.clip import probe
+
+    clip = probe(str(asked.input))
+    frames = list(first_frames(clip, LEAST_FRAMES))
+    if len(frames) < LEAST_FRAMES:
+        raise InputError(
+            f"--input {asked.input}: {len(frames)} frames are too few, {LEAST_FRAMES} are needed"
+        )
+    return clip, frames
+
+
+def _network(engine: Deblurrer, frame: Frame, device: str, wait: Callable[[], object]) -> Network:
+    """The network alone; the whole engine where the backend cannot be taken apart."""
+    step = engine.steps(frame).get("network")
+    if step is None:
+        lap = laps.synchronised(lambda: list(engine.deblur([frame])), wait, budget_s=BUDGET_S)
+        return Network(lap, lap, None, "engine", None)
+    timed = laps.synchronised(step.start, wait, step.frames, budget_s=BUDGET_S)
+    if not device.startswith("cuda"):
+        return Network(timed, timed, None, "network", None)
+    asking = laps.launched(step.start, wait, step.frames, count=timed.count)
+    return Network(asking, timed, _by_events(step, timed.count), "network", None)
+
+
+def _by_events(step: Step, count: int) -> laps.Laps:
+    """By the device's clock, on the stream that the work is queued on."""
+    import torch
+
+    event: Any = torch.cuda.Event
+    stream = step.stream or torch.cuda.current_stream()
+    pairs = [(event(enable_timing=True), event(enable_timing=True)) for _ in range(count)]
+    for begin, end in pairs:
+        begin.record(stream)
+        step.start()
+        end.record(stream)
+    torch.cuda.synchronize()
+    return laps.laps_of([begin.elapsed_time(end) / 1000 / step.frames for begin, end in pairs])
+
+
+def _steps(
+    engine: Deblurrer, frames: Sequence[Frame], network: Network, wait: Callable[[], object]
+) -> list[Stage]:
+    """The steps that can be taken apart, and the engine: frames in memory to frames in memory, steady."""
+    stages: list[Stage] = []
+    for name, step in engine.steps(frames[0]).items():
+        if name == "network":
+            timed = network.synchronised
+        else:
+            timed = laps.synchronised(step.start, wait, step.frames, budget_s=SMALL_BUDGET_S)
+        stages.append(Stage(name, timed.p50_s, timed))
+    stamps: list[float] = []
+    begin = time.perf_counter()
+
+    def fed() -> Iterator[Frame]:
+        for index in itertools.count():
+            enough = len(stamps) > laps.ENOUGH or time.perf_counter() - begin > BUDGET_S
+            if enough and len(stamps) > 2 + laps.LEAST:
+                return
+            yield frames[index % len(frames)]
+
+    for _ in engine.deblur(fed()):
+        stamps.append(time.perf_counter())
+    steady = stamps[2:]
+    stages.append(Stage("engine", (steady[-1] - steady[0]) / (len(steady) - 1), laps.between(steady)))
+    return stages
+
+
+def _work(operations: int, peak: Any, s_per_frame: float) -> Work:
+    return Work(
+        gmac=operations / 2e9,
+        tflops=operations / s_per_frame / 1e12,
+        peak_tflops=None if peak is None else peak.tflops,
+        peak_of=None if peak is None else peak.of,
+    )
+
+
+def _parity(plain: Sequence[Frame], fast: Sequence[Frame]) -> Parity:
+    scale = 2.0 ** (8 - plain[0].layout.depth - plain[0].layout.lsb)
+    pairs = (
+        (a, b) for x, y in zip(plain, fast, strict=True) for a, b in zip(x.planes, y.planes, strict=True)
+    )
+    apart = np.concatenate([np.abs(a.astype(np.float64) - b).ravel() * scale for a, b in pairs])
+    square = float(np.mean(np.square(apart)))
+    psnr_db = 10 * math.log10(255**2 / square) if square else None
+    return Parity(psnr_db, float(np.percentile(apart, 99.9)), float(apart.max()), len(fast))
+
+
+def _enough_frames(stages: Sequence[Stage]) -> int:
+    """So many that the whole takes about BUDGET_S."""
+    engine = next(stage for stage in stages if stage.name == "engine")
+    return max(LEAST_FRAMES, min(MOST_FRAMES, round(BUDGET_S / engine.s_per_frame)))
+
+
+def _clip(
+    asked: Asked, clip: Clip | None, frame: Frame, count: int, folder: Path
+) -> tuple[Clip, Fraction | None]:
+    """The clip of the whole, and where it is to end (None: where it ends)."""
+    from vdeblur.video.clip import probe
+
+    if clip is None:
+        height, width = asked.size or SIZE
+        return probe(str(reel.write_clip(folder / "clip.mp4", width, height, count))), None
+    length = clip.picture.duration_from_header_s
+    end = count * Fraction(frame.duration or 1) * frame.time_base
+    return clip, None if length is not None and end >= length else end
+
+
+def _waiting(device: str) -> Callable[[], object]:
+    """What waits until the device has done all it was asked for."""
+    if not device.startswith("cuda"):
+        return lambda: None
+    import torch
+
+    return lambda: torch.cuda.synchronize(device)
+
+
+def _device_memory_mib(device: str) -> float | None:
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return torch.cuda.max_memory_reserved(device) / 2**20
+
+
+def _release(device: str) -> None:
+    """The device's memory, for the process that comes next."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def _plain(asked: Asked) -> Mapping[str, Any]:
+    return dataclasses.asdict(asked)

@@ -1,0 +1,159 @@
+"""The command from file to file, in a process of its own, timed from outside; and its codecs alone.
+
+Memory is that of a fresh process: one that grew out of a large one would count what that held before.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from vdeblur.errors import VdeblurError
+from vdeblur.frame import Frame
+from vdeblur.measure.bench_rows import Stage, Whole
+from vdeblur.measure.laps import between
+from vdeblur.video.clip import Clip
+
+WARM_UP_FRAMES = 60
+"""At most, of the whole: so many an encoder takes in before it gives any; at least two thirds are counted."""
+HELD_BYTES = 1 << 30
+"""Of decoded frames that wait for the encoder's turn."""
+_GLANCE_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A command that ended well: the report it wrote, seconds by a clock outside of it, memory."""
+
+    report: Mapping[str, Any]
+    total_s: float
+    memory_mib: float | None
+
+
+def run(source: Path | str, target: Path, words: Sequence[str]) -> Ran:
+    """`vdeblur SOURCE -o TARGET --report ...` in a new process; VdeblurError in its words if it fails."""
+    report = target.with_suffix(".json")
+    command = [sys.executable, "-m", "vdeblur", str(source), "-o", str(target), "--overwrite", "--quiet"]
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, "--report", str(report), *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    memory = None
+    try:
+        while process.poll() is None:
+            memory = _peak_mib(process.pid) or memory
+            time.sleep(_GLANCE_S)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    total_s = time.perf_counter() - begin
+    said = process.stderr.read().strip() if process.stderr else ""
+    if process.returncode:
+        last = said.splitlines()[-1].removeprefix("vdeblur: ") if said else f"exit code {process.returncode}"
+        raise VdeblurError(f"the run that was to be timed failed: {last}")
+    return Ran(json.loads(report.read_text(encoding="utf-8")), total_s, memory)
+
+
+def judged(ran: Ran, stages: Sequence[Stage]) -> Whole:
+    """A run's figures beside those of the stages alone ("network", "engine", "decode", "encode")."""
+    totals, written = ran.report["totals"], [frame["written_after_s"] for frame in ran.report["frames"]]
+    warm_up = min(WARM_UP_FRAMES, len(written) // 3)
+    steady = between(written[warm_up:]) if len(written) - warm_up > 1 else between([0.0, totals["wall_s"]])
+    counted = len(written) - warm_up - 1
+    fps = counted / (written[-1] - written[warm_up]) if counted > 0 else totals["true_fps"]
+    alone = {stage.name: stage.s_per_frame for stage in stages}
+    slowest = max((alone[name] for name in ("decode", "engine", "encode") if name in alone), default=None)
+    parts = [alone[name] for name in ("decode", "network", "encode") if name in alone]
+    return Whole(
+        frames=len(written),
+        warm_up_frames=warm_up,
+        start_up_s=ran.total_s - totals["wall_s"],
+        first_frame_s=written[0],
+        steady_fps=fps,
+        true_fps=totals["true_fps"],
+        total_s=ran.total_s,
+        between=steady,
+        overlap=None if slowest is None else fps * slowest,
+        over_sum=1 / fps / sum(parts) if len(parts) == 3 else None,
+        memory_mib=ran.memory_mib,
+        fates=totals["fates"],
+        busy_s=totals["stages_s"],
+    )
+
+
+def decode_alone(clip: Clip, end: Fraction | None, count: int) -> tuple[Stage, list[Frame]]:
+    """Demuxing and decoding as the reader does it; and the first frames, as many as fit into memory."""
+    from vdeblur.video.reader import Reader
+
+    held: list[Frame] = []
+    begin = time.perf_counter()
+    stamps = [begin]
+    with Reader(clip, end=end) as reader:
+        for frame in itertools.islice(reader, count):
+            stamps.append(time.perf_counter())
+            if (len(held) + 1) * sum(plane.nbytes for plane in frame.planes) < HELD_BYTES:
+                held.append(frame)
+    return Stage("decode", (stamps[-1] - begin) / (len(stamps) - 1), between(stamps)), held
+
+
+def encode_alone(clip: Clip, frames: Sequence[Frame], target: Path, end: Fraction | None) -> Stage:
+    """Encoding and muxing as the command does it with these options, until the file is closed."""
+    from vdeblur.jobs.plan import Options, make_plan
+    from vdeblur.video.carry import Carry
+    from vdeblur.video.reader import Reader
+    from vdeblur.video.writer import Writer
+
+    plan = make_plan(clip.source, target, Options(strength=0.0, end=end, overwrite=True))
+    assert plan.output is not None
+    assert plan.carried is not None
+    with Reader(clip, end=end) as reader:  # for the other streams' templates; nothing is read
+        begin = time.perf_counter()
+        stamps = [begin]
+        writer = Writer(target, clip, plan.output, Carry(plan.carried, reader), overwrite=True)
+        try:
+            for frame in frames:
+                writer.write(frame)
+                stamps.append(time.perf_counter())
+            writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
+        total_s = time.perf_counter() - begin
+    return Stage("encode", total_s / len(frames), between(stamps))
+
+
+def suffix(clip: Clip) -> str:
+    """Of what the command would write for this source."""
+    from vdeblur.video.codecs import default_suffix
+
+    return default_suffix(clip)
+
+
+def first_frames(clip: Clip, count: int) -> Iterator[Frame]:
+    from vdeblur.video.reader import Reader
+
+    with Reader(clip) as reader:
+        yield from itertools.islice(reader, count)
+
+
+def _peak_mib(pid: int) -> float | None:
+    """The high-water mark of a process's own memory, which starts anew with its program (Linux)."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s*(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) / 1024 if found else None
