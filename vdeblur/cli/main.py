@@ -60,17 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             words = words[1:]
         return _deblur(words)
     except KeyboardInterrupt as stop:
-        _complain(stop, f"stopped{f'; {stop}' if str(stop) else ''}", debug)
+        _complain(stop, _with_notes(stop, "stopped", str(stop)), debug)
         return 130
     except VdeblurError as error:
-        _complain(error, str(error), debug)
+        _complain(error, _with_notes(error, str(error)), debug)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is wrong and nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
-        _complain(error, f"{_one_line(error)} (--debug shows where)", debug)
+        _complain(error, _with_notes(error, f"{_one_line(error)} (--debug shows where)"), debug)
         return 1
 
 
@@ -96,7 +96,27 @@ def _deblur(words: list[str]) -> int:
         return 0
     if asked.report is not None:
         raise InputError("--report is for one input: name one file")
-    return _run_all(items, options, asked)
+    return _run_all([(item, options) for item in items], asked)
+
+
+def _resume(words: list[str]) -> int:
+    parser = Parser(
+        "vdeblur resume",
+        "Goes on with every run below a folder that was stopped (killed, power cut, disk full), as it was\n"
+        "asked for then. The same command as then does it too, for its one target.",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--dry-run", action="store_true", help="print the plans and stop")
+    parser.add_argument("--quiet", action="store_true", help="errors only")
+    parser.set_defaults(report=None)
+    asked = parser.parse_args(words)
+    from vdeblur.jobs.batch import unfinished
+
+    items = unfinished(asked.folder)
+    if not items:
+        print(presentable(f"{asked.folder}: no unfinished run below it"), file=sys.stderr)
+        return 0
+    return _run_all(items, asked)
 
 
 def _run(plan: Plan, asked: argparse.Namespace) -> None:
@@ -120,13 +140,13 @@ def _run(plan: Plan, asked: argparse.Namespace) -> None:
         show.summary(result)
 
 
-def _run_all(items: list[Item], options: Options, asked: argparse.Namespace) -> int:
+def _run_all(items: list[tuple[Item, Options]], asked: argparse.Namespace) -> int:
     """Each in turn; what is there already is skipped, what fails does not stop the rest."""
     from vdeblur.jobs.plan import make_plan
 
     made: set[Path] = set()
     skipped = failed = worst = 0
-    for number, item in enumerate(items, 1):
+    for number, (item, options) in enumerate(items, 1):
         if not asked.quiet:
             print(presentable(f"[{number}/{len(items)}] {item.source}"), file=sys.stderr)
         try:
@@ -138,7 +158,7 @@ def _run_all(items: list[Item], options: Options, asked: argparse.Namespace) -> 
         except VdeblurError as error:
             if asked.debug:
                 raise
-            said = str(error)
+            said = _with_notes(error, str(error))
             if isinstance(error, TargetExistsError):
                 if error.target not in made:
                     skipped += 1
@@ -177,12 +197,15 @@ def _verify(words: list[str]) -> int:
     )
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("result", metavar="RESULT")
+    parser.add_argument(
+        "--full", action="store_true", help="decode both and look at every picture from far away"
+    )
     asked = parser.parse_args(words)
     from vdeblur.cli import show
     from vdeblur.video.verify import verify
 
     with show.waiting("reading both files"):
-        receipt = verify(asked.source, asked.result)
+        receipt = verify(asked.source, asked.result, pictures=asked.full)
     show.receipt(receipt)
     return 1 if receipt.faults else 0
 
@@ -191,6 +214,12 @@ def _live(words: list[str]) -> int:
     from vdeblur.cli.live import live
 
     return live(words)
+
+
+def _train(words: list[str]) -> int:
+    from vdeblur.cli.train import train
+
+    return train(words)
 
 
 def _demo(words: list[str]) -> int:
@@ -394,8 +423,10 @@ def _eval(words: list[str]) -> int:
 _COMMANDS = {
     "info": _info,
     "verify": _verify,
+    "resume": _resume,
     "data": _data,
     "eval": _eval,
+    "train": _train,
     "live": _live,
     "demo": _demo,
     "doctor": _doctor,
@@ -415,6 +446,11 @@ def _complain(error: BaseException, words: str, debug: bool) -> None:
     else:
         text = presentable(f"vdeblur: {words}")
     print(text, file=sys.stderr)
+
+
+def _with_notes(error: BaseException, *words: str) -> str:
+    """With what was added to the error on its way: how to go on."""
+    return "; ".join([word for word in words if word] + getattr(error, "__notes__", []))
 
 
 def _one_line(error: BaseException) -> str:

@@ -17,11 +17,13 @@ COMMANDS = """\
 other commands:
   vdeblur info FILE                what a file holds
   vdeblur verify SOURCE RESULT     is everything of a video still in the one made from it?
+  vdeblur resume FOLDER            go on with every run below it that was stopped
   vdeblur data check ROOT          pairs of blurred and sharp pictures: what is there, what is wrong
   vdeblur data make-pairs SHARP... -o ROOT
                                    such pairs from your own sharp videos and pictures
   vdeblur eval DATA [SHARP]        PSNR, SSIM, flicker and speed on pairs, or of two videos
   vdeblur live [SOURCE]            a camera or stream, sharpened as it comes
+  vdeblur train CONFIG             train or fine-tune a network; see configs/
   vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
   vdeblur doctor                   what this machine can do
   vdeblur bench                    how fast, measured: network, stages, the whole; needs no file
@@ -84,6 +86,12 @@ def deblur_parser() -> Parser:
     part.add_argument(
         "--keep-partial", action="store_true", help="keep what is finished if the source breaks off"
     )
+    part.add_argument(
+        "--restart", action="store_true", help="begin anew where an earlier run was stopped, not go on"
+    )
+    part.add_argument(
+        "--keep-journal", action="store_true", help="leave the finished segments beside the target"
+    )
 
     part = parser.add_argument_group("encoding (default: suited to the source)")
     part.add_argument(
@@ -100,9 +108,10 @@ def deblur_parser() -> Parser:
 
     part.add_argument(
         "--verify",
-        choices=("off", "packets"),
+        choices=("off", "packets", "full"),
         default="packets",
-        help="compare the result with the source before it gets its name (default: packets)",
+        help="compare the result with the source before it gets its name (default: packets); full decodes it "
+        "too and looks at every picture",
     )
 
     part = parser.add_argument_group("what to say")
@@ -205,6 +214,8 @@ def options_of(asked: argparse.Namespace) -> Options:
         keep_partial=asked.keep_partial,
         verify=asked.verify,
         overwrite=asked.overwrite,
+        restart=asked.restart,
+        keep_journal=asked.keep_journal,
     )
 
 

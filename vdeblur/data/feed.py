@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class Feed:
         if self.workers == 0:
             for places in pieces:
                 yield self._to_device([_join([self.samples[place] for place in places])])
-        workers = min(self.workers, self.share.batch)
+        workers = min(self.workers, self.share.batch, os.cpu_count() or 1)
         loader: DataLoader[Any] = DataLoader(
             _Guarded(self.samples),
             batch_sampler=(part for places in pieces for part in _split(places, workers)),

@@ -108,9 +108,10 @@ class FilePairs:
     A cut larger than the crop gives several different crops for one decoding.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, Path]], cut: int, seed: int) -> None:
+    def __init__(self, files: Sequence[tuple[Path, Path]], cut: int, crop: int, seed: int) -> None:
         self.files = files
         self.cut = cut
+        self.crop = crop
         self.seed = seed
         self._epoch, self._order = -1, np.arange(0)
 
@@ -119,7 +120,11 @@ class FilePairs:
         if epoch != self._epoch:
             order = np.random.default_rng([self.seed, _SHUFFLE, epoch]).permutation(len(self.files))
             self._epoch, self._order = epoch, order
-        pair = read_pair(*self.files[self._order[place]])
+        names = self.files[self._order[place]]
+        pair = read_pair(*names)
+        if min(pair.sharp.shape[:2]) < self.crop:
+            size = "x".join(map(str, pair.sharp.shape[1::-1]))
+            raise InputError(f"{names[0]}: {size} pixels, smaller than the crop of {self.crop}")
         rng = np.random.default_rng([self.seed, _CUT, number])
         height, width = (min(self.cut, side) for side in pair.sharp.shape[:2])
         top = int(rng.integers(pair.sharp.shape[0] - height + 1))

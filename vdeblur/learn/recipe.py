@@ -11,13 +11,15 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vdeblur.data.synthesis import BlurSettings
 from vdeblur.errors import InputError
 from vdeblur.learn.settings import Settings
-from vdeblur.models.mimo_unet import MimoUNet, Stem
-from vdeblur.models.msresnet import MSResNet
+
+if TYPE_CHECKING:
+    from vdeblur.models.mimo_unet import MimoUNet
+    from vdeblur.models.msresnet import MSResNet
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class NetworkSettings:
     family: Literal["mimo-unet", "deepdeblur"] = "mimo-unet"
     channels: int = 32
     blocks: int = 8
-    stem: Stem = "full"
+    stem: Literal["full", "half"] = "full"
     dropout: float = 0.0
 
 
@@ -49,6 +51,9 @@ class Recipe:
         Raises InputError for weights that are not here, or cannot be trained.
         """
         import torch
+
+        from vdeblur.models.mimo_unet import MimoUNet
+        from vdeblur.models.msresnet import MSResNet
 
         n = self.network
         if n.start:
@@ -110,7 +115,9 @@ def _fitting(value: Any, example: Any, what: str) -> Any:
     if isinstance(example, float) and type(value) is int:
         return float(value)
     if isinstance(example, tuple):
-        members = value if isinstance(value, list) else [value]
+        members = (
+            value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+        )
         wanted = int if what.endswith("milestones") else str
         if all(type(member) is wanted for member in members):
             return tuple(members)
@@ -121,6 +128,8 @@ def _fitting(value: Any, example: Any, what: str) -> Any:
 
 def _started(n: NetworkSettings) -> MimoUNet | MSResNet:
     """The network of a weights file, ready to be trained."""
+    from vdeblur.models.mimo_unet import MimoUNet
+    from vdeblur.models.msresnet import MSResNet
     from vdeblur.weights import store
     from vdeblur.weights.loading import load_network
 

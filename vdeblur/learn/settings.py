@@ -91,7 +91,12 @@ class Settings:
         """The share of the pool that belongs to one of the slots of this process."""
         return Pool(max(1, self.pool // (self.batch * self.accumulate)), self.reuse)
 
-    def check(self, multiple_of: int, origin: str) -> None:
+    def check_crop(self, multiple_of: int) -> None:
+        """InputError for a crop that the network cannot take."""
+        if self.crop % multiple_of:
+            raise InputError(f"crop is {self.crop}; this network needs a multiple of {multiple_of}")
+
+    def check(self, origin: str) -> None:
         """InputError, naming `origin`, for a value that no run can have."""
         choices = {
             "source": (self.source, get_args(Kind)),
@@ -113,8 +118,6 @@ class Settings:
                 raise InputError(f"{origin}: {key} is {getattr(self, key)}; it must not be negative")
         if not 0 <= self.ema < 1 or not 0 <= self.saturation <= 1:
             raise InputError(f"{origin}: ema must lie in [0, 1), saturation in [0, 1]")
-        if self.crop % multiple_of:
-            raise InputError(f"{origin}: crop is {self.crop}; this network needs a multiple of {multiple_of}")
         if self.source == "pairs" and self.cut < self.crop:
             raise InputError(f"{origin}: cut is {self.cut}, smaller than crop, which is {self.crop}")
         if self.source != "pairs" and self.motion.size < self.crop:

@@ -1,0 +1,221 @@
+"""`vdeblur train` as users run it: the smoke recipe, Ctrl-C and going on, REDS trees, own video, mistakes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from data import trees
+from video import media
+
+from vdeblur.cli.main import main
+from vdeblur.learn import checkpoint
+
+pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SMOKE = str(CONFIGS / "smoke.toml")
+
+
+def reds(root: Path, clips: int = 2, frames: int = 2) -> Path:
+    """A REDS tree of 80x64 pictures, blurred by five pixels."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for clip in range(clips):
+            for frame in range(frames):
+                sharp = rng.integers(0, 256, (16, 20, 3), dtype=np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+                blurred = np.mean([np.roll(sharp, s, axis=1) for s in range(-2, 3)], axis=0).astype(np.uint8)
+                for kind, pixels in (("sharp", sharp), ("blur", blurred)):
+                    path = root / part / f"{part}_{kind}" / f"{clip:03d}" / f"{frame:08d}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    trees.write_png(path, pixels)
+    return root
+
+
+SMALL = [
+    "--channels",
+    "8",
+    "--blocks",
+    "1",
+    "--stem",
+    "half",
+    "--steps",
+    "4",
+    "--batch",
+    "2",
+    "--crop",
+    "32",
+    "--cut",
+    "48",
+    "--pool",
+    "4",
+    "--warm_up",
+    "1",
+]
+SMALL += [
+    "--workers",
+    "0",
+    "--log-every",
+    "2",
+    "--validate-pictures",
+    "2",
+    "--precision",
+    "fp32",
+    "--tensorboard",
+    "false",
+]
+
+
+def test_the_smoke_recipe_gives_weights_that_all_commands_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", SMOKE, "--output", str(run)]) == 0
+    said = capsys.readouterr()
+    assert "step 20: " in said.err
+    assert said.out.splitlines()[-1] == f"use it: vdeblur VIDEO --weights {run / 'best.pt'}"
+    media.write_clip(tmp_path / "clip.mp4", frames=3)
+    for name in ("best.pt", "last.pt"):
+        target = tmp_path / f"{name}.mp4"
+        assert main([str(tmp_path / "clip.mp4"), "-o", str(target), "--weights", str(run / name)]) == 0
+        assert target.is_file()
+    data = reds(tmp_path / "REDS", clips=1)
+    assert main(["eval", str(data / "val"), "--weights", str(run / "best.pt"), "--device", "cpu"]) == 0
+    assert "val/000" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a child there")
+def test_ctrl_c_saves_and_the_same_command_goes_on_exactly(tmp_path: Path) -> None:
+    words = ["train", SMOKE, "--precision", "fp32", "--log-every", "1", "--steps", "60"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(run: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "vdeblur", *words, "--output", str(tmp_path / run)]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    whole = start("whole")
+    stopped = start("parts")
+    log = tmp_path / "parts/log.csv"
+    while stopped.poll() is None and not (log.is_file() and "\n3," in log.read_text(encoding="utf-8")):
+        time.sleep(0.02)
+    stopped.send_signal(signal.SIGINT)
+    out, err = stopped.communicate(timeout=120)
+    assert stopped.returncode == 130, err
+    assert "the same command goes on from here" in out
+    assert "Traceback" not in err
+    step = checkpoint.load(tmp_path / "parts/last.pt")["step"]
+    assert 3 <= step < 60
+    again = start("parts")
+    out, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
+    assert f"going on from step {step} of 60" in err
+    whole.communicate(timeout=200)
+    one, two = (checkpoint.load(tmp_path / run / "last.pt") for run in ("whole", "parts"))
+    for key in ("network", "average"):
+        assert all(torch.equal(value, two[key][name]) for name, value in one[key].items())
+
+
+@pytest.mark.parametrize("name", ["finetune-reds-mimo-unet", "finetune-reds-deepdeblur", "train-mimo-unet"])
+def test_recipes_for_pairs_learn_from_a_reds_tree(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = reds(tmp_path / "REDS")
+    words = [*SMALL, "--start", "", "--blur", "blur"]
+    words[words.index("--start") + 1] = str(_start(tmp_path / "start.pt", deepdeblur="deepdeblur" in name))
+    code = main(
+        [
+            "train",
+            str(CONFIGS / f"{name}.toml"),
+            "--data",
+            str(data),
+            "--output",
+            str(tmp_path / "run"),
+            *words,
+        ]
+    )
+    assert code == 0
+    said = capsys.readouterr().err
+    assert "4 pairs to learn from, 4 held out" in said
+    assert "step 4: " in said
+
+
+def _start(path: Path, *, deepdeblur: bool) -> Path:
+    from vdeblur.models.mimo_unet import MimoUNet
+    from vdeblur.models.msresnet import MSResNet
+
+    torch.manual_seed(0)
+    network = MSResNet(4, 1) if deepdeblur else MimoUNet(8, 1)
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def test_a_folder_of_videos_is_learnt_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine/holiday").mkdir(parents=True)
+    media.write_clip(tmp_path / "mine/holiday/walk.mp4", frames=24)
+    words = ["--start", "mimo-unet-tiny", "--steps", "2", "--batch", "2", "--crop", "32", "--blur_size", "48"]
+    words += ["--frames", "6", "--validate-pictures", "2", "--pool", "2", "--output", str(tmp_path / "run")]
+    config = str(CONFIGS / "finetune-own-video.toml")
+    assert main(["train", config, "--data", str(tmp_path / "mine"), *words]) == 0
+    said = capsys.readouterr().err
+    assert "0.93 M parameters" in said
+    assert "sharp pictures to learn from" in said
+
+
+def test_a_tensorboard_log_where_it_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    assert main(["train", SMOKE, "--output", str(run), "--steps", "10", "--tensorboard", "true"]) == 0
+    events = EventAccumulator(str(run))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [5, 10]
+    assert [event.step for event in events.Scalars("gain_db")] == [0, 10]
+
+
+def test_without_tensorboard_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    words = ["--output", str(tmp_path / "run"), "--steps", "1", "--tensorboard", "true"]
+    assert main(["train", SMOKE, *words]) == 0
+    assert "no TensorBoard log, only log.csv: pip install 'vdeblur[tensorboard]'" in capsys.readouterr().err
+    assert (tmp_path / "run/log.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([SMOKE, "--stepps", "3"], "there is no setting 'stepps'"),
+        ([SMOKE, "--steps"], "--steps: give it a value"),
+        ([SMOKE, "more"], "more: not expected here"),
+        (["missing.toml"], "missing.toml: does not open"),
+        ([SMOKE, "--data", "."], "--data .: this recipe draws its own pictures"),
+        ([str(CONFIGS / "train-mimo-unet.toml")], "give --data FOLDER, this recipe learns from pairs"),
+        ([str(CONFIGS / "mimo-unet-tiny.toml"), "--data", "nowhere"], "--data nowhere: no such file"),
+        ([SMOKE, "--device", "toaster"], "--device toaster: not known"),
+        ([SMOKE, "--crop", "36"], "crop is 36; this network needs a multiple of 8"),
+        ([SMOKE, "--start", "mimo-unet-tyni"], "did you mean mimo-unet-tiny"),
+    ],
+    ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,104 @@
+"""Recipes: every file in configs/ is sound, mistakes are named, options change single settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vdeblur.errors import InputError
+from vdeblur.learn.recipe import Recipe, changes, make_recipe, read_recipe
+from vdeblur.models.mimo_unet import MimoUNet
+from vdeblur.models.msresnet import MSResNet
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+FILES = sorted(CONFIGS.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_recipes_in_the_tree_are_sound(path: Path) -> None:
+    recipe = read_recipe(path)
+    recipe.settings.check(str(path))
+    first = path.read_text(encoding="utf-8").splitlines()
+    assert first[0].startswith("# "), "say what it is for"
+    assert any(f"configs/{path.name}" in line for line in first[:4]), "and the command"
+    for milestone in recipe.settings.milestones:
+        assert 0 < milestone < recipe.settings.steps
+
+
+def built(name: str, **changed: object) -> MimoUNet | MSResNet:
+    return read_recipe(CONFIGS / f"{name}.toml", changed).make_network()
+
+
+def test_networks_have_the_sizes_of_their_papers() -> None:
+    sizes = {
+        name: sum(weight.numel() for weight in built(name).parameters())
+        for name in ("train-mimo-unet", "train-mimo-unet-plus", "train-deepdeblur", "mimo-unet-tiny")
+    }
+    assert sizes["train-mimo-unet"] == 6_807_171
+    assert sizes["train-mimo-unet-plus"] == 16_107_651
+    assert sizes["train-deepdeblur"] == 11_721_321
+    assert built("train-mimo-unet-plus").dropout == 0.1  # type: ignore[union-attr]
+    small = built("mimo-unet-small")
+    assert isinstance(small, MimoUNet)
+    assert (small.channels, small.blocks, small.stem) == (32, 4, "half")
+
+
+def test_weights_to_start_from_know_their_sizes() -> None:
+    network = built("finetune-own-video", start="mimo-unet-tiny", dropout=0.25)
+    assert isinstance(network, MimoUNet)
+    assert (network.channels, network.blocks, network.stem, network.dropout) == (16, 4, "half", 0.25)
+    assert all(weight.requires_grad for weight in network.parameters())
+
+
+def test_weights_that_are_not_here_say_how_to_get_them() -> None:
+    with pytest.raises(InputError, match=r"--start mimo-unet-gopro: .*weights import"):
+        built("finetune-reds-mimo-unet")
+
+
+def recipe(**values: object) -> Recipe:
+    return make_recipe(values, "recipe.toml")
+
+
+def test_single_settings_are_changed() -> None:
+    changed = changes(["steps=7", "rate=1", "loss=relative", "blur_jpeg=1", "validation=000,val/001"])
+    settings = recipe(**changed).settings
+    assert (settings.steps, settings.rate, settings.loss) == (7, 1.0, "relative")
+    assert settings.motion.jpeg == 1.0
+    assert settings.validation == ("000", "val/001")
+    assert recipe(milestones=[3, 5]).settings.milestones == (3, 5)
+    assert recipe(blur="blur_gamma").settings.blur == "blur_gamma"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["step = 3", "steps = 2.5", 'rate = "fast"', "tensorboard = 1", "steps =", "milestones = [1.5]", "\0"],
+)
+def test_a_recipe_with_a_mistake_is_refused(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(line, encoding="utf-8")
+    with pytest.raises(InputError, match=r"recipe\.toml"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loss": "l2"}, "loss is 'l2'; choose mimo, relative, energy, l1, mse"),
+        ({"steps": 0}, "steps is 0; it must be 1 at least"),
+        ({"rate": -1.0}, "rate is -1.0; it must not be negative"),
+        ({"ema": 1.0}, "ema must lie"),
+        ({"source": "pairs", "cut": 128}, "cut is 128, smaller than crop, which is 192"),
+        ({"blur_size": 128}, "blur_size is 128, smaller than crop, which is 192"),
+        ({"adversarial": 0.1}, "adversarial needs a crop of 256"),
+        ({"on_device": True, "source": "drawn"}, "on_device makes blur from sharp pictures"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=rf"recipe\.toml: {message}"):
+        recipe(**values).settings.check("recipe.toml")
+
+
+def test_a_crop_must_fit_the_network() -> None:
+    with pytest.raises(InputError, match="crop is 100; this network needs a multiple of 8"):
+        recipe(crop=100).settings.check_crop(8)

@@ -1,0 +1,212 @@
+"""`vdeblur train`: the words of its command line, Ctrl-C that saves first, and its progress line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
+
+from vdeblur.cli.options import Parser
+from vdeblur.errors import InputError, presentable
+
+if TYPE_CHECKING:
+    from vdeblur.learn.train import Event, Outcome
+
+AGAIN_S = 3.0  # a second Ctrl-C later than this ends the run at once, unsaved
+PLAIN_LINE_S = 10.0  # between two lines of figures where there is no terminal
+PARTS_OF_ETA = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def train(words: list[str]) -> int:
+    """Run the command; returns the exit code, 130 for a run that was stopped and can go on."""
+    asked, rest = _parser().parse_known_args(words)
+    from vdeblur.learn.recipe import changes, read_recipe
+
+    changed = changes(_assignments(rest))
+    if asked.blur is not None:
+        changed["blur"] = asked.blur
+    recipe = read_recipe(asked.recipe, changed)
+    recipe.settings.check(str(asked.recipe))
+    output = asked.output or Path("runs") / asked.recipe.stem
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output {output}: is a file; name a folder for the run")
+    from vdeblur.learn import run
+
+    found = run.find(recipe.settings, asked.data, asked.sharp)
+    is_first = os.environ.get("RANK", "0") == "0"
+    with _Stop() as stop, _Display(recipe.settings.steps, shown=is_first) as display:
+        outcome = run.run(recipe, found, output, tell=display.tell, stop=stop.asked, reading=display.reading)
+    if is_first:
+        _summary(outcome, output)
+    return 130 if outcome.stopped else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "vdeblur train",
+        "Train a network, or go on with a run: started again with the same output folder it continues as\n"
+        "if it had never stopped. Every setting of the recipe is an option too: --steps 5000 --rate 1e-4.\n"
+        "More GPUs or processes: torchrun --nproc-per-node N -m vdeblur train ...",
+        usage="vdeblur train CONFIG.toml [--data ROOT] [--output RUN] [--SETTING VALUE ...]",
+    )
+    parser.add_argument("recipe", type=Path, metavar="CONFIG.toml", help="a recipe; see configs/")
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="pairs, or sharp pictures and videos")
+    parser.add_argument("--sharp", type=Path, metavar="FOLDER", help="the sharp side, if elsewhere")
+    parser.add_argument("--blur", metavar="KIND", help="where there are several: blur, blur_gamma, blur_comp")
+    parser.add_argument(
+        "--output", type=Path, metavar="RUN", help="folder of the run (default runs/NAME_OF_CONFIG)"
+    )
+    return parser
+
+
+def _assignments(words: Sequence[str]) -> Iterator[str]:
+    """`--key value` and `--key=value` as key=value."""
+    waiting = iter(words)
+    for word in waiting:
+        if not word.startswith("--") or len(word) < 3:
+            raise InputError(f"{word}: not expected here (see `vdeblur train --help`)")
+        key, equals, value = word.removeprefix("--").partition("=")
+        if not equals:
+            value = next(waiting, "")
+            if not value or value.startswith("--"):
+                raise InputError(f"{word}: give it a value (see `vdeblur train --help`)")
+        yield f"{key.replace('-', '_')}={value}"
+
+
+class _Stop:
+    """Ctrl-C and a request to end, as a question that the run asks after every step."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:
+                break  # not the main thread: a test or a notebook calls us
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def asked(self) -> bool:
+        return self._since is not None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+            print("\nstopping after this step; once more ends at once", file=sys.stderr)
+        elif time.monotonic() - self._since > AGAIN_S:
+            raise KeyboardInterrupt
+
+
+class _Display:
+    """Draws the events of a run: notes and scores as lines, everything else in a bar (or plain lines)."""
+
+    def __init__(self, steps: int, *, shown: bool) -> None:
+        self._console = Console(stderr=True, highlight=False, quiet=not shown)
+        self._steps = steps
+        self._bar: Progress | None = None
+        self._last_line_s = 0.0
+
+    def __enter__(self) -> _Display:
+        if self._console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=None),
+                _Done(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("opening", total=None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def reading(self, name: str, done: int, expected: int | None) -> None:
+        if self._bar is not None:
+            words = f"reading {name}: {done} of {expected or '?'}"
+            self._bar.update(self._task, description=presentable(words))
+
+    def tell(self, event: Event) -> None:
+        from vdeblur.learn import train
+
+        if isinstance(event, train.Started):
+            for note in event.notes:
+                self._say(note)
+            if event.step:
+                self._say(f"going on from step {event.step} of {event.steps}")
+            if self._bar is not None:
+                self._bar.reset(
+                    self._task, description="first steps", completed=event.step, total=event.steps
+                )
+        elif isinstance(event, train.Scored):
+            best = ", best so far" if event.best and event.step else ""
+            self._say(
+                f"step {event.step}: {event.score.gain_db:+.3f} dB over the blurred input, worst "
+                f"{event.score.worst_db:+.3f} dB ({event.score.pairs} held-out pairs){best}"
+            )
+        elif isinstance(event, train.Figures):
+            self._figures(event)
+        elif self._bar is not None:
+            self._bar.update(self._task, completed=event.step)
+
+    def _figures(self, f: Any) -> None:
+        line = f"loss {f.loss:.4f}  rate {f.rate:.1e}  {f.samples_per_s:.3g} pictures/s"
+        line += f"  waiting for data {100 * f.waited:.0f} %" if f.waited > 0.05 else ""
+        line += f"  skipped {f.skipped}" if f.skipped else ""
+        if self._bar is not None:
+            self._bar.update(self._task, description=line, left_s=f.left_s)
+        elif time.monotonic() - self._last_line_s > PLAIN_LINE_S:
+            self._last_line_s = time.monotonic()
+            self._say(f"step {f.step} of {self._steps}  {line}  {_span(f.left_s)} left")
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(presentable(line)), soft_wrap=True)
+
+
+class _Done(ProgressColumn):
+    """Steps done, of how many, and the time that is left."""
+
+    def render(self, task: Task) -> Text:
+        left_s = task.fields.get("left_s")
+        left = f"  {_span(left_s)} left" if left_s is not None else ""
+        return Text(f"{task.completed:.0f}/{task.total:.0f}{left}" if task.total else "")
+
+
+def _summary(outcome: Outcome, output: Path) -> None:
+    done = "stopped at" if outcome.stopped else "done:"
+    score = f", best score {outcome.best_db:+.3f} dB" if outcome.best_db is not None else ""
+    skipped = f", {outcome.skipped} skipped" if outcome.skipped else ""
+    print(f"{done} step {outcome.steps}{skipped}{score}; figures in {output / 'log.csv'}")
+    if outcome.stopped:
+        print("the same command goes on from here")
+    else:
+        best = output / ("best.pt" if outcome.best_db is not None else "last.pt")
+        print(f"use it: vdeblur VIDEO --weights {best}")
+
+
+def _span(seconds: float) -> str:
+    """The two largest parts: 2 d 3 h, 5 min 10 s."""
+    rest, parts = round(seconds), list[str]()
+    for unit, size in PARTS_OF_ETA:
+        number, rest = divmod(rest, size)
+        if number or parts or unit == "s":
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2])
