@@ -30,7 +30,19 @@ class Browser:
         self._session = f"{base}/session/{session}"
 
     def open(self, path: Path) -> None:
-        call("POST", f"{self._session}/url", {"url": path.resolve().as_uri()})
+        self.visit(path.resolve().as_uri())
+
+    def visit(self, url: str) -> None:
+        call("POST", f"{self._session}/url", {"url": url})
+
+    def press(self, key: str) -> None:
+        """A key goes down and up: a letter, or a code of the WebDriver standard such as \ue012."""
+        strokes = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        call(
+            "POST",
+            f"{self._session}/actions",
+            {"actions": [{"type": "key", "id": "keys", "actions": strokes}]},
+        )
 
     def run(self, script: str) -> Any:
         return call("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
@@ -54,8 +66,8 @@ class Browser:
 
 
 @contextmanager
-def chromium(folder: Path) -> Iterator[Browser]:
-    """A browser without any network; the test is skipped where none is installed or none starts."""
+def chromium(folder: Path, reach: str = "") -> Iterator[Browser]:
+    """A browser that reaches no machine but `reach`; skips where none is installed or none starts."""
     driver, program = (shutil.which(name) for name in ("chromedriver", "chromium"))
     if driver is None or program is None:
         pytest.skip("no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)")
@@ -66,7 +78,7 @@ def chromium(folder: Path) -> Iterator[Browser]:
     flags += [
         f"--user-data-dir={folder}/profile",
         "--disable-dev-shm-usage",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--host-resolver-rules=MAP * ~NOTFOUND" + (f", EXCLUDE {reach}" if reach else ""),
     ]
     wanted = {"browserName": "chrome", "goog:chromeOptions": {"binary": program, "args": flags}}
     running = subprocess.Popen(

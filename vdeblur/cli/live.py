@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ def live(words: list[str]) -> int:
 
     controls = Controls(asked.strength, recording=asked.record is not None)
     with Figures(figures=asked.headless) as figures:
-        viewers = _viewers(asked, controls)
+        viewers = _viewers(asked, controls, figures.tell)
         result = run(options, viewers, controls, tell=figures.tell, watch=figures.watch)
     figures.summary(result)
     return 0
@@ -67,6 +68,15 @@ def _parser() -> Parser:
     part.add_argument("--max-latency", type=_latency, metavar="TIME", help="... until so fresh, e.g. 100ms")
     part = parser.add_argument_group("who sees it (default: a window)")
     part.add_argument("--headless", action="store_true", help="no window, figures only")
+    part.add_argument(
+        "--web",
+        nargs="?",
+        const="8765",
+        type=_web,
+        metavar="PORT",
+        help="a page for browsers instead of a window; ADDRESS:PORT opens it to other machines (default: "
+        "127.0.0.1:8765)",
+    )
     part.add_argument("--record", type=Path, metavar="FILE", help="record from the start")
     part.add_argument("--overwrite", action="store_true", help="replace an existing recording")
     part.add_argument("--codec", help="of the recording (default h264)")
@@ -99,12 +109,29 @@ def _options(asked: argparse.Namespace) -> LiveOptions:
     )
 
 
-def _viewers(asked: argparse.Namespace, controls: Controls) -> list[Viewer]:
+def _viewers(asked: argparse.Namespace, controls: Controls, tell: Callable[[str], None]) -> list[Viewer]:
+    if asked.web is not None:
+        from vdeblur.jobs.live.web import Web
+
+        web = Web(controls, *asked.web)
+        tell(f"open {web.url} in a browser; Ctrl-C ends")
+        return [web]
     if asked.headless or asked.output == "-":
         return []
     from vdeblur.jobs.live.window import Window
 
     return [Window(controls)]
+
+
+def _web(text: str) -> tuple[str, int]:
+    from vdeblur.jobs.live.web import address
+
+    try:
+        return address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no port: give PORT or ADDRESS:PORT (a SOURCE stands before the options)"
+        ) from None
 
 
 def _rate(text: str) -> Fraction:
