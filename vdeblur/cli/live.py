@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ def live(words: list[str]) -> int:
 
     controls = Controls(asked.strength, recording=asked.record is not None)
     with Figures(figures=asked.headless) as figures:
-        viewers = _viewers(asked, controls, figures.tell)
+        viewers = _viewers(asked, controls)
         result = run(options, viewers, controls, tell=figures.tell, watch=figures.watch)
     figures.summary(result)
     return 0
@@ -109,12 +109,13 @@ def _options(asked: argparse.Namespace) -> LiveOptions:
     )
 
 
-def _viewers(asked: argparse.Namespace, controls: Controls, tell: Callable[[str], None]) -> list[Viewer]:
+def _viewers(asked: argparse.Namespace, controls: Controls) -> list[Viewer]:
     if asked.web is not None:
         from vdeblur.jobs.live.web import Web
 
         web = Web(controls, *asked.web)
-        tell(f"open {web.url} in a browser; Ctrl-C ends")
+        # Not through the log of the run, which hides what looks like a secret: the token is meant to be seen.
+        print(f"open {web.url} in a browser; Ctrl-C ends", file=sys.stderr, flush=True)
         return [web]
     if asked.headless or asked.output == "-":
         return []

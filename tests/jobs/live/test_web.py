@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
@@ -21,6 +22,7 @@ import pytest
 from jobs.live.display import await_
 from measure.browser import Browser, chromium
 
+from vdeblur.cli.live import _viewers
 from vdeblur.errors import InputError
 from vdeblur.jobs.live.view import Controls, Status, View
 from vdeblur.jobs.live.web import Door, Web, address
@@ -358,6 +360,15 @@ def test_addresses() -> None:
     for wrong in ("", "0", "x", ":80", "70000", "1.2.3.4:", "clip.mp4", "rtsp://cam/1"):
         with pytest.raises(ValueError, match=r".*"):
             address(wrong)
+
+
+def test_the_command_prints_the_address_with_its_token(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = Namespace(web=("0.0.0.0", 0), headless=True, output=None)
+    (web,) = _viewers(asked, Controls())
+    web.close()
+    assert isinstance(web, Web)
+    assert web.url in capsys.readouterr().err
+    assert "?token=" in web.url
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:
