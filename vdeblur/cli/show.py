@@ -99,13 +99,14 @@ class Display:
         self._total = event.frames
         if self._bar is not None:
             words = f"{event.model} on {event.device}" if event.model != "none" else "copying frames"
-            self._bar.update(self._task, description=words, total=event.frames)
+            self._bar.reset(self._task, description=words, total=event.frames, completed=event.done)
         if event.s_per_frame is None:
             return
         line = f"{event.model} on {event.device}: about {1 / event.s_per_frame:.3g} frames/s"
         if event.frames:
-            whole_s = event.frames * event.s_per_frame
-            line += f", {_span(whole_s)} for {event.frames} frames"
+            left = max(0, event.frames - event.done)
+            whole_s = left * event.s_per_frame
+            line += f", {_span(whole_s)} for {left} frames"
             if whole_s > LONG_RUN_S and event.model != "mimo-unet-tiny":
                 line += " (--model mimo-unet-tiny is faster)"
         _say(line)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vdeblur.errors import InputError
+from vdeblur.jobs.identity import options_of
+from vdeblur.jobs.journal import read_manifest
+from vdeblur.jobs.plan import Options
 from vdeblur.video import pictures
 
 VIDEO_SUFFIXES = frozenset(
@@ -75,9 +78,28 @@ def expand(sources: Iterable[str], output: Path | None) -> list[Item]:
     return items
 
 
+def unfinished(folder: Path) -> list[tuple[Item, Options]]:
+    """What was asked of every run below the folder that has left a journal.
+
+    Raises InputError where there is no such folder, or a manifest in it cannot be used.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    found = []
+    for manifest in sorted(folder.rglob(".*.vdeblur/manifest.json")):
+        head = read_manifest(manifest.parent)
+        # Beside its journal and nowhere else, whatever a manifest from somewhere says.
+        target = manifest.parent.with_name(Path(head["target"]).name)
+        found.append((Item(head["source"], target=target), options_of(head["options"])))
+    return found
+
+
 def _videos_below(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and ".deblurred" not in path.suffixes
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and path.is_file()
+        and ".deblurred" not in path.suffixes
+        and path.parent.suffix != ".vdeblur"  # segments of an unfinished run
     )

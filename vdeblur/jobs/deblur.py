@@ -6,7 +6,10 @@ ends all of them; they are joined, the unfinished file is removed, and the error
 ever stands under the target's name before it is whole.
 
     reader thread --frames--> Pump --> engine (this thread) --frames--> Pump --> writer thread
-          `--packets of other streams--> Carry ----------------------------------^
+
+The writer's frames become segments in a journal beside the target (`keeping`), from which a run that was
+killed is continued; the last step joins them with the other streams of the source.  A source that cannot be
+read again is written in one go instead, its other streams passing by on the way.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ from vdeblur import __version__
 from vdeblur.errors import InputError, SuspectError
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.compare import compared
+from vdeblur.jobs.identity import can_be_read_again, made_with, path_of, plain_options
 from vdeblur.jobs.inspection import Inspection
+from vdeblur.jobs.journal import Journal
+from vdeblur.jobs.keeping import Keeping
 from vdeblur.jobs.plan import Options, Plan, make_plan
 from vdeblur.jobs.pump import Pump
 from vdeblur.ledger import Ledger
@@ -35,6 +41,7 @@ from vdeblur.video.ffmpeg import FfmpegWriter
 from vdeblur.video.pictures import PictureWriter, read_pictures
 from vdeblur.video.reader import Reader
 from vdeblur.video.receipt import Receipt
+from vdeblur.video.segments import Rule
 from vdeblur.video.writer import Writer
 
 QUEUE = 4  # frames waiting between two stages; more only costs memory
@@ -48,6 +55,7 @@ class Started:
     device: str
     frames: int | None
     s_per_frame: float | None
+    done: int = 0  # frames of earlier runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +120,13 @@ def deblur_file(source: str | Path, target: str | Path | None = None, **options:
     return run(plan)
 
 
-def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
-    """Carry out a plan.
+def run(plan: Plan, tell: Tell = lambda event: None, rule: Rule = Rule()) -> Result:  # noqa: B008 (a value)
+    """Carry out a plan, or what is left of it.
 
     Raises VdeblurError for anything that goes wrong and KeyboardInterrupt for Ctrl-C; the target is
-    absent then, unless `keep_partial` was asked for and frames were finished.  SuspectError where the
-    finished file lacks something of its source: it stands beside the target then.
+    absent then, unless `keep_partial` was asked for and frames were finished.  Where segments were finished
+    (`rule` says how long they are), a journal stays beside the target, and the same plan goes on from it.
+    SuspectError where the finished file lacks something of its source: it stands beside the target then.
     """
     ledger = Ledger(notes=list(plan.notes))
 
@@ -128,9 +137,16 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
     plan.target.parent.mkdir(parents=True, exist_ok=True)  # of a batch; else it was there when planning
     with ExitStack() as stack:
         inspection = Inspection(plan, ledger)
-        frames, said, sink_for = _open_ends(plan, stack, inspection)
-        engine, settings = _open_engine(plan, stack, tell, note)
+        journal = _open_journal(plan, stack, rule)
+        if journal is not None and journal.entries:
+            ledger.restore(journal.rows())
+            note(f"goes on after the {journal.frames} frames that are done")
+        frames, said, sink_for = _open_ends(plan, stack, inspection, journal, rule)
+        finished_before = journal is not None and journal.complete
+        engine, settings = _open_engine(plan, stack, tell, note, ledger.restored, idle=finished_before)
         sink: deque[_Sink] = deque(maxlen=1)  # filled by the writer thread with its first frame
+        if finished_before:
+            sink.append(sink_for())
         decoded: Pump[Frame] = Pump(QUEUE)
         finished: Pump[Frame] = Pump(QUEUE)
 
@@ -151,6 +167,7 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
                     with ledger.spend("encode"):
                         if not sink:
                             sink.append(sink_for())
+                        inspection.saw(frame)
                         sink[0].write(frame)
                     ledger.note(frame)
                     for text in said():
@@ -185,23 +202,27 @@ def run(plan: Plan, tell: Tell = lambda event: None) -> Result:
             if failure:
                 raise failure[0]
             if interrupted and not (plan.options.keep_partial and sink):
-                raise KeyboardInterrupt(f"nothing was written to {plan.target}") from interrupted
+                kept = journal is not None and journal.entries
+                words = "" if kept else f"nothing was written to {plan.target}"
+                raise KeyboardInterrupt(words) from interrupted
             if not sink:
                 raise InputError(f"{plan.clip.source}: {_no_frame(plan.options)}")
             inspection.interrupted = interrupted is not None
             with ledger.spend("close"):
                 target = sink[0].finish()
-        except BaseException:
+            for text in said():
+                note(text)
+            if interrupted:
+                words = f"the {ledger.frames} frames done so far are kept in {target}"
+                raise KeyboardInterrupt(words) from interrupted
+        except BaseException as error:
             if sink:
                 sink[0].abandon()
+            if journal is not None and journal.entries:
+                error.add_note(journal.way_on(plan.clip.picture.time_base))
             raise
-        for text in said():
-            note(text)
     ledger.stages_s["engine"] -= ledger.stages_s.pop("wait")
     ledger.close()
-    if interrupted:
-        kept = f"the {ledger.frames} frames done so far are kept in {target}"
-        raise KeyboardInterrupt(kept) from interrupted
     result = Result(target, ledger, settings, inspection.receipt)
     if result.receipt is not None and result.receipt.faults:
         raise SuspectError(inspection.words(target), result)
@@ -229,10 +250,25 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _open_journal(plan: Plan, stack: ExitStack, rule: Rule) -> Journal | None:
+    """Locked, with what an earlier run has left; None for pictures."""
+    if plan.clip.pictures:
+        return None
+    source, options = plan.clip.source, plan.options
+    same = made_with(plan, rule) if can_be_read_again(plan) else None
+    asked = {
+        "source": str(path_of(source).absolute()),
+        "target": plan.target.name,
+        "options": plain_options(options),
+    }
+    journal = Journal(plan.target, asked, same, restart=options.restart, keep=options.keep_journal)
+    return stack.enter_context(journal)
+
+
 def _open_ends(
-    plan: Plan, stack: ExitStack, inspection: Inspection
+    plan: Plan, stack: ExitStack, inspection: Inspection, journal: Journal | None, rule: Rule
 ) -> tuple[Iterable[Frame], Callable[[], list[str]], Callable[[], _Sink]]:
-    """The source's frames, the reader's warnings so far (each once), and what opens the target."""
+    """The source's frames, warnings so far (each once), and what opens the target."""
     if plan.output is None or plan.carried is None:
         return (
             read_pictures(plan.clip),
@@ -240,6 +276,17 @@ def _open_ends(
             lambda: PictureWriter(plan.target, plan.clip, overwrite=plan.options.overwrite),
         )
     output, carried, options = plan.output, plan.carried, plan.options
+    told: set[str] = set()
+
+    def fresh(warnings: Iterable[str]) -> list[str]:
+        found = [text for text in warnings if text not in told]
+        told.update(found)
+        return found
+
+    assert journal is not None
+    if journal.keeps:
+        keeping = Keeping(plan, journal, inspection, rule, stack)
+        return keeping.frames(), lambda: fresh(keeping.said()), lambda: keeping
     reader = stack.enter_context(
         Reader(
             plan.clip,
@@ -253,13 +300,6 @@ def _open_ends(
     carry = Carry(carried, reader)
     inspection.lost, inspection.warnings = carry.lost, reader.warnings
     reader.on_packet = carry.offer
-    told: set[str] = set()
-
-    def said() -> list[str]:
-        fresh = [text for text in (*reader.warnings, *carry.warnings) if text not in told]
-        told.update(fresh)
-        return fresh
-
     kind = FfmpegWriter if options.encoder == "ffmpeg" else Writer
 
     def sink() -> _Sink:
@@ -270,13 +310,14 @@ def _open_ends(
             carry,
             overwrite=options.overwrite,
             approve=inspection.approve,
+            folder=journal.folder,
         )
 
-    return reader, said, sink
+    return reader, lambda: fresh((*reader.warnings, *carry.warnings)), sink
 
 
 def _open_engine(
-    plan: Plan, stack: ExitStack, tell: Tell, note: Callable[[str], None]
+    plan: Plan, stack: ExitStack, tell: Tell, note: Callable[[str], None], done: int, *, idle: bool
 ) -> tuple[Callable[[Iterable[Frame]], Iterator[Frame]], dict[str, Any]]:
     """The function from frames to frames, and what it runs on."""
     options = plan.options
@@ -284,8 +325,8 @@ def _open_engine(
         key: str(value) if isinstance(value, Path | Fraction) else value
         for key, value in dataclasses.asdict(options).items()
     }
-    if plan.weights is None:
-        tell(Started("none", "none", plan.expected_frames, None))
+    if plan.weights is None or idle:
+        tell(Started("none", "none", plan.expected_frames, None, done))
         return _passed, {"source": plan.clip.source, **asked}
 
     from vdeblur.engine.deblurrer import Deblurrer
@@ -296,7 +337,7 @@ def _open_engine(
     for text in engine.notes:  # after the warm-up, which may refuse a precision
         note(text)
     described = engine.describe(layout)
-    tell(Started(plan.weights.name, described["device"], plan.expected_frames, seconds))
+    tell(Started(plan.weights.name, described["device"], plan.expected_frames, seconds, done))
     settings = {"source": plan.clip.source, **asked, **described, "weights_name": plan.weights.name}
     if options.compare is None:
         return engine.deblur, settings

@@ -45,8 +45,10 @@ class Options:
     end: Fraction | None = None
     compare: Compare | None = None
     keep_partial: bool = False
-    verify: Literal["off", "packets"] = "packets"
+    verify: Literal["off", "packets", "full"] = "packets"
     overwrite: bool = False
+    restart: bool = False
+    keep_journal: bool = False
 
     def engine(self) -> dict[str, Any]:
         """The part that `Deblurrer.load` takes."""

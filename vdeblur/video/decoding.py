@@ -50,16 +50,6 @@ class Decoding:
         except BaseException:
             close(self.container)
             raise
-        self.corrupt_frames = 0
-        self.failed_packets = 0
-        self._needs_key = False
-        self._stopped: str | None = None  # why reading ended before the file did
-        self._last: Packet | None = None  # of any stream; the payload is not used
-        self._last_video: tuple[int | None, bool] | None = None  # (pts, is_corrupt)
-        self._furthest = 0  # byte up to which the video has been read
-        self._since_failure = 1 << 30
-        self._recent: deque[int | None] = deque(maxlen=_RECENT)
-        self._reached: dict[int, Fraction] = {}  # time up to which each stream has been read
 
     def _prepare(self) -> None:
         self.video = cast(VideoStream, self.container.streams[self._clip.picture.index])
@@ -70,6 +60,16 @@ class Decoding:
             if stream.index != self.video.index and stream.index not in self._wanted:
                 stream.discard = av.stream.Discard.all
         self._packets = self.container.demux()
+        self.corrupt_frames = 0
+        self.failed_packets = 0
+        self._needs_key = False
+        self._stopped: str | None = None  # why reading ended before the file did
+        self._last: Packet | None = None  # of any stream; the payload is not used
+        self._last_video: tuple[int | None, bool] | None = None  # (pts, is_corrupt)
+        self._furthest = 0  # byte up to which the video has been read
+        self._since_failure = 1 << 30
+        self._recent: deque[int | None] = deque(maxlen=_RECENT)
+        self._reached: dict[int, Fraction] = {}  # time up to which each stream has been read
 
     def close(self) -> None:
         """May be called twice."""
@@ -93,13 +93,29 @@ class Decoding:
 
     def pass_on_until(self, end: Fraction) -> None:
         """Read on without decoding until the other streams have come to `end` too (on the file's clock)."""
+        for _ in self.passing(end):
+            pass
+
+    def passing(self, end: Fraction | None) -> Iterator[Fraction]:
+        """Read without decoding, to the end of the file or until all streams have come to `end`.
+
+        Yields the time of each packet of the video (on the file's clock), where it has one.
+        """
         sounds = {s.index for s in self.container.streams if s.type == "audio"} & self._wanted
+        self._last_video = (
+            None  # what was decoded last is not the file's last picture: nothing follows from it
+        )
         while True:
-            ahead = max(self._reached.values(), default=end)
-            waits = any(self._reached.get(index, self.origin) < end for index in sounds)
-            # Streams with few packets say nothing; a second of video further on they would have come.
-            if ahead >= end + (_LAG_S if waits else 1) or self._next() is None:
+            if end is not None:
+                ahead = max(self._reached.values(), default=end)
+                waits = any(self._reached.get(index, self.origin) < end for index in sounds)
+                # Streams with few packets say nothing; a second of video further on they would have come.
+                if ahead >= end + (_LAG_S if waits else 1):
+                    return
+            if (packet := self._next()) is None:
                 return
+            if packet.stream.index == self.video.index and packet.dts is not None:
+                yield packet.dts * self.tick
 
     def verdict(self) -> str | None:
         """After the last picture: why the source counts as broken off, else None.
@@ -148,11 +164,17 @@ class Decoding:
                 back = max(Fraction(1), back * 3)
         except av.FFmpegError:
             pass  # this container cannot seek
-        # From the very start.  Seeking there would lose what other streams have before the first picture.
-        self._needs_key = False
+        self.restart()
+
+    def restart(self) -> None:
+        """From the very start.  Seeking there would lose what other streams have before the first picture."""
         close(self.container)
         self.container = open_source(self._clip.source, last=True)
         self._prepare()
+
+    def forget_failures(self) -> None:
+        """What failed so far was not wanted."""
+        self.corrupt_frames = self.failed_packets = 0
 
     def _jump(self, target: Fraction) -> None:
         self.container.seek(int(target / self.tick), stream=self.video, backward=True)

@@ -26,13 +26,12 @@ import av
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video import hdr
-from vdeblur.video.carry import Carry
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import picture_of, rate_of
 from vdeblur.video.sink import Approve, Sink
 from vdeblur.video.templates import add_template
-from vdeblur.video.writer import dress_video, mux_in_step
+from vdeblur.video.writer import Passes, dress_video, mux_in_step
 
 _PATIENCE_S = 60.0
 
@@ -57,6 +56,12 @@ def encoders_of(binary: str) -> frozenset[str]:
     return frozenset(words[1] for words in lines if len(words) > 1 and words[0].startswith("V"))
 
 
+def version_of(binary: str) -> str:
+    """The first line of what it says of itself."""
+    said = subprocess.run([binary, "-version"], capture_output=True, text=True, check=False)
+    return said.stdout.partition("\n")[0]
+
+
 def check_binary_has(encoder: str) -> None:
     """Refuse an encoder that the user's ffmpeg does not have."""
     binary = find_binary()
@@ -74,13 +79,14 @@ class FfmpegWriter:
         target: Path,
         clip: Clip,
         choice: OutputChoice,
-        carry: Carry,
+        carry: Passes,
         *,
         overwrite: bool = False,
         approve: Approve | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._clip, self._choice, self._carry = clip, choice, carry
-        self._sink = Sink(target, choice, overwrite=overwrite, approve=approve)
+        self._sink = Sink(target, choice, overwrite=overwrite, approve=approve, folder=folder)
         self._program: _Program | None = None
         self._stream: Any = None
         self._durations: dict[Fraction, Fraction] = {}

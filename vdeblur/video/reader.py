@@ -12,8 +12,10 @@ flushes first, and nothing here touches the logging.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import blake2b
 from types import TracebackType
 from typing import Self
 
@@ -22,14 +24,42 @@ from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from vdeblur.errors import VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video import formats
 from vdeblur.video.clip import Clip, broken_source
 from vdeblur.video.decoding import Decoding, OnPacket, Packet
 from vdeblur.video.deinterlace import Deinterlacer
-from vdeblur.video.pace import Stamped, Timed, paced
+from vdeblur.video.pace import MADE, MOVED, RESTARTED, Stamped, Timed, paced
 
 _INTERLACED = "interlaced: both fields of a picture are deblurred as one; --deinterlace makes it progressive"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an earlier reading has given already, and how to find that place again.
+
+    times     of all those frames, as they were given
+    moved     what was taken off the source's own times, in its time base
+    enter     number of a frame from which on the source may be read again instead of from its start:
+              times were the file's own up to there, and nothing was damaged
+    check     number and digest of a frame shortly behind it
+    warnings  said then
+    """
+
+    times: Sequence[int]
+    moved: int = 0
+    enter: int | None = None
+    check: tuple[int, str] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def digest(frame: Frame) -> str:
+    """Of all planes: equal for equal pictures."""
+    found = blake2b(digest_size=16)
+    for plane in frame.planes:
+        found.update(plane.tobytes())
+    return found.hexdigest()
 
 
 class Reader:
@@ -39,6 +69,7 @@ class Reader:
     deinterlace  interlaced pictures become progressive ones, one for each
     on_packet    takes the packets of the streams in `wanted`, in the order of the file; may be set later
     keep_partial a source that breaks off ends early instead of failing
+    done         frames that are not wanted again: those that follow are given, as if they had been
 
     shift        seconds taken off all times (0 unless a range was asked for); set before the first packet
                  is handed over, so that the other streams can be cut and moved alike
@@ -55,6 +86,7 @@ class Reader:
         on_packet: OnPacket | None = None,
         wanted: frozenset[int] = frozenset(),
         keep_partial: bool = False,
+        done: Done | None = None,
         timeout_s: float = 10.0,
     ) -> None:
         if not keep_partial:
@@ -62,7 +94,9 @@ class Reader:
         self.clip = clip
         self.on_packet = on_packet
         self.shift = Fraction(0)
-        self.warnings: list[str] = []
+        self.moved = 0  # the same in units of the time base
+        self._done = done
+        self.warnings: list[str] = [] if done is None else list(done.warnings)
         if clip.broken is not None:
             self._warn(f"the source breaks off ({clip.broken}): only what is there is used")
         if clip.picture.interlaced and not deinterlace:
@@ -118,16 +152,68 @@ class Reader:
         """Packets of the video that did not decode at all."""
         return self._decoding.failed_packets
 
+    @property
+    def follows_the_file(self) -> bool:
+        """Whether all times so far were the file's own and no picture was damaged: it can be entered anew."""
+        made = {MADE, MOVED, RESTARTED}.isdisjoint(self.warnings)
+        return made and not self.corrupt_frames and not self.failed_packets
+
     def close(self) -> None:
         """Let go of the source; may be called twice."""
         self._decoding.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        ranged = self._early is not None
-        for index, timed in enumerate(self._cut() if ranged else self._timed()):
+        done = self._done
+        frames = self._chosen() if done is None else self._after(done)
+        for index, timed in enumerate(frames, 0 if done is None else len(done.times)):
             yield self._frame(timed, index)
         self._release()
         self._judge()
+
+    def _chosen(self) -> Iterator[Timed[av.VideoFrame]]:
+        return self._timed() if self._early is None else self._cut()
+
+    def _after(self, done: Done) -> Iterator[Timed[av.VideoFrame]]:
+        """What follows the frames that are done.
+
+        They are decoded again from a key frame on and must come at the same times, with the same picture;
+        where they do not (open GOPs that need what was before, clocks that lie), all is read from the start.
+        """
+        if done.enter:
+            said = list(self.warnings)
+            self._decoding.seek((done.times[done.enter] + done.moved) * self._decoding.tick)
+            frames = self._cut(done.moved)
+            if self._passes(done, frames, done.enter):
+                self.warnings[:] = said  # of pictures before the key frame, which nobody gets
+                self._decoding.forget_failures()
+                yield from frames
+                return
+            self.warnings[:] = said
+            self._decoding.restart()
+            if self._begin is not None:
+                self._decoding.seek(self._begin)
+        frames = self._chosen()
+        if not self._passes(done, frames, 0):
+            raise VdeblurError(
+                f"{self.clip.source}: gives other frames than before; --restart begins anew with them"
+            )
+        yield from frames
+
+    def _passes(self, done: Done, frames: Iterator[Timed[av.VideoFrame]], first: int) -> bool:
+        """Read over the frames from `first` on that are done; False where they are not what they were."""
+        number = first
+        for timed in frames:
+            if first and number == first and timed.pts < done.times[first]:
+                continue
+            if timed.pts != done.times[number]:
+                return False
+            checks = first and done.check is not None and done.check[0] == number
+            if checks and done.check and digest(self._frame(timed, number)) != done.check[1]:
+                return False
+            number += 1
+            if number == len(done.times):
+                return True
+        return False
 
     def _timed(self) -> Iterator[Timed[av.VideoFrame]]:
         tick = self._decoding.tick
@@ -141,12 +227,14 @@ class Reader:
                 self._warn(_INTERLACED)
             yield timed
 
-    def _cut(self) -> Iterator[Timed[av.VideoFrame]]:
-        """The frames of the range, with times from zero."""
+    def _cut(self, moved: int | None = None) -> Iterator[Timed[av.VideoFrame]]:
+        """The frames of the range, with times from zero; `moved` where it is known by how much they move."""
         tick, begin, end = self._decoding.tick, self._begin, self._end
-        dropped, moved = False, None
+        dropped = False
+        if moved is not None:
+            self._move(moved)
         for timed in self._timed():
-            if begin is not None and timed.pts * tick < begin:
+            if moved is None and begin is not None and timed.pts * tick < begin:
                 dropped = True
                 continue
             if end is not None and timed.pts * tick >= end:
@@ -157,20 +245,25 @@ class Reader:
                 # A cut video starts with its first frame; one that starts late in the range stays late.
                 zero = self._decoding.origin if begin is None else begin
                 moved = timed.pts if dropped else min(timed.pts, int(zero / tick))
-                self.shift = moved * tick
-                self._release()
+                self._move(moved)
             duration = timed.duration
             if end is not None:
                 duration = max(1, min(duration, int(end / tick) - timed.pts))
             yield Timed(timed.item, timed.pts - moved, duration)
+
+    def _move(self, moved: int) -> None:
+        self.moved, self.shift = moved, moved * self._decoding.tick
+        self._release()
 
     def _frame(self, timed: Timed[av.VideoFrame], index: int) -> Frame:
         picture, layout = self._fitted(timed.item), self.clip.picture.layout
         # Before the views are taken: the decoder may still need the picture for its successors.
         picture.make_writable()
         picture.pts, picture.time_base, picture.duration = timed.pts, self._decoding.tick, timed.duration
+        planes = formats.views(picture)
+        formats.clip_to_depth(planes, layout)
         return Frame(
-            planes=formats.views(picture),
+            planes=planes,
             layout=layout,
             pts=timed.pts,
             time_base=self._decoding.tick,

@@ -68,16 +68,42 @@ def _short(stem: str) -> str:
     return os.fsdecode(os.fsencode(stem)[:_NAME_LIMIT])
 
 
+def to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder (where the system can do that), stand on the disk."""
+    if path.is_dir():
+        with suppress(OSError):
+            _sync(path, os.O_RDONLY)
+    else:
+        _sync(path, os.O_RDWR)
+
+
+def _sync(path: Path, flags: int) -> None:
+    file = os.open(path, flags)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 class Sink:
-    """One output container and its fate. Used by the writing thread only."""
+    """One output container and its fate. Used by the writing thread only.
+
+    The unfinished file is in `folder`, or beside the target; both must be on one file system.
+    """
 
     def __init__(
-        self, target: Path, choice: OutputChoice, *, overwrite: bool, approve: Approve | None = None
+        self,
+        target: Path,
+        choice: OutputChoice,
+        *,
+        overwrite: bool,
+        approve: Approve | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.target = target
         self._approve = approve
         self._overwrite = overwrite
-        self._unfinished = hidden_beside(target)
+        self._unfinished = hidden_beside((folder or target.parent) / f"{target.stem}{choice.suffix}")
         self._open = True
         with self.speaking():
             self.container: Any = av.open(
@@ -115,11 +141,13 @@ class Sink:
                 self._open = False
             if not self._unfinished.exists():
                 raise VdeblurError(f"{self.target}: nothing was written, no frame came out of the encoder")
+            to_disk(self._unfinished)
         name = self.target if self._approve is None else self._approve(self._unfinished)
         with self.speaking():
             if name == self.target and self.target.exists() and not self._overwrite:
                 raise VdeblurError(f"{self.target}: somebody else made this file during the run; kept theirs")
             os.replace(self._unfinished, name)
+            to_disk(name.parent)
         return name
 
     def abandon(self) -> None:

@@ -6,19 +6,26 @@ Every frame keeps its own pts and duration.  What passes by (other streams, chap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from vdeblur.frame import Frame
-from vdeblur.video.carry import Carry
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import Encoding, rate_of
 from vdeblur.video.sink import Approve, Sink, check_target
 
 __all__ = ["Writer", "check_target", "dress_video", "mux_in_step"]
+
+
+class Passes(Protocol):
+    """What a file holds beside the deblurred stream: `Carry`, or nothing."""
+
+    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None: ...
+    def drain(self, sink: Sink, until_s: float | None) -> None: ...
 
 
 class Writer:
@@ -29,13 +36,14 @@ class Writer:
         target: Path,
         clip: Clip,
         choice: OutputChoice,
-        carry: Carry,
+        carry: Passes,
         *,
         overwrite: bool = False,
         approve: Approve | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._clip, self._choice, self._carry = clip, choice, carry
-        self._sink = Sink(target, choice, overwrite=overwrite, approve=approve)
+        self._sink = Sink(target, choice, overwrite=overwrite, approve=approve, folder=folder)
         self._encoding: Encoding | None = None
 
     def write(self, frame: Frame) -> None:
@@ -77,7 +85,7 @@ class Writer:
         return encoding
 
 
-def mux_in_step(carry: Carry, sink: Sink, packet: Any) -> None:
+def mux_in_step(carry: Passes, sink: Sink, packet: Any) -> None:
     """Write a packet of the deblurred stream, and before it what is due of the others."""
     when = packet.dts if packet.dts is not None else packet.pts
     if when is not None:

@@ -1,0 +1,298 @@
+"""The journal of one run: a folder beside its target, from which a run that was killed is continued.
+
+    .out.mp4.vdeblur/
+        lock             held by the run that works here, also where nothing can be continued
+        manifest.json    for whom it is: source, options, weights, versions; and the list of finished segments
+        000001.mp4       a finished segment, playable
+        000001.json      its record: digest of the file, times and fates of its frames
+        .*.mp4           what is being written; worthless after a kill
+
+Every file is written under another name, brought to the disk, and renamed; a segment counts once the
+manifest names it.  A folder without segments is removed with the run, and so is one whose target is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Self
+
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.frame import Fate
+from vdeblur.jobs.lock import Lock
+from vdeblur.video.reader import Done
+from vdeblur.video.segments import Segment, digest_of
+from vdeblur.video.sink import to_disk
+
+_FORMAT = 1
+_NAME_LIMIT = 180  # bytes of the target's name that fit into ours
+_OURS = re.compile(r"\.?\d{6}(\.[0-9a-f]{8})?\.\w+|manifest\.json|lock|\..*\.(tmp|[0-9a-f]{8}\.\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A segment, and what the next run must know of the reading up to its end (see `reader.Done`)."""
+
+    segment: Segment
+    enters: bool  # whether the source can be entered anew where this segment begins
+    check: tuple[int, str]
+    moved: int
+    warnings: tuple[str, ...]
+    last: bool
+
+
+def folder_of(target: Path) -> Path:
+    """The journal's folder: hidden, beside the target, with its name."""
+    name = target.name
+    if len(os.fsencode(name)) > _NAME_LIMIT:
+        mark = blake2b(os.fsencode(name), digest_size=4).hexdigest()
+        name = os.fsdecode(os.fsencode(name)[: _NAME_LIMIT - 9]) + "~" + mark
+    return target.with_name(f".{name}.vdeblur")
+
+
+class Journal:
+    """A context: the folder is locked inside; used by one thread at a time.
+
+    entries  what is finished, in order
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        asked: dict[str, Any],
+        made_with: dict[str, str] | None,
+        *,
+        restart: bool = False,
+        keep: bool = False,
+    ) -> None:
+        """`asked` is what `resume` needs to ask for the same; `made_with` names all that shapes the result
+        (None: this run cannot be continued)."""
+        self.folder = folder_of(target)
+        self._target, self._asked, self._made_with, self._keep = target, asked, made_with, keep
+        self._restart = restart
+        self.entries: list[Entry] = []
+        self._records: list[dict[str, str]] = []
+
+    def __enter__(self) -> Self:
+        """Take the lock and what an earlier run has left; InputError where either cannot be."""
+        try:
+            self._lock = Lock(self.folder, self._target)
+        except BaseException:
+            with suppress(OSError):
+                self.folder.rmdir()  # if it is empty: we had just made it
+            raise
+        try:
+            if self._made_with is not None and not self._restart:
+                self._load(self._made_with)
+            self._clear(keeping=self._files())
+        except InputError:
+            self._lock.release()  # whatever is there is for others to use
+            raise
+        except BaseException:
+            self._leave(empty=not self.entries)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Remove what is of no more use, and let go."""
+        self._leave(empty=not self.entries or (error is None and not self._keep))
+
+    def _leave(self, *, empty: bool) -> None:
+        try:
+            self._clear(keeping=set() if empty else self._files())
+            if empty:
+                with suppress(OSError):
+                    (self.folder / "lock").unlink()
+                    self.folder.rmdir()
+        finally:
+            self._lock.release()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether this run can be continued."""
+        return self._made_with is not None
+
+    @property
+    def segments(self) -> list[Segment]:
+        return [entry.segment for entry in self.entries]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all frames of the source are in it."""
+        return bool(self.entries) and self.entries[-1].last
+
+    @property
+    def frames(self) -> int:
+        return sum(len(entry.segment.times) for entry in self.entries)
+
+    def rows(self) -> Iterator[tuple[int, Fate]]:
+        """Time and fate of each frame."""
+        for segment in self.segments:
+            yield from zip(segment.times, map(Fate, segment.fates), strict=True)
+
+    def done(self) -> Done | None:
+        """Where reading goes on; None at the start."""
+        if not self.entries:
+            return None
+        last = self.entries[-1]
+        times = [when for entry in self.entries for when in entry.segment.times]
+        first = len(times) - len(last.segment.times)
+        return Done(
+            times=times,
+            moved=last.moved,
+            enter=first if last.enters else None,
+            check=(first + last.check[0], last.check[1]),
+            warnings=last.warnings,
+        )
+
+    def add(self, entry: Entry) -> None:
+        """A segment is finished: from now on it is not lost."""
+        record = json.dumps(_plain(entry)).encode()
+        name = Path(entry.segment.file).with_suffix(".json").name
+        self._write(name, record)
+        self._records.append({"record": name, "digest": _digest(record)})
+        self.entries.append(entry)
+        head = {"format": _FORMAT, **self._asked, "made_with": self._made_with, "segments": self._records}
+        self._write("manifest.json", json.dumps(head, indent=1).encode())
+
+    def way_on(self, tick: Any) -> str:
+        """For messages: what is kept, and how to go on."""
+        seconds = float(self.entries[-1].segment.times[-1] * tick)
+        return (
+            f"{self.frames} frames ({_clock(seconds)}) are done and kept in {self.folder.name}: "
+            "the same command goes on from there"
+        )
+
+    def _load(self, made_with: dict[str, str]) -> None:
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            return
+        head = read_manifest(self.folder)
+        if changes := _changes(head["made_with"], made_with):
+            raise InputError(
+                f"{self._target}: an unfinished run of it is there ({self.folder.name}), but {changes}; "
+                "go on with what it was begun with, or begin anew with --restart"
+            )
+        for listed in head["segments"]:
+            entry = self._entry(listed)
+            if entry is None:
+                break  # from the first that is damaged on, all is done again
+            self.entries.append(entry)
+            self._records.append(listed)
+
+    def _entry(self, listed: dict[str, str]) -> Entry | None:
+        """None where the record or its file is not what was written."""
+        try:
+            name = listed["record"]
+            if not re.fullmatch(r"\d{6}\.json", name):
+                return None
+            data = (self.folder / name).read_bytes()
+            if _digest(data) != listed["digest"]:
+                return None
+            entry = _entry_of(json.loads(data))
+            whole = digest_of(self.folder / entry.segment.file)
+            return entry if whole == (entry.segment.bytes, entry.segment.digest) else None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def _files(self) -> set[str]:
+        """Names of what must stay."""
+        named = {e.segment.file for e in self.entries} | {listed["record"] for listed in self._records}
+        return named | ({"manifest.json"} if named else set())
+
+    def _write(self, name: str, data: bytes) -> None:
+        unfinished = self.folder / f".{name}.tmp"
+        try:
+            unfinished.write_bytes(data)
+            to_disk(unfinished)
+            os.replace(unfinished, self.folder / name)
+            to_disk(self.folder)
+        except OSError as error:
+            raise VdeblurError(f"{self.folder / name}: cannot be written ({error.strerror})") from error
+
+    def _clear(self, keeping: set[str]) -> None:
+        """Remove files of ours, but these and the lock; never raises, never touches what is not ours."""
+        with suppress(OSError):
+            for path in list(self.folder.iterdir()):
+                if path.name in keeping or path.name == "lock" or not _OURS.fullmatch(path.name):
+                    continue
+                with suppress(OSError):
+                    path.unlink()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a journal; InputError where it cannot be used."""
+    try:
+        head = json.loads((folder / "manifest.json").read_bytes())
+        known = head["format"] == _FORMAT
+        sound = isinstance(head["made_with"], dict) and isinstance(head["segments"], list)
+    except (OSError, ValueError, TypeError, KeyError):
+        known, sound = True, False
+    if not sound:
+        raise InputError(f"{folder}: its manifest cannot be read; begin anew with --restart")
+    if not known:
+        raise InputError(f"{folder}: written by another version of vdeblur; begin anew with --restart")
+    return dict(head)
+
+
+def _changes(before: dict[str, str], now: dict[str, str]) -> str:
+    """What differs, in words; empty where nothing does."""
+    found = []
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key, "not there"), now.get(key, "not there")
+        if old == new:
+            continue
+        if key.startswith("the "):
+            found.append(f"{key} changed")
+        else:
+            found.append(f"{key} was {old} and is {new}")
+    return ", ".join(found)
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return dataclasses.asdict(entry)
+
+
+def _entry_of(plain: dict[str, Any]) -> Entry:
+    """Raises ValueError, TypeError or KeyError where it is not what `_plain` gives."""
+    of = plain["segment"]
+    if not re.fullmatch(r"\d{6}\.\w+", of["file"]):
+        raise ValueError(of["file"])
+    segment = Segment(
+        file=of["file"],
+        bytes=int(of["bytes"]),
+        digest=str(of["digest"]),
+        header=str(of["header"]),
+        times=tuple(int(v) for v in of["times"]),
+        durations=tuple(int(v) for v in of["durations"]),
+        fates=tuple(str(Fate(v)) for v in of["fates"]),
+        order=tuple(int(v) for v in of["order"]),
+    )
+    if len({len(segment.times), len(segment.durations), len(segment.fates), len(segment.order)}) != 1:
+        raise ValueError("unequal lengths")
+    return Entry(
+        segment=segment,
+        enters=bool(plain["enters"]),
+        check=(int(plain["check"][0]), str(plain["check"][1])),
+        moved=int(plain["moved"]),
+        warnings=tuple(str(v) for v in plain["warnings"]),
+        last=bool(plain["last"]),
+    )
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _clock(seconds: float) -> str:
+    """`1:02:03`, from zero."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

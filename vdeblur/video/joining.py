@@ -1,0 +1,170 @@
+"""Segments become the one stream of the target again, by packet copy, with everything else of the source.
+
+Every packet gets its frame's exact time; decoding times are made anew for the whole stream, as those of the
+segments restart with each.  The source is read once more for its other streams, without decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vdeblur.errors import VdeblurError
+from vdeblur.video.carry import Carry, CarryPlan
+from vdeblur.video.clip import Clip
+from vdeblur.video.decoding import Decoding
+from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.encoding import rate_of
+from vdeblur.video.segments import Segment
+from vdeblur.video.sink import Approve, Sink
+from vdeblur.video.templates import add_template
+from vdeblur.video.writer import dress_video, mux_in_step
+
+
+class Passing:
+    """A source that is read for all but its pictures; `close` it.
+
+    start, end, moved   as the reader of the pictures had (seconds) or found (ticks) them
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        plan: CarryPlan,
+        *,
+        start: Fraction | None = None,
+        end: Fraction | None = None,
+        moved: int = 0,
+    ) -> None:
+        self._idle = not plan.wanted
+        self._decoding = Decoding(clip, self._offer, plan.wanted, steady=True, timeout_s=10.0)
+        origin = self._decoding.origin
+        self._begin = origin + start if start else None
+        self._end = None if end is None else origin + end
+        self.shift = moved * self._decoding.tick
+        if self._begin is not None:
+            self._decoding.seek(self._begin)
+        self.carry = Carry(plan, self)
+
+    @property
+    def container(self) -> Any:
+        """The open container: templates for copies."""
+        return self._decoding.container
+
+    @property
+    def tick(self) -> Fraction:
+        """The time base of the pictures."""
+        return self._decoding.tick
+
+    @property
+    def span(self) -> tuple[Fraction | None, Fraction | None]:
+        """The range on the source's own clock; None where it is open."""
+        return self._begin, self._end
+
+    def clock(self) -> Iterator[Fraction]:
+        """Read on, handing packets to `carry`; yields the times of the pictures in between, moved."""
+        if self._idle:
+            return
+        for when in self._decoding.passing(self._end):
+            yield when - self.shift
+
+    def close(self) -> None:
+        """Let go of the source; may be called twice."""
+        self._decoding.close()
+
+    def _offer(self, packet: Any) -> None:
+        self.carry.offer(packet)
+
+
+def join(
+    target: Path,
+    clip: Clip,
+    choice: OutputChoice,
+    passing: Passing,
+    segments: Sequence[Segment],
+    *,
+    folder: Path,
+    whole: bool = True,
+    overwrite: bool = False,
+    approve: Approve | None = None,
+) -> Path:
+    """Write the target from the segments in `folder`; returns its name.
+
+    Unless it is `whole`, nothing of the other streams is taken that lies behind the last frame.
+    """
+    if len({segment.header for segment in segments}) > 1:
+        raise VdeblurError(
+            f"{target}: {choice.encoder} changed its parameters in the middle; choose another --codec"
+        )
+    carry, tick = passing.carry, passing.tick
+    sink = Sink(target, choice, overwrite=overwrite, approve=approve, folder=folder)
+    try:
+        with av.open(str(folder / segments[0].file)) as first:
+            clock = passing.clock()
+            begun = next(clock, None)  # covers come before the first picture, and belong into the header
+            stream = _begin(sink, clip, choice, carry, first.streams.video[0], tick)
+        own = joined(segments, folder, stream, tick)
+        waiting = next(own, None)
+        for when in chain([] if begun is None else [begun], clock):
+            while waiting is not None and waiting.dts * tick <= when:
+                mux_in_step(carry, sink, waiting)
+                waiting = next(own, None)
+            if waiting is None and not whole:
+                break
+        for packet in chain([] if waiting is None else [waiting], own):
+            mux_in_step(carry, sink, packet)
+        last = segments[-1]
+        carry.drain(sink, None if whole else float((last.times[-1] + last.durations[-1]) * tick))
+        return sink.finish()
+    except BaseException:
+        sink.abandon()
+        raise
+
+
+def joined(segments: Sequence[Segment], folder: Path, stream: Any, tick: Fraction) -> Iterator[Any]:
+    """The packets of all segments in their order, with the times of the whole stream."""
+    depth = max(segment.depth for segment in segments)
+    decoding = decoding_times(chain.from_iterable(s.times for s in segments), depth)
+    for segment in segments:
+        with av.open(str(folder / segment.file)) as container:
+            packets = (packet for packet in container.demux(video=0) if packet.size)
+            for number, packet in zip(segment.order, packets, strict=True):
+                packet.stream = stream
+                packet.time_base = tick
+                packet.pts, packet.duration = segment.times[number], segment.durations[number]
+                packet.dts = next(decoding)
+                yield packet
+
+
+def decoding_times(times: Iterable[int], depth: int) -> Iterator[int]:
+    """Strictly increasing decoding times, none later than the time at which its packet is shown.
+
+    `times` are those of showing, sorted; `depth` is how many packets decoding runs ahead.  As encoders do it:
+    the sorted times, delayed by `depth` packets, with as many more before them.
+    """
+    rest = iter(times)
+    head = list(islice(rest, depth + 1))
+    lead = head[-1] - head[0]
+    return chain((when - lead for when in head[:-1]), head, rest)
+
+
+def _begin(sink: Sink, clip: Clip, choice: OutputChoice, carry: Carry, template: Any, tick: Fraction) -> Any:
+    made: list[Any] = []
+
+    def add_video(output: Any) -> Any:
+        made.append(add_template(output, template))
+        return made[0]
+
+    sink.scale_times(choice, tick)
+    carry.add_streams(sink.container, add_video)
+    stream = made[0]
+    stream.time_base = tick
+    stream.codec_context.framerate = rate_of(clip)
+    dress_video(stream, clip, choice)
+    sink.start()
+    return stream

@@ -1,0 +1,204 @@
+"""Segments: pieces of the deblurred stream that are files of their own, cut by a fixed rule.
+
+A segment is a whole encode of its frames, so it begins with a key frame and needs nothing from others
+(a closed GOP), and where it ends depends on the frames alone, never on when a run was stopped.  Its file
+plays in any player, with times from zero; the exact times stand in `Segment`.  `joining` puts them together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vdeblur.errors import VdeblurError
+from vdeblur.frame import Frame
+from vdeblur.video.clip import Clip
+from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.ffmpeg import FfmpegWriter
+from vdeblur.video.sink import Sink
+from vdeblur.video.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A segment ends as soon as it has both this length and this many frames.
+
+    250 frames are how far apart x264 and x265 put their key frames anyway, so that hardly any are added.
+    """
+
+    seconds: Fraction = Fraction(10)
+    frames: int = 250
+
+
+class Borders:
+    """Goes along with the frames of a run; each thread that wants to know has its own."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._first_pts: int | None = None
+        self.position = 0  # of the latest frame in its segment
+
+    def begins(self, frame: Frame) -> bool:
+        """Whether a segment begins with this frame; to be asked once for every frame."""
+        self.position += 1
+        if self._first_pts is not None:
+            length = (frame.pts - self._first_pts) * frame.time_base
+            if length < self._rule.seconds or self.position < self._rule.frames:
+                return False
+        self._first_pts, self.position = frame.pts, 0
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A finished piece: its file, and what the file alone does not tell exactly.
+
+    file       name in the folder of segments; bytes, digest: of what is in it
+    header     digest of the encoder's parameter sets, the same in all segments of a stream
+    times, durations, fates   of its frames, in order of presentation, in the stream's time base
+    order      for each packet of the file the number of its frame
+    """
+
+    file: str
+    bytes: int
+    digest: str
+    header: str
+    times: tuple[int, ...]
+    durations: tuple[int, ...]
+    fates: tuple[str, ...]
+    order: tuple[int, ...]
+
+    @property
+    def depth(self) -> int:
+        """By how many packets decoding runs ahead of showing."""
+        return max(place - number for place, number in enumerate(self.order))
+
+
+class SegmentWriter:
+    """Frames into segments in a folder: `write` every frame in order, then `finish`; or `abandon`.
+
+    number  of the first segment
+    done    is called with every finished segment, and whether it is the last one
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        clip: Clip,
+        choice: OutputChoice,
+        kind: type[Writer] | type[FfmpegWriter],
+        *,
+        folder: Path,
+        rule: Rule,
+        number: int,
+        done: Callable[[Segment, bool], None],
+    ) -> None:
+        self._target, self._clip, self._choice, self._kind = target, clip, playable(choice), kind
+        self._folder, self._number, self._done = folder, number, done
+        self._borders = Borders(rule)
+        self._writer: Writer | FfmpegWriter | None = None
+        self._frames: list[Frame] = []  # of the open segment, without their pictures
+        self._path = folder
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; the planes are read during the call only."""
+        if self._borders.begins(frame):
+            self._close(last=False)
+            self._open()
+        assert self._writer is not None
+        moved = frame.pts - (self._times[0] if self._times else frame.pts)
+        self._times.append(frame.pts)
+        self._durations.append(frame.duration)
+        self._fates.append(str(frame.fate))
+        self._writer.write(dataclasses.replace(frame, pts=moved))
+
+    def finish(self) -> None:
+        """Close the last segment."""
+        self._close(last=True)
+
+    def abandon(self) -> None:
+        """Leave the finished segments and nothing else behind; never raises."""
+        if self._writer is not None:
+            self._writer.abandon()
+
+    def _open(self) -> None:
+        self._path = self._folder / f"{self._number:06d}{self._choice.suffix}"
+        self._number += 1
+        self._times: list[int] = []
+        self._durations: list[int] = []
+        self._fates: list[str] = []
+        self._writer = self._kind(
+            self._target,
+            self._clip,
+            self._choice,
+            _Alone(),
+            approve=lambda hidden: self._path,
+            folder=self._folder,
+        )
+
+    def _close(self, *, last: bool) -> None:
+        if self._writer is None:
+            return
+        self._writer.finish()
+        self._writer = None
+        size, file_digest = digest_of(self._path)
+        header, order = _look(self._path)
+        if len(order) != len(self._times):
+            raise VdeblurError(
+                f"{self._target}: {self._choice.encoder} made {len(order)} pictures of {len(self._times)}; "
+                "choose another --codec"
+            )
+        segment = Segment(
+            file=self._path.name,
+            bytes=size,
+            digest=file_digest,
+            header=header,
+            times=tuple(self._times),
+            durations=tuple(self._durations),
+            fates=tuple(self._fates),
+            order=order,
+        )
+        self._done(segment, last)
+
+
+def playable(choice: OutputChoice) -> OutputChoice:
+    """The same encoder in a container that begins anywhere and holds its parameter sets apart."""
+    if choice.container == "mpegts":
+        choice = dataclasses.replace(choice, container="mp4", suffix=".mp4")
+    return dataclasses.replace(choice, container_options={})
+
+
+def digest_of(path: Path) -> tuple[int, str]:
+    """(bytes, digest) of a file, read through."""
+    found, size = blake2b(digest_size=16), 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+            size += len(block)
+    return size, found.hexdigest()
+
+
+def _look(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Digest of the parameter sets, and each packet's place in the order of showing."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        header = blake2b(stream.codec_context.extradata or b"", digest_size=16).hexdigest()
+        times = [packet.pts for packet in container.demux(stream) if packet.size]
+    number = {place: n for n, place in enumerate(sorted(range(len(times)), key=lambda k: times[k] or 0))}
+    return header, tuple(number[place] for place in range(len(times)))
+
+
+class _Alone:
+    """Stands where `Carry` stands, for files that hold nothing else."""
+
+    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
+        add_video(output)
+
+    def drain(self, sink: Sink, until_s: float | None) -> None: ...
