@@ -161,7 +161,9 @@ def stand_in(seconds: float) -> Load:
         def pyramid(self, rgb: torch.Tensor) -> Scales:
             return rgb, rgb[..., ::2, ::2], rgb[..., ::4, ::4]
 
-    return lambda name: Deblurrer(Slow(), tile="off", device="cpu", latency=True)
+    return lambda name: Deblurrer(
+        Slow(), tile="off", device="cpu", precision="fp32", backend="torch", latency=True
+    )
 
 
 def measure_stall(asked: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,7 +29,7 @@ from vdeblur.frame import Frame
 from vdeblur.jobs.live.capture import Capture, Slot
 from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
 from vdeblur.jobs.live.live import LiveOptions, LiveResult, run
-from vdeblur.jobs.live.picture import Captured, blended
+from vdeblur.jobs.live.picture import Captured, Screen, blended
 from vdeblur.jobs.live.record import RecordAsk
 from vdeblur.jobs.live.rungs import Load, Rungs
 from vdeblur.jobs.live.sources import ArrivalClock, SourceAsk, open_source
@@ -37,7 +40,9 @@ SMALL = {"size": (96, 64), "rate": 30}
 
 
 def loads(network: Any) -> Load:
-    return lambda name: Deblurrer(network, tile="off", device="cpu", precision="fp32", latency=True)
+    return lambda name: Deblurrer(
+        network, tile="off", device="cpu", precision="fp32", backend="torch", latency=True
+    )
 
 
 class Slow(ZeroDifference):
@@ -309,6 +314,95 @@ def test_a_camera_that_was_never_there_ends_the_run() -> None:
     with pytest.raises(VdeblurError, match="no /dev/video0"):
         capture.wait_for_first()
     capture.close()
+
+
+class FakeOpenCv:
+    """A camera of OpenCV's: 30 pictures a second, then unplugged."""
+
+    opens, stamped_ms, left = True, 0.0, 3
+
+    def __init__(self, number: object, how: int) -> None: ...
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return self.opens
+
+    def set(self, what: int, value: float) -> bool:
+        return True
+
+    def get(self, what: int) -> float:
+        return 30.0 if what == cv2.CAP_PROP_FPS else self.stamped_ms
+
+    def read(self) -> tuple[bool, Any]:
+        FakeOpenCv.left -= 1
+        return FakeOpenCv.left >= 0, np.full((48, 64, 3), (255, 0, 0), np.uint8)
+
+    def release(self) -> None: ...
+
+
+def test_a_camera_gives_blue_where_blue_is_and_counts_the_wait_in_its_driver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cv2.VideoCapture", FakeOpenCv)
+    monkeypatch.setattr("vdeblur.jobs.live.sources._refuse_device", lambda path, name: None)
+    monkeypatch.setattr(FakeOpenCv, "left", 3)
+    camera = open_source(SourceAsk("0"))
+    monkeypatch.setattr(FakeOpenCv, "stamped_ms", (time.monotonic() - 0.25) * 1000)
+    captured = camera.read()
+    assert captured is not None
+    assert 0.2 < time.monotonic() - captured.at_s < 5
+    assert Screen().rgb(captured.frame)[0, 0].tolist() == [0, 0, 255]
+    monkeypatch.setattr(FakeOpenCv, "stamped_ms", 12.0)  # some other clock
+    captured = camera.read()
+    assert captured is not None
+    assert time.monotonic() - captured.at_s < 0.2
+    camera.read()
+    with pytest.raises(VdeblurError, match="gives no pictures any more"):
+        camera.read()
+    monkeypatch.setattr(FakeOpenCv, "opens", False)
+    with pytest.raises(VdeblurError, match="is another program using it"):
+        open_source(SourceAsk("0"))
+
+
+def test_a_virtual_camera_gets_the_picture(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    class Camera:
+        def __init__(self, width: int, height: int, fps: float, *, device: str) -> None:
+            sent.append((width, height, device))
+
+        def send(self, pixels: Any) -> None:
+            sent.append(pixels)
+
+        def close(self) -> None: ...
+
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=Camera))
+    play(clip, Eyes(enough=10), network=Slow(0.03), loop=True, output="v4l2:/dev/video9")
+    assert sent[0] == (96, 64, "/dev/video9")
+    assert sent[1].shape == (64, 96, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
+def test_the_screen_is_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = f":{100 + os.getpid() % 800}"
+    server = subprocess.Popen(["Xvfb", display, "-screen", "0", "320x240x24"], stderr=subprocess.DEVNULL)
+    monkeypatch.setenv("DISPLAY", display)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                source = open_source(SourceAsk("screen", rate=Fraction(10)))
+                break
+            except VdeblurError:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        captured = source.read()
+        source.close()
+    finally:
+        server.kill()
+        server.wait()
+    assert captured is not None
+    assert (captured.frame.layout.width, captured.frame.layout.height) == (320, 240)
 
 
 def test_a_jam_on_the_way_counts_as_age() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vdeblur.engine.device import check_choice, guess_kind
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.jobs.live.capture import Capture
 from vdeblur.jobs.live.ladder import SCALES, Goal, Ladder, Rung
@@ -171,6 +171,7 @@ class _Loop:
         self._meter, self._screen = Meter(), Screen()
         self._ladder: Ladder | None = None
         self._rung = 0
+        self._stays = False  # a rung could not be opened
         self._passed_over = 0  # taken and not shown, while opening or frozen: dropped here
         self._said: tuple[str, float] | None = None  # a message, and until when it stands
         self._source_said: str | None = None
@@ -243,6 +244,8 @@ class _Loop:
     def _begin(self, first: Frame) -> Ladder:
         """Open the rung that is expected to do; the pictures of that time are dropped."""
         goal, rungs = self._options.goal, self._rungs
+        names = " and ".join(dict.fromkeys(rung.model for rung in rungs.rungs))
+        self._tell(f"{first.layout.width}x{first.layout.height}; opening {names}")
         costs = rungs.costs(first.layout) if len(rungs.rungs) > 1 else [1.0]
         fps = self._capture.stated_rate
         wait_s = 1 / fps if fps else 0.04
@@ -272,7 +275,15 @@ class _Loop:
         if self._ladder.rung == self._rung:
             self._ladder.note(now, work_s, age_s, self._capture.slot.rate(now) or None)
         wanted = self._ladder.rung
-        if wanted != self._rung and self._rungs.ready(wanted, captured.frame):
+        if wanted == self._rung or self._stays:
+            return
+        try:
+            ready = self._rungs.ready(wanted, captured.frame)
+        except VdeblurError as error:
+            self._stays = True
+            self._say(f"{self._rungs.rungs[self._rung]} stays: {error}")
+            return
+        if ready:
             up = wanted < self._rung
             self._rung = wanted
             why = "there is room" if up else "to hold " + _words(self._options.goal)

@@ -42,26 +42,32 @@ class Rungs:
         self._load = load
         self._engines: dict[Rung, Engine] = {}
         self._opened: set[tuple[Rung, int, int]] = set()  # with height and width: a new size is opened anew
+        self._on_gpu = False
         self._opening: tuple[Rung, threading.Thread] | None = None
         self._failure: BaseException | None = None
 
     def costs(self, layout: PlaneLayout) -> list[float]:
-        """Expected seconds for a picture on each rung; loads every network once, for a trial."""
+        """Expected seconds for a picture on each rung; loads every network once, for a trial.
+
+        A trial on a busy machine may say anything, so a rung never counts for more than the one above it.
+        """
         found: dict[str, float] = {}
-        result = []
+        result: list[float] = []
         for rung in self.rungs:
             if rung.model not in found:
                 engine = self._engine(rung)
                 found[rung.model] = engine.estimate_s_per_frame(layout)
             height, width = reduced_size(layout, rung.scale)
             share = height * width / (layout.height * layout.width)
-            result.append(max(found[rung.model] * share, 1e-5))
+            result.append(min(max(found[rung.model] * share, 1e-5), *result[-1:], 1e9))
         return result
 
     def open(self, number: int, frame: Frame) -> None:
         """Now, and wait for it: the first picture on a rung may take seconds."""
         rung = self.rungs[number]
-        self._correct(self._engine(rung), rung, frame)
+        engine = self._engine(rung)
+        self._correct(engine, rung, frame)
+        self._on_gpu = engine.describe()["device"] != "cpu"
         self._opened.add(self._key(rung, frame))
 
     def ready(self, number: int, frame: Frame) -> bool:
@@ -73,6 +79,9 @@ class Rungs:
             raise self._failure
         rung = self.rungs[number]
         if self._key(rung, frame) in self._opened:
+            return True
+        if self._on_gpu:  # what is captured there must not be disturbed, and opening takes little
+            self.open(number, frame)
             return True
         if self._opening is None or not self._opening[1].is_alive():
             copy = dataclasses.replace(frame, planes=tuple(p.copy() for p in frame.planes), side=None)

@@ -353,6 +353,8 @@ def _refusal(error: Exception, ask: SourceAsk, name: str) -> VdeblurError:
         )
     if isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return VdeblurError(f"{name}: no picture within {OPEN_S:.0f} s; is the sender running?")
+    if ask.kind == "screen":
+        return InputError(f"{name}: the display {os.environ.get('DISPLAY', '')} cannot be read ({error})")
     code = getattr(error, "errno", None)
     if code == errno.EBUSY:
         return VdeblurError(f"{name}: another program is using it; close that first")
