@@ -262,6 +262,8 @@ def test_the_command_ends_cleanly_on_a_signal(clip: Path, tmp_path: Path) -> Non
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
+    assert "vdeblur: stopped; " in errors
+    assert "captured" in errors
     assert len(list(pictures(target))) > 3
 
 

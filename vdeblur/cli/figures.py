@@ -57,13 +57,7 @@ class Figures:
             self.tell("; ".join(f"{name} {value}" for name, value in rows(status)))
 
     def summary(self, result: LiveResult) -> None:
-        seconds = max(result.seconds, 1e-6)
-        self.tell(
-            f"{result.seconds:.1f} s: {result.captured} captured, {result.shown} shown "
-            f"({result.shown / seconds:.1f} fps), {result.dropped} dropped; "
-            f"age {result.age_p50_s * 1000:.0f} ms (p50), {result.age_p95_s * 1000:.0f} ms (p95); "
-            f"source lost {result.losses} times"
-        )
+        self.tell(result.line())
 
 
 def rows(status: Status) -> list[tuple[str, str]]:

@@ -113,6 +113,15 @@ class LiveResult:
     step: str
     recordings: tuple[Path, ...]
 
+    def line(self) -> str:
+        """In one sentence."""
+        lost = f"; source lost {self.losses} times" if self.losses else ""
+        return (
+            f"{self.seconds:.1f} s: {self.captured} captured, {self.shown} shown "
+            f"({self.shown / max(self.seconds, 1e-6):.1f} fps), {self.dropped} dropped; "
+            f"age {self.age_p50_s * 1000:.0f} ms (p50), {self.age_p95_s * 1000:.0f} ms (p95){lost}"
+        )
+
 
 def run(
     options: LiveOptions,
@@ -128,7 +137,7 @@ def run(
     `tell` gets every message once; `watch` the figures, with every picture and about ten times a second.
     `duration_s` counts from when the network is open. Raises VdeblurError where the source or the network
     cannot be opened, and for a recording or an output that failed. On Ctrl-C a recording is finished before
-    KeyboardInterrupt goes on.
+    KeyboardInterrupt goes on, with the figures as its text.
     """
     options.check()
     controls = controls or Controls(recording=options.record.target is not None)
@@ -144,8 +153,14 @@ def run(
         stack.callback(recordings.close)
         loop = _Loop(options, capture, rungs, recordings, viewers, controls, tell, watch)
         stack.callback(loop.close)
-        loop.run()
+        interrupted: KeyboardInterrupt | None = None
+        try:
+            loop.run()
+        except KeyboardInterrupt as error:
+            interrupted = error
         result = loop.result()
+    if interrupted is not None:
+        raise KeyboardInterrupt(result.line()) from interrupted
     if recordings.failure is not None:
         raise recordings.failure
     return result
