@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +21,8 @@ from torch import Tensor
 
 from vdeblur.engine import footprint, guard, planes, tiles
 from vdeblur.engine.device import Choice, cpu_threads
-from vdeblur.engine.lane import Lane, Pixels, component_sizes, padded
+from vdeblur.engine.lane import Lane, Pixels, Step, component_sizes, padded
+from vdeblur.errors import VdeblurError
 from vdeblur.frame import Component, Fate, Frame, Plane, PlaneLayout
 from vdeblur.models.contract import DeblurNetwork
 
@@ -61,14 +61,29 @@ class Corrector:
         self, layout: PlaneLayout, grid: tiles.Grid, strength: float, *, latency: bool = False
     ) -> Lane:
         if self.choice.backend == "cuda":
-            ring = importlib.import_module("vdeblur.engine.cuda")
-            lane: Lane = ring.CudaLane(self, layout, grid, strength, latency=latency)
-            return lane
+            from vdeblur.engine.cuda import CudaLane
+
+            return CudaLane(self, layout, grid, strength, latency=latency)
         return EagerLane(self, layout, grid, strength)
 
     def bytes_per_px(self) -> float:
         needed = footprint.bytes_per_px(self.network, self.device)
         return needed * (1.0 if self.choice.precision == "fp32" else 0.7)
+
+    def smaller(self, grid: tiles.Grid) -> tiles.Grid:
+        """After memory ran out: the next smaller tiles, with a note; VdeblurError where there are none."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        smaller = tiles.smaller(grid, self.multiple_of, tiles.overlap_for(self.reach, self.multiple_of))
+        if smaller is None:
+            side = "x".join(str(size) for size in reversed(grid.tile))
+            raise VdeblurError(
+                f"out of memory on {self.choice.name}, and tiles smaller than {side} make no sense: "
+                "use a smaller network (--model) or close other programs"
+            )
+        rows, columns = smaller.tile
+        self.notes.append(f"out of memory: going on in tiles of {columns}x{rows}")
+        return smaller
 
     def warm_up(self) -> float:
         """A few laps on a small picture; answers with the seconds for a pixel in the fastest one.
@@ -97,9 +112,13 @@ class Corrector:
             f"{self.choice.precision} deviates by {deviation / max(size, 1e-9):.0%} of the correction "
             "with this network: running in float32"
         )
+        self.use_float32()
+        return self.warm_up()
+
+    def use_float32(self) -> None:
+        """From here on: nothing faster holds."""
         self.choice = dataclasses.replace(self.choice, precision="fp32")
         self._half = None
-        return self.warm_up()
 
     def fast(self, rgb: Tensor, grid: tiles.Grid) -> Tensor:
         """The network's difference in the chosen precision, as float32."""
@@ -152,7 +171,7 @@ class EagerLane:
         self.grid = grid
         self._corrector = corrector
         self._strength = strength
-        self._staging = Staging(layout, corrector.multiple_of, pinned=corrector.device.type == "cuda")
+        self._staging = Staging(layout, corrector.multiple_of)
         size = (1, 3, grid.height, grid.width)
         self._rgb = torch.empty(size, device=corrector.device, memory_format=torch.channels_last)
 
@@ -161,15 +180,63 @@ class EagerLane:
         for frame in frames:
             yield self._one(frame)
 
+    def steps(self, frame: Frame) -> dict[str, Step]:
+        """See `lane.Stepped`."""
+        corrector, staging, height, width = (
+            self._corrector,
+            self._staging,
+            self.layout.height,
+            self.layout.width,
+        )
+
+        def upload() -> list[Tensor]:
+            return [part.to(corrector.device, non_blocking=True) for part in staging.load(frame)]
+
+        with torch.inference_mode(), calm():
+            words = upload()
+            own = [part[:, :r, :c] for part, (r, c) in zip(words, staging.sizes, strict=True)]
+            rgb = planes.to_rgb(words, self.layout, out=self._rgb)
+            difference = corrector.fast(rgb, self.grid)[..., :height, :width]
+            changed = planes.add_difference(own, difference, self.layout, self._strength)
+
+        def residual() -> list[Tensor]:
+            guard.is_sound(difference)
+            return planes.add_difference(own, difference, self.layout, self._strength)
+
+        def calmly(work: Callable[[], object]) -> Callable[[], object]:
+            def start() -> object:
+                with torch.inference_mode(), calm():
+                    return work()
+
+            return start
+
+        work: dict[str, Callable[[], object]] = {
+            "upload": upload,
+            "planes to RGB": lambda: planes.to_rgb(words, self.layout, out=self._rgb),
+            "network": lambda: corrector.fast(rgb, self.grid),
+            "residual": residual,
+            "download": lambda: staging.store(frame, changed),
+        }
+        return {name: Step(calmly(each)) for name, each in work.items()}
+
     def close(self) -> None:
         """Nothing is in flight; the buffers go with the lane."""
 
     def _one(self, frame: Frame) -> Frame:
+        """The frame done, in smaller tiles from here on where memory runs out."""
+        while True:
+            try:
+                return self._attempt(frame)
+            except Exception as error:
+                if not footprint.ran_out(error):
+                    raise
+            self.grid = self._corrector.smaller(self.grid)
+
+    def _attempt(self, frame: Frame) -> Frame:
         with torch.inference_mode(), calm():
             loaded = self._staging.load(frame)
-            words = [part.to(self._corrector.device, non_blocking=True) for part in loaded]
+            words = [part.to(self._corrector.device) for part in loaded]
             rgb = planes.to_rgb(words, self.layout, out=self._rgb)
-            # The guard waits for the device, so the staging buffers are free again before the next frame.
             size = self.layout.height, self.layout.width
             difference, fate = self._corrector.judged(rgb, self.grid, *size)
             if difference is None:
@@ -182,14 +249,26 @@ class EagerLane:
             return dataclasses.replace(frame, planes=self._staging.store(frame, changed), fate=fate)
 
 
-class Staging:
-    """Host buffers for the colour components of a layout, padded; the border between numpy and torch.
+def zeros(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Ordinary memory of the host."""
+    return torch.zeros(size, dtype=dtype)
 
+
+class Staging:
+    """Host buffers for the colour components of frames of a layout, padded; between numpy and torch.
+
+    parts   the buffers, one for each component: (count, rows, columns)
     size    (rows, columns) of the padded picture
     sizes   (rows, columns) of each component as it is in a frame
     """
 
-    def __init__(self, layout: PlaneLayout, multiple_of: int, pinned: bool = False) -> None:
+    def __init__(
+        self,
+        layout: PlaneLayout,
+        multiple_of: int,
+        count: int = 1,
+        zeros: Callable[[tuple[int, ...], torch.dtype], Tensor] = zeros,
+    ) -> None:
         self.layout = layout
         self.size = padded(layout, multiple_of)
         across, down = layout.subsampling
@@ -197,24 +276,21 @@ class Staging:
         self.sizes = component_sizes(layout)
         is_luma = [layout.kind != "yuv" or i == 0 for i in range(len(layout.components))]
         dtype = torch.uint8 if layout.depth + layout.lsb <= 8 else torch.int16
-        self._parts = [
-            torch.zeros((1, *(self.size if luma else chroma)), dtype=dtype, pin_memory=pinned)
-            for luma in is_luma
-        ]
+        self.parts = [zeros((count, *(self.size if luma else chroma)), dtype) for luma in is_luma]
 
-    def load(self, frame: Frame) -> list[Tensor]:
-        """The frame's components (1, rows, columns), edges repeated; they hold until the next `load`."""
+    def load(self, frame: Frame, place: int = 0) -> list[Tensor]:
+        """The frame's components (count, rows, columns), edges repeated; they hold until the next `load`."""
         for part, component, (rows, columns) in zip(
-            self._parts, self.layout.components, self.sizes, strict=True
+            self.parts, self.layout.components, self.sizes, strict=True
         ):
-            buffer = part[0].numpy()
+            buffer = part[place].numpy()
             source = _component(frame.planes, component)
             buffer[:rows, :columns] = source if buffer.dtype == np.uint8 else source.view(np.int16)
             buffer[:rows, columns:] = buffer[:rows, columns - 1 : columns]
             buffer[rows:] = buffer[rows - 1]
-        return self._parts
+        return self.parts
 
-    def store(self, frame: Frame, changed: list[Tensor]) -> tuple[Plane, ...]:
+    def store(self, frame: Frame, changed: list[Tensor], place: int = 0) -> tuple[Plane, ...]:
         """The frame's planes with these components in them; what is no component (alpha) stays."""
         touched = {component.plane for component in self.layout.components}
         result: list[Plane] = []
@@ -227,7 +303,7 @@ class Staging:
                 result.append(np.empty(plane.shape, plane.dtype))
         for component, words in zip(self.layout.components, changed, strict=True):
             target = _component(tuple(result), component)
-            target[...] = words[0].cpu().numpy().view(target.dtype)
+            target[...] = words[place].cpu().numpy().view(target.dtype)
         return tuple(result)
 
 
@@ -238,16 +314,30 @@ def trial_picture(side: int) -> Tensor:
     return torch.nn.functional.avg_pool2d(squares, (1, 9), stride=1, padding=(0, 4), count_include_pad=False)
 
 
-def by_tiles(correct: Callable[[Tensor], Tensor], rgb: Tensor, grid: tiles.Grid) -> Tensor:
-    """`correct` applied to a picture (1, 3, height, width) tile by tile, blended."""
+Piece = tuple[int, int, Tensor]
+
+
+def pieces_on(grid: tiles.Grid, device: torch.device) -> Iterator[Piece]:
+    """`tiles.pieces`, the weights as tensors on a device."""
+    for top, left, weights in tiles.pieces(grid):
+        yield top, left, torch.from_numpy(weights).to(device)
+
+
+def by_tiles(
+    correct: Callable[[Tensor], Tensor],
+    rgb: Tensor,
+    grid: tiles.Grid,
+    pieces: Iterable[Piece] | None = None,
+) -> Tensor:
+    """`correct` applied to a picture (N, 3, height, width) tile by tile, blended; `pieces` where kept."""
     if grid.is_whole:
         return correct(rgb)
     height, width = grid.tile
     total = torch.zeros_like(rgb)
-    for top, left, weights in tiles.pieces(grid):
+    for top, left, weights in pieces_on(grid, rgb.device) if pieces is None else pieces:
         place = (..., slice(top, top + height), slice(left, left + width))
         tile = rgb[place].contiguous(memory_format=torch.channels_last)
-        total[place] += correct(tile) * torch.from_numpy(weights).to(rgb.device)
+        total[place] += correct(tile) * weights
     return total
 
 

@@ -1,4 +1,4 @@
-"""How much memory a network in torch needs, counted while it runs on a small picture."""
+"""How much memory a network in torch needs, counted on a small picture; and the signs of its lack."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def bytes_per_px(network: DeblurNetwork, device: torch.device) -> float:
     return watch.peak / (side * side)
 
 
+def ran_out(error: BaseException) -> bool:
+    """Whether this is what torch, CUDA, cuDNN or numpy raise when memory is short."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors made inside that are alive, and keeps the peak."""
 
@@ -32,6 +40,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = 0
         self._now = 0
         self._alive: set[int] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler here, two seconds for nothing
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

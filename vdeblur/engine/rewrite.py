@@ -24,6 +24,8 @@ from vdeblur.models.msresnet import MSResNet, gaussian_pyramid, half_filter
 
 UNIT = 8
 """Channels of a float16 tensor that the fast kernels take at a time."""
+FAMILIES = (MimoUNet.family, MSResNet.family)
+"""What has a fast form."""
 
 
 class Compute(Protocol):

@@ -108,6 +108,13 @@ def fit(height: int, width: int, multiple_of: int, overlap: int, bytes_per_px: f
     return cut(height, width, fitting[0] if fitting else max(least, SIZES[-1]), multiple_of, overlap)
 
 
+def smaller(grid: Grid, multiple_of: int, overlap: int) -> Grid | None:
+    """The same picture in the next smaller tiles, or None where overlaps would be most of them."""
+    least = least_side(overlap, multiple_of)
+    fitting = [side for side in SIZES if least <= side < max(grid.tile)]
+    return cut(grid.height, grid.width, fitting[0], multiple_of, overlap) if fitting else None
+
+
 def pieces(grid: Grid) -> Iterator[tuple[int, int, Weights]]:
     """Every tile: its top row, its left column, and what its pixels weigh (tile height x tile width)."""
     height, width = grid.tile

@@ -1,0 +1,149 @@
+"""NVIDIA GPUs: the only file with CUDA's streams, events, graphs and pinned memory.
+
+`CudaLane` keeps planes, network and planes again in flight on one or more of them (`engine/ring.py`); the
+host only fills and empties pinned planes. Where no captured graph holds, plain torch does the work; where
+memory runs out, smaller tiles do. Both are said in a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from vdeblur.engine import footprint
+from vdeblur.engine.eager import Corrector, EagerLane
+from vdeblur.engine.opening import Opening, Timed
+from vdeblur.engine.ring import Event, Stream, Work
+from vdeblur.engine.tiles import Grid
+from vdeblur.frame import Frame, PlaneLayout
+
+WARM_UP = 3
+"""Rounds before a capture: libraries choose their kernels and take their memory in the first."""
+LAPS = 5
+
+Run = Callable[[Iterable[Frame]], Iterator[Frame]]
+
+
+class CudaLane:
+    """`engine.lane.Lane`. Graphs and buffers are made when the first frame comes, and kept until `close`.
+
+    `devices` stands in for the GPUs of the corrector's choice: so tests need none.
+    """
+
+    def __init__(
+        self,
+        corrector: Corrector,
+        layout: PlaneLayout,
+        grid: Grid,
+        strength: float,
+        *,
+        latency: bool,
+        devices: Sequence[Timed] = (),
+    ) -> None:
+        self.layout, self.grid = layout, grid
+        self._corrector, self._strength, self._latency = corrector, strength, latency
+        choice = corrector.choice
+        self._devices = devices or [Cuda(torch.device(place)) for place in (choice.device, *choice.others)]
+        self._run: Run | None = None
+
+    def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Frames of this layout, in order; three of them (or batches) are in flight on each device."""
+        source = iter(frames)
+        for first in source:
+            if self._run is None:
+                self._run = self._open(first)
+            yield from self._run(chain([first], source))
+
+    def close(self) -> None:
+        """Wait for the devices, then let go of graphs and buffers."""
+        for device in self._devices:
+            device.settle()
+        self._run = None
+
+    def _open(self, first: Frame) -> Run:
+        while True:
+            opening = Opening(self._corrector, self.layout, self.grid, self._strength, first)
+            try:
+                ring = opening.ring(self._devices, latency=self._latency)
+                break
+            except Exception as error:
+                if not footprint.ran_out(error):
+                    raise
+            self.grid = self._corrector.smaller(self.grid)
+        if ring is not None:
+            return ring.run
+        self._corrector.notes.append("no captured graph holds on this device: running plain torch")
+        return EagerLane(self._corrector, self.layout, self.grid, self._strength).deblur
+
+
+class Cuda:
+    """`engine.station.Device` and a clock: one GPU."""
+
+    def __init__(self, place: torch.device) -> None:
+        self.place = place
+
+    def host(self, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.zeros(size, dtype=dtype, pin_memory=True)
+
+    def memory(self, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.zeros(size, dtype=dtype, device=self.place)
+
+    def stream(self) -> Stream:
+        return _Queue(torch.cuda.Stream(self.place))  # type: ignore[no-untyped-call]
+
+    def event(self) -> Event:
+        # The host sleeps while it waits: a core that spins is a core that does not encode.
+        return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+
+    def capture(self, work: Work, stream: Stream) -> Work:
+        """Warmed up on the very stream, as libraries keep memory for each; other threads may go on."""
+        raw = cast(_Queue, stream).raw
+        self.settle()
+        with torch.cuda.stream(raw):
+            for _ in range(WARM_UP):
+                work()
+        self.settle()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=raw, capture_error_mode="thread_local"):
+            work()
+        return graph.replay
+
+    def seconds(self, work: Work, stream: Stream) -> float:
+        raw = cast(_Queue, stream).raw
+        begin, end = (_clock() for _ in range(2))
+        with torch.cuda.stream(raw):
+            work()
+            begin.record(raw)
+            for _ in range(LAPS):
+                work()
+            end.record(raw)
+        end.synchronize()
+        return float(begin.elapsed_time(end)) / 1000 / LAPS
+
+    def settle(self) -> None:
+        torch.cuda.synchronize(self.place)
+
+
+def _clock() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+class _Queue:
+    """`engine.ring.Stream` of CUDA."""
+
+    def __init__(self, raw: torch.cuda.Stream) -> None:
+        self.raw = raw
+
+    def submit(self, work: Work) -> None:
+        with torch.cuda.stream(self.raw):
+            work()
+
+    def record(self, event: Event) -> None:
+        cast(torch.cuda.Event, event).record(self.raw)
+
+    def wait(self, event: Event) -> None:
+        self.raw.wait_event(cast(torch.cuda.Event, event))

@@ -1,0 +1,60 @@
+"""Convolution, bias, sum and ReLU with as few passes over memory as CUDA has kernels for.
+
+torch's own convolution adds its bias in a second pass, a sum and a ReLU are a third and a fourth: at full
+resolution these passes cost as much as the arithmetic. Here a ReLU is part of cuDNN's convolution; where
+there is none, bias and sum (and ReLU, after a transposed convolution) are one pass, in place, by Triton.
+Needs CUDA, channels_last, and Triton, which comes with torch on Linux; raises where one is missing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BLOCK = 1024
+
+
+def fused(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    *,
+    transposed: bool,
+    relu: bool,
+    plus: Tensor | None,
+) -> Tensor:
+    """`engine.rewrite.Compute`, fast."""
+    if transposed:
+        return finish(F.conv_transpose2d(x, weight, None, stride, padding), bias, plus, relu)
+    if not relu:
+        return finish(F.conv2d(x, weight, None, stride, padding), bias, plus, relu)
+    step, border, ones = [stride, stride], [padding, padding], [1, 1]
+    if plus is None:
+        return torch.cudnn_convolution_relu(x, weight, bias, step, border, ones, 1)
+    return torch.cudnn_convolution_add_relu(x, weight, plus, 1.0, bias, step, border, ones, 1)
+
+
+def finish(x: Tensor, bias: Tensor | None, plus: Tensor | None, relu: bool) -> Tensor:
+    """relu(x + bias + plus), the parts only where given, written over `x`."""
+    if bias is None and plus is None and not relu:
+        return x
+    for tensor in (x, plus):
+        if tensor is not None and not tensor.is_contiguous(memory_format=torch.channels_last):
+            raise RuntimeError("a tensor of the network lost its channels_last layout")
+    from vdeblur.engine.epilogue import epilogue
+
+    epilogue[(-(-x.numel() // BLOCK),)](
+        x,
+        x if bias is None else bias,
+        x if plus is None else plus,
+        x.numel(),
+        x.shape[1],
+        bias is not None,
+        plus is not None,
+        relu,
+        BLOCK,
+    )
+    return x

@@ -1,0 +1,186 @@
+"""Opens the ring for one layout: finds the quickest way to compute the network that holds, by trying.
+
+Each way (`engine/ways.py`) is captured, its graph's result compared with plain float32, then timed. One that
+fails or deviates is not used, with a note. What is opened here is never changed while frames are in flight.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vdeblur.engine import footprint, guard
+from vdeblur.engine.eager import Corrector, Staging
+from vdeblur.engine.ring import Ring, Stream, Work
+from vdeblur.engine.station import Device, Station, StationSlot
+from vdeblur.engine.tiles import Grid
+from vdeblur.engine.ways import Way, fault, load_trial, ways_of
+from vdeblur.frame import Frame, PlaneLayout
+
+SLOTS = 3
+"""Frames (or batches) in flight on a device: one coming, one in the network, one going."""
+BATCHES = (2, 4)
+"""Frames at a time that are tried for files: a small picture alone leaves a large device idle."""
+BATCH_PX = 1280 * 720
+"""Pictures above this are never taken by twos."""
+WORTH = 0.95
+"""A batch must do with this share of the time of the next smaller one."""
+
+
+class Timed(Device, Protocol):
+    """A device with a clock."""
+
+    def seconds(self, work: Work, stream: Stream) -> float:
+        """For one round of `work` on the stream, by the device's clock."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until all that was ever queued is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A way that holds, open, and its seconds for a frame."""
+
+    way: Way
+    station: Station
+    seconds: float
+
+
+class Opening:
+    """One layout, to be opened on some devices; the first frame is among the pictures of the trial."""
+
+    def __init__(
+        self, corrector: Corrector, layout: PlaneLayout, grid: Grid, strength: float, first: Frame
+    ) -> None:
+        self._corrector, self._layout, self._grid = corrector, layout, grid
+        self._careful_grid = grid
+        self._strength, self._first = strength, first
+
+    def ring(self, devices: Sequence[Timed], *, latency: bool) -> Ring | None:
+        """Open, or None where no way holds. Raises what torch raises where memory runs out."""
+        best = self._best(devices[0])
+        if best is None:
+            return None
+        if best.way.precision != self._corrector.choice.precision:
+            self._corrector.use_float32()
+        if not latency and self._grid.is_whole and self._grid.work_px <= BATCH_PX:
+            best = self._batched(devices[0], best)
+        stations = [best.station]
+        for device in devices[1:]:
+            corrector = _on(self._corrector, device.place)
+            ways = ways_of(corrector.network, best.way.precision)
+            way = next(way for way in ways if way.name == best.way.name)
+            stations.append(self._station(device, corrector, way, best.station.capacity))
+        # In turn over the devices: so whole frames are dealt out in turn.
+        slots = [StationSlot(station) for _ in range(1 if latency else SLOTS) for station in stations]
+        for device in devices:
+            device.settle()  # the zeros of the buffers are written, whichever stream comes first
+        return Ring(slots)
+
+    def _best(self, device: Timed) -> _Held | None:
+        """The quickest that holds; ways of a lower precision only where no other does."""
+        best: _Held | None = None
+        for way in ways_of(self._corrector.network, self._corrector.choice.precision):
+            if best is not None and best.way.precision != way.precision:
+                break
+            try:
+                station = self._station(device, self._corrector, way, 1)
+                wrong = self._wrong(device, station)
+            except Exception as error:  # compilers and libraries fail in many ways; the next one may hold
+                if footprint.ran_out(error):
+                    raise
+                wrong = str(error).strip().partition("\n")[0] or type(error).__name__
+            if wrong is not None:
+                self._corrector.notes.append(f"{way.name} is not used: {wrong}")
+                continue
+            seconds = device.seconds(station.replay, station.streams.compute)
+            if best is None or seconds < best.seconds:
+                best = _Held(way, station, seconds)
+        return best
+
+    def _batched(self, device: Timed, best: _Held) -> _Held:
+        """The same way with more frames at a time, as long as that pays."""
+        for capacity in BATCHES:
+            try:
+                station = self._station(device, self._corrector, best.way, capacity)
+                if self._wrong(device, station) is not None:
+                    break
+                seconds = device.seconds(station.replay, station.streams.compute) / capacity
+            except RuntimeError as error:
+                if not footprint.ran_out(error):
+                    raise
+                break
+            if seconds > WORTH * best.seconds:
+                break
+            best = _Held(best.way, station, seconds)
+        return best
+
+    def _station(self, device: Device, corrector: Corrector, way: Way, capacity: int) -> Station:
+        def careful(rgb: Tensor) -> Tensor:
+            while True:
+                try:
+                    return corrector.careful(rgb, self._careful_grid)
+                except RuntimeError as error:
+                    if not footprint.ran_out(error):
+                        raise
+                self._careful_grid = self._corrector.smaller(self._careful_grid)
+
+        return Station(
+            device,
+            self._layout,
+            self._grid,
+            self._strength,
+            multiple_of=corrector.multiple_of,
+            capacity=capacity,
+            correct=way.make(),
+            careful=careful,
+            redoes=way.precision != "fp32",
+        )
+
+    def _wrong(self, device: Timed, station: Station) -> str | None:
+        """What is wrong with the captured step on the trial picture or the first frame, or None."""
+        staging = station.staging(device.host)
+        for loaded in (load_trial(staging), _filled(staging, self._first)):
+            found: list[str | None] = []
+            station.streams.compute.submit(partial(_compare, station, loaded, found))
+            device.settle()
+            wrong = next((said for said in found if said is not None), None)
+            if wrong is not None:
+                return wrong
+        return None
+
+
+def _compare(station: Station, loaded: Sequence[Tensor], said: list[str | None]) -> None:
+    """What `fault` says of each frame that was loaded, once captured and once careful.
+
+    Where the careful result is refused there is nothing to compare with: the frame would pass.
+    """
+    for there, here in zip(station.words, loaded, strict=True):
+        there.copy_(here)
+    station.replay()
+    for place, found in enumerate(torch.split(station.difference, 1)):
+        words = [part[place : place + 1] for part in station.words]
+        _, figures, careful = station.run(words, station.careful)
+        if guard.within(figures[0].tolist()):
+            said.append(fault(found, careful))
+
+
+def _filled(staging: Staging, frame: Frame) -> list[Tensor]:
+    """The frame in every place of the buffers."""
+    for place in range(len(staging.parts[0])):
+        staging.load(frame, place)
+    return staging.parts
+
+
+def _on(corrector: Corrector, place: torch.device) -> Corrector:
+    """The same network once more, on another device."""
+    choice = dataclasses.replace(corrector.choice, device=str(place), others=())
+    return Corrector(copy.deepcopy(corrector.network), choice)

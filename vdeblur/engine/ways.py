@@ -1,0 +1,96 @@
+"""Ways to compute a network on a GPU, and whether one says what plain float32 says.
+
+The fast ways come first. Each is compared with float32 on two pictures, one made up and the first frame, and
+used only if it keeps the bounds below.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vdeblur import colour
+from vdeblur.engine.device import Precision
+from vdeblur.engine.eager import DEVIATION, Staging, trial_picture
+from vdeblur.engine.fused import fused
+from vdeblur.engine.rewrite import FAMILIES, Compute, plain, rewritten
+from vdeblur.engine.station import Correct
+from vdeblur.models.contract import DeblurNetwork
+
+CODES = 2.0
+"""Of 1000 values of a difference 999 deviate by at most so many codes of 255."""
+UNSEEN = 0.2 / 255
+"""A deviation (rms) below this counts as none, however small the difference itself is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way: what a note calls it, the precision of its convolutions, and what makes it."""
+
+    name: str
+    precision: Precision
+    make: Callable[[], Correct]
+
+
+def ways_of(network: DeblurNetwork, precision: Precision) -> Iterator[Way]:
+    """From what was asked for down to float32; the network is copied, not changed."""
+    if precision == "fp16":
+        yield Way("float16 with fused convolutions", "fp16", lambda: _computing(network, fused, half=True))
+        yield Way("float16", "fp16", lambda: _computing(network, half=True))
+    if precision == "bf16":
+        yield Way("bfloat16", "bf16", lambda: _computing(network, autocast=True))
+    yield Way("float32", "fp32", lambda: _computing(network))
+
+
+def fault(found: Tensor, careful: Tensor) -> str | None:
+    """What is wrong with a difference beside that of float32 (both (N, 3, height, width)), or None."""
+    off = (found - careful).abs()
+    size = float(careful.square().mean().sqrt())
+    deviation = float(off.square().mean().sqrt())
+    if not deviation <= max(DEVIATION * size, UNSEEN):  # also where it is not a number
+        return f"it deviates from float32 by {deviation / max(size, 1e-9):.0%} of the correction"
+    flat = off.flatten()
+    worst = float(flat.kthvalue(max(1, round(0.999 * flat.numel()))).values) * 255
+    return None if worst <= CODES else f"single pixels deviate from float32 by {worst:.1f} of 255"
+
+
+def load_trial(staging: Staging) -> list[Tensor]:
+    """Coloured squares with blurred edges as stored components: a picture that asks for a correction."""
+    layout = staging.layout
+    picture = trial_picture(max(staging.size))
+    for number, part in enumerate(staging.parts):
+        luma = layout.kind != "yuv" or number == 0
+        codes = (colour.luma_codes if luma else colour.chroma_codes)(layout.depth, layout.range)
+        rows, columns = part.shape[1:]
+        values = picture[0, number, :rows, :columns]
+        stored = codes.zero + codes.unit * (values if luma else 0.3 * (values - 0.5))
+        part[:] = (stored.round().to(torch.int32) << layout.lsb).to(part.dtype)
+    return staging.parts
+
+
+def _computing(
+    network: DeblurNetwork, compute: Compute = plain, *, half: bool = False, autocast: bool = False
+) -> Correct:
+    """The network's fast form as a function of float32 RGB."""
+    fast = copy.deepcopy(rewritten(network, compute)).eval()
+    knows_float32 = fast.family in FAMILIES
+    if half:
+        fast.half()
+
+    def correct(rgb: Tensor) -> Tensor:
+        rgb = rgb.contiguous(memory_format=torch.channels_last)
+        if half and not knows_float32:
+            rgb = rgb.half()
+        with (
+            # Kernels are chosen by trial, once for a shape. float32 means float32: no TF32 for its factors.
+            torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
+            torch.autocast(rgb.device.type, dtype=torch.bfloat16, enabled=autocast, cache_enabled=False),
+        ):
+            difference = fast.correction(rgb)
+        return difference.to(torch.float32, memory_format=torch.contiguous_format)
+
+    return correct
