@@ -344,14 +344,30 @@ def test_memory_for_no_tile_at_all_is_one_sentence() -> None:
         list(open_lane(Greedy(100), Schedule(), lay).deblur(frames_of(1, lay)))
 
 
+def test_the_steps_of_a_frame_can_be_taken_one_by_one() -> None:
+    """They are what is timed, so each must do its work, again and again, and leave the ring as it was."""
+    schedule = Schedule(0.5)
+    lane = open_lane(TowardsGrey(), schedule)
+    frames = frames_of(4)
+    steps = lane.steps(frames[0])
+    assert list(steps) == ["upload", "planes to RGB", "network", "residual", "download"]
+    for step in steps.values():
+        done = sum(stream.done for stream in schedule.streams)
+        step.start()
+        step.start()
+        schedule.finish()
+        assert sum(stream.done for stream in schedule.streams) == done + 2
+    assert same(list(lane.deblur(frames)), expected_of(TowardsGrey(), frames))
+
+
 def test_only_batches_that_pay_are_taken() -> None:
     def frames_at_a_time(seconds: list[float]) -> int:
         schedule = Schedule()
         device = LateDevice(schedule, lambda lap: seconds[min(lap, len(seconds)) - 1])
         lane = open_lane(TowardsGrey(), schedule, devices=[device])
         list(lane.deblur(frames_of(2)))
-        slots = lane._run.__self__._slots  # type: ignore[union-attr]
-        return int(slots[0].capacity)
+        assert lane._slot is not None
+        return lane._slot.capacity
 
     assert frames_at_a_time([1.0, 2.0]) == 1
     assert frames_at_a_time([1.0, 1.5, 3.0]) == 2

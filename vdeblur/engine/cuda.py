@@ -8,6 +8,7 @@ memory runs out, smaller tiles do. Both are said in a note.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import cast
 
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from vdeblur.engine import footprint
 from vdeblur.engine.eager import Corrector, EagerLane
+from vdeblur.engine.lane import Step
 from vdeblur.engine.opening import Opening, Timed
 from vdeblur.engine.ring import Event, Stream, Work
+from vdeblur.engine.station import StationSlot
 from vdeblur.engine.tiles import Grid
 from vdeblur.frame import Frame, PlaneLayout
 
@@ -49,6 +52,7 @@ class CudaLane:
         choice = corrector.choice
         self._devices = devices or [Cuda(torch.device(place)) for place in (choice.device, *choice.others)]
         self._run: Run | None = None
+        self._slot: StationSlot | None = None  # the first of the ring
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Frames of this layout, in order; three of them (or batches) are in flight on each device."""
@@ -58,11 +62,30 @@ class CudaLane:
                 self._run = self._open(first)
             yield from self._run(chain([first], source))
 
+    def steps(self, frame: Frame) -> dict[str, Step]:
+        """See `lane.Stepped`: each piece of the graph as a graph of its own, on the first device."""
+        if self._run is None:
+            self._run = self._open(frame)
+        if self._slot is None:
+            return EagerLane(self._corrector, self.layout, self.grid, self._strength).steps(frame)
+        slot, streams = self._slot, self._slot.streams
+        slot.load([frame] * slot.capacity)
+        for stream, work in ((streams.upload, slot.upload), (streams.compute, slot.compute)):
+            stream.submit(work)
+            self._devices[0].settle()
+        queued: dict[str, tuple[Stream, Work]] = {"upload": (streams.upload, slot.upload)}
+        queued |= {name: (streams.compute, work) for name, work in slot.station.parts().items()}
+        queued["download"] = (streams.download, slot.download)
+        return {
+            name: Step(partial(stream.submit, work), slot.capacity, getattr(stream, "raw", None))
+            for name, (stream, work) in queued.items()
+        }
+
     def close(self) -> None:
         """Wait for the devices, then let go of graphs and buffers."""
         for device in self._devices:
             device.settle()
-        self._run = None
+        self._run = self._slot = None
 
     def _open(self, first: Frame) -> Run:
         while True:
@@ -75,6 +98,7 @@ class CudaLane:
                     raise
             self.grid = self._corrector.smaller(self.grid)
         if ring is not None:
+            self._slot = ring.slots[0]
             return ring.run
         self._corrector.notes.append("no captured graph holds on this device: running plain torch")
         return EagerLane(self._corrector, self.layout, self.grid, self._strength).deblur

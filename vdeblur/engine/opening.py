@@ -64,7 +64,7 @@ class Opening:
         self._careful_grid = grid
         self._strength, self._first = strength, first
 
-    def ring(self, devices: Sequence[Timed], *, latency: bool) -> Ring | None:
+    def ring(self, devices: Sequence[Timed], *, latency: bool) -> Ring[StationSlot] | None:
         """Open, or None where no way holds. Raises what torch raises where memory runs out."""
         best = self._best(devices[0])
         if best is None:

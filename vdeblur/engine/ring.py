@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from vdeblur.frame import Frame
 
@@ -86,24 +86,27 @@ class Slot(Protocol):
         ...
 
 
-class Ring:
+SlotT = TypeVar("SlotT", bound=Slot)
+
+
+class Ring(Generic[SlotT]):
     """Slots in their order; `run` may be called again, also after it was left in the middle."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self._slots = slots
+    def __init__(self, slots: Sequence[SlotT]) -> None:
+        self.slots = slots
 
     def run(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Every frame, in order. When the source fails, what is in flight comes first, then its error."""
         source = iter(frames)
-        flying: deque[Slot] = deque()
+        flying: deque[SlotT] = deque()
         try:
-            for slot in cycle(self._slots):
+            for slot in cycle(self.slots):
                 batch, failure = _take(source, slot.capacity)
                 if batch:
                     flying.append(slot)
                     _launch(slot, batch)
                 ended = len(batch) < slot.capacity
-                while flying and (ended or len(flying) == len(self._slots)):
+                while flying and (ended or len(flying) == len(self.slots)):
                     yield from _land(flying.popleft())
                 if failure is not None:
                     raise failure

@@ -98,13 +98,23 @@ class Station:
     def run(self, words: Sequence[Tensor], correct: Correct) -> tuple[list[Tensor], Tensor, Tensor]:
         """Padded words to (changed words, figures, difference); allocates."""
         height, width = self.layout.height, self.layout.width
-        rgb = planes.to_rgb(words, self.layout)
-        difference = correct(rgb)[..., :height, :width]
-        figures = torch.stack([guard.figures(one) for one in torch.split(difference, 1)])
-        sizes = component_sizes(self.layout)
-        own = [part[:, :rows, :columns] for part, (rows, columns) in zip(words, sizes, strict=True)]
-        changed = planes.add_difference(own, difference, self.layout, self._strength)
-        return changed, figures, difference
+        difference = correct(planes.to_rgb(words, self.layout))[..., :height, :width]
+        return *self._added(words, difference), difference
+
+    def parts(self) -> dict[str, Work]:
+        """The step in pieces, each a graph of its own: for measuring. Slots are not touched."""
+        with torch.inference_mode():
+            rgb = planes.to_rgb(self.words, self.layout)
+            difference = self._in_tiles(rgb)[..., : self.layout.height, : self.layout.width]
+        pieces: dict[str, Work] = {
+            "planes to RGB": lambda: planes.to_rgb(self.words, self.layout, out=rgb),
+            "network": lambda: self._in_tiles(rgb),
+            "residual": lambda: self._added(self.words, difference),
+        }
+        compute = self.streams.compute
+        return {
+            name: self.device.capture(torch.inference_mode()(work), compute) for name, work in pieces.items()
+        }
 
     @torch.inference_mode()
     def _step(self) -> None:
@@ -112,6 +122,13 @@ class Station:
         self.figures.copy_(figures)
         for there, here in zip(self.changed, changed, strict=True):
             there.copy_(here)
+
+    def _added(self, words: Sequence[Tensor], difference: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The words with the difference, at their own size, and the guard's figures of each frame."""
+        figures = torch.stack([guard.figures(one) for one in torch.split(difference, 1)])
+        sizes = component_sizes(self.layout)
+        own = [part[:, :rows, :columns] for part, (rows, columns) in zip(words, sizes, strict=True)]
+        return planes.add_difference(own, difference, self.layout, self._strength), figures
 
     def _in_tiles(self, rgb: Tensor) -> Tensor:
         return by_tiles(self._correct, rgb, self.grid, self._pieces)
@@ -124,7 +141,7 @@ class StationSlot:
         device = station.device
         self.streams, self.capacity = station.streams, station.capacity
         self.uploaded, self.computed, self.downloaded = (device.event() for _ in range(3))
-        self._station = station
+        self.station = station
         self._staging = station.staging(device.host)
         self._words = station.staging(device.memory).parts
         self._changed = station.results(device.memory)
@@ -143,7 +160,7 @@ class StationSlot:
         _copy(self._words, self._staging.parts)
 
     def compute(self) -> None:
-        station = self._station
+        station = self.station
         _copy(station.words, self._words)
         station.replay()
         _copy(self._changed, station.changed)
@@ -154,12 +171,12 @@ class StationSlot:
         self._said.copy_(self._figures, non_blocking=True)
 
     def doubtful(self) -> bool:
-        return self._station.redoes and bool(self._refused())
+        return self.station.redoes and bool(self._refused())
 
     def redo(self) -> None:
         for place in self._refused():
             words = [part[place : place + 1] for part in self._words]
-            changed, figures, _ = self._station.run(words, self._station.careful)
+            changed, figures, _ = self.station.run(words, self.station.careful)
             _copy([part[place : place + 1] for part in self._changed], changed)
             self._figures[place : place + 1] = figures
             self._redone.add(place)
