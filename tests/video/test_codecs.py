@@ -200,6 +200,30 @@ def test_default_suffix_follows_the_codec() -> None:
     assert default_suffix(clip_of("a.avi", "mpeg4")) == ".mkv"
 
 
+def test_the_encoder_keeps_up_with_a_fast_network_where_cores_are_few_and_says_so() -> None:
+    def preset(cores: float, **wishes: Any) -> tuple[str, list[str]]:
+        choice = choose_output(clip_of(), None, pace=(92.0, cores), **wishes)
+        return choice.options["preset"], [note for note in choice.notes if "to keep up" in note]
+
+    plenty, few = preset(16), preset(2)
+    assert plenty == ("medium", [])
+    assert few[0] == "veryfast"
+    assert len(few[1]) == 1
+    assert "--preset medium" in few[1][0]
+    assert preset(3)[0] == "faster"
+    assert preset(0.5)[0] == "veryfast"  # nothing that makes files several times as large
+    assert preset(1, preset="slow") == ("slow", [])
+    assert preset(1, encoder_options={"preset": "slow"}) == ("slow", [])
+
+
+def test_presets_for_speed_are_the_encoders_own_and_begin_with_the_default() -> None:
+    for encoder in ENCODERS.values():
+        names, costs = [name for name, _ in encoder.paces], [cost for _, cost in encoder.paces]
+        assert names[:1] in ([], [encoder.default_preset])
+        assert set(names) <= set(encoder.presets)
+        assert costs == sorted(costs, reverse=True)
+
+
 _FORMATS = sorted({name for encoder in ENCODERS for name in formats_of(encoder)})
 
 

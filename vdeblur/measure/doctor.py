@@ -14,8 +14,10 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from vdeblur import __version__
@@ -24,6 +26,7 @@ from vdeblur.frame import Component, PlaneLayout
 
 SIZES = ((640, 360), (1280, 720))
 SPEED_NAMES = ("mimo-unet-tiny", "mimo-unet-small", "mimo-unet")
+ENCODED_FRAMES = 60  # more than an encoder holds back
 ENCODER_SIDE = 256
 """NVENC refuses anything much smaller."""
 
@@ -172,8 +175,6 @@ def _encoders() -> Iterator[Finding]:
 
 def _encoded_bytes(name: str) -> int:
     """Encode one grey frame; raises whatever is in the way."""
-    from fractions import Fraction
-
     import av
 
     os.environ.setdefault("SVT_LOG", "1")
@@ -251,10 +252,33 @@ def _speed() -> Iterator[Finding]:
             yield f"{name} on {where['device']}, {where['precision']}: about {rates}", True
         except Exception as error:
             yield f"{name}: {_one_line(error)}", False
+    yield _encoding_speed()
     yield (
         "these are estimates of the network alone, scaled by pixels; decoding and encoding come on top",
         True,
     )
+
+
+def _encoding_speed() -> Finding:
+    """The default encoder on these cores, alone: what a network must not be faster than."""
+    import av
+
+    from vdeblur.measure import reel
+    from vdeblur.video.encoders import ENCODERS
+
+    name, table = "libx264", ENCODERS["libx264"]
+    width, height = SIZES[0]
+    context: Any = av.CodecContext.create(name, "w")
+    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+    context.time_base, context.framerate = Fraction(1, reel.RATE), Fraction(reel.RATE)
+    context.options = {"crf": str(table.default), "preset": str(table.default_preset)}
+    pictures = [reel.picture(frame) for frame in reel.frames(width, height, ENCODED_FRAMES)]
+    begin = time.perf_counter()
+    for picture in [*pictures, None]:
+        context.encode(picture)
+    pixels_s = ENCODED_FRAMES * width * height / (time.perf_counter() - begin)
+    rates = ", ".join(f"{pixels_s / (w * h):.3g} frames/s at {w}x{h}" for w, h in SIZES)
+    return f"encoding with {name}, preset {table.default_preset}: about {rates} on all cores", True
 
 
 def _layout(width: int, height: int) -> PlaneLayout:

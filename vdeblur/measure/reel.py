@@ -58,14 +58,21 @@ def write_clip(path: Path, width: int, height: int, count: int, seed: int = 0) -
         context.color_range, context.colorspace = 1, 1
         context.color_primaries, context.color_trc = 1, 1
         for frame in frames(width, height, count, seed):
-            picture = av.VideoFrame(width, height, "yuv420p")
-            for plane, values in zip(picture.planes, frame.planes, strict=True):
-                there = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-                there[:, : plane.width] = values
-            picture.pts, picture.time_base = frame.pts, frame.time_base
-            output.mux(video.encode(picture))
+            output.mux(video.encode(picture(frame)))
         output.mux(video.encode(None))
     return path
+
+
+def picture(frame: Frame) -> Any:
+    """A frame as PyAV's own, for an encoder."""
+    import av
+
+    made = av.VideoFrame(frame.layout.width, frame.layout.height, "yuv420p")
+    for plane, values in zip(made.planes, frame.planes, strict=True):
+        there = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        there[:, : plane.width] = values
+    made.pts, made.time_base = frame.pts, frame.time_base
+    return made
 
 
 def _canvas(width: int, height: int) -> list[Plane16]:

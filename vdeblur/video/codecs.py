@@ -26,6 +26,7 @@ from vdeblur.video.encoders import (
     OutputChoice,
     family_of,
     formats_of,
+    preset_for_pace,
 )
 from vdeblur.video.encoders import encoder_options as table_options
 from vdeblur.video.encoding import check_encoder
@@ -78,11 +79,13 @@ def choose_output(
     encoder_options: dict[str, str] | None = None,
     deinterlace: bool = False,
     encoder: str = "auto",
+    pace: tuple[float, float] | None = None,
 ) -> OutputChoice:
     """Container, encoder, pixel format and options for this clip.
 
     `target` None leaves the container free (the source's own first); a target with a suffix binds it.
     `encoder` "ffmpeg" writes with the user's own binary: names of its encoders are welcome behind `codec`.
+    `pace` (megapixels a second, cores for it): what the encoder shall keep up with if no preset is asked.
     Raises InputError for an unknown codec or container and for pairs that cannot work.
     """
     interlaced = clip.picture.interlaced and not deinterlace
@@ -94,11 +97,18 @@ def choose_output(
     table = ENCODERS[best.encoder]
     container = CONTAINERS[best.suffix]
     notes = [*_container_notes(clip, target, best.suffix, container), *best.lost]
+    is_free = preset is None and "preset" not in (encoder_options or {})
+    by_pace = preset_for_pace(table, *pace) if pace and is_free else None
+    if by_pace:
+        notes.append(
+            f"encoded with preset {by_pace} to keep up with the network on these cores; "
+            f"--preset {table.default_preset} is slower and better for its size"
+        )
     foreign = encoder == "ffmpeg" and codec is not None and codec not in CODECS
     if foreign:  # an encoder of the user's own ffmpeg, whose words we do not know
         options = {k: str(v) for k, v in (("crf", crf), ("preset", preset)) if v is not None}
     else:
-        options = table_options(clip, table, best.pix_fmt, crf, preset)
+        options = table_options(clip, table, best.pix_fmt, crf, preset or by_pace)
     asked = dict(encoder_options or {})
     for key, value in asked.items():
         joined = key.endswith("-params") and key in options

@@ -36,6 +36,9 @@ class Encoder:
     alpha: bool = False
     refused: tuple[str, ...] = ()  # formats that it lists and then does not open
     more: tuple[tuple[str, str], ...] = ()
+    paces: tuple[
+        tuple[str, float], ...
+    ] = ()  # presets that may be chosen for speed: processor ms a megapixel
 
 
 def _digits(first: int, last: int) -> tuple[str, ...]:
@@ -45,14 +48,38 @@ def _digits(first: int, last: int) -> tuple[str, ...]:
 _X26 = tuple("ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split())  # noqa: SIM905
 _NVENC = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
 ENCODERS = {
+    # Paces: 640x360, photographs with noise, Zen 5 (docs/benchmarks.md). What is faster than the last preset
+    # of a row makes files several times as large.
     "libx264": Encoder(
-        "h264", default=18, default_preset="medium", presets=_X26, hdr10=True, fields=True, even=True
+        "h264",
+        default=18,
+        default_preset="medium",
+        presets=_X26,
+        hdr10=True,
+        fields=True,
+        even=True,
+        paces=(("medium", 43), ("fast", 36), ("faster", 26), ("veryfast", 14)),
     ),
     "libx264rgb": Encoder("h264", default=18, default_preset="medium", presets=_X26, hdr10=True, fields=True),
     # x265 writes interlaced pictures only as separate fields: whole frames lose their field order.
-    "libx265": Encoder("hevc", default=20, default_preset="fast", presets=_X26, hdr10=True, even=True),
+    "libx265": Encoder(
+        "hevc",
+        default=20,
+        default_preset="fast",
+        presets=_X26,
+        hdr10=True,
+        even=True,
+        paces=(("fast", 45), ("faster", 36), ("superfast", 22)),
+    ),
     "libsvtav1": Encoder(
-        "av1", best=1, worst=63, default=24, default_preset="8", presets=_digits(0, 13), hdr10=True
+        "av1",
+        best=1,
+        worst=63,
+        default=24,
+        default_preset="8",
+        presets=_digits(0, 13),
+        hdr10=True,
+        paces=(("8", 29), ("9", 20), ("10", 16), ("11", 12.5)),
     ),
     "libvpx-vp9": Encoder(
         "vp9",
@@ -213,6 +240,15 @@ def encoder_options(
     if table.family == "prores":
         options["profile"] = _prores_profile(clip.picture, pix_fmt)
     return options
+
+
+def preset_for_pace(table: Encoder, megapixels_s: float, cores: float) -> str | None:
+    """The first preset with which the cores encode so much, else the fastest; None: the default will do."""
+    if not table.paces:
+        return None
+    keeps_up = [preset for preset, ms in table.paces if ms * megapixels_s <= 1000 * cores]
+    preset = keeps_up[0] if keeps_up else table.paces[-1][0]
+    return None if preset == table.default_preset else preset
 
 
 def source_bit_rate(clip: Clip) -> int | None:
