@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from jobs.live.display import Display, Pixels, await_, virtual_display
 
 from vdeblur.errors import MissingRuntimeError
 from vdeblur.jobs.live.view import Controls, Status, View
-from vdeblur.jobs.live.window import Window
+from vdeblur.jobs.live.window import Window, _reason
 
 WIDTH, HEIGHT = 640, 360
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -204,10 +206,36 @@ def test_a_window_that_hangs_does_not_hold_up_the_loop(
     assert window.closed()
 
 
+def test_the_window_process_draws_the_newest_of_what_has_come() -> None:
+    from vdeblur.jobs.live.window_process import Inbox
+
+    views = [View(plain(RED), plain(BLUE), float(number), status(Controls())) for number in range(3)]
+    inbox = Inbox(io.BytesIO(b"".join(pickle.dumps(view, protocol=5) for view in views)))
+    await_(lambda: inbox.ended, "the end of the input")
+    newest = inbox.take()
+    assert newest is not None
+    assert newest.captured_at_s == 2.0
+    assert np.array_equal(newest.after, views[2].after)
+    assert inbox.take() is None
+
+
 def test_a_window_that_dies_ends_the_run(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
     with shown(display, Controls(), monkeypatch) as window:
         os.kill(window._process.pid, signal.SIGKILL)
         await_(window.closed, "the end")
+
+
+def test_why_no_window_opens_is_said_in_few_words() -> None:
+    without = (
+        "Traceback (most recent call last):\n  File ...\ncv2.error: OpenCV(5.0.0) window.cpp:1: error: (-2) "
+    )
+    without += "The function is not implemented. Rebuild the library with Windows, GTK+ 2.x or Cocoa support."
+    assert "instead of opencv-python-headless" in _reason(without)
+    assert _reason("qt.qpa.xcb: could not connect to display :9\nmore\n") == "could not connect to display :9"
+    assert _reason("Traceback (most recent call last):\n  File ...\nImportError: libGL.so.1\n").endswith(
+        "libGL.so.1"
+    )
+    assert _reason("")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")

@@ -105,6 +105,8 @@ def _no_window(reason: str) -> str:
 
 def _reason(said: str) -> str:
     """What OpenCV or Qt said: Qt's first line tells the reason, Python's last."""
+    if "function is not implemented" in said:
+        return "this OpenCV is built without windows; install opencv-python instead of opencv-python-headless"
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     if not lines:
         return "OpenCV gives no reason"

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -41,7 +41,8 @@ HELP = (
 class Inbox:
     """The newest view that has come; filled by a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream  # the thread's own
         self._lock = threading.Lock()  # guards the two below
         self._newest: View | None = None
         self._ended = False
@@ -60,7 +61,7 @@ class Inbox:
     def _read(self) -> None:
         try:
             while True:
-                view = pickle.load(sys.stdin.buffer)
+                view = pickle.load(self._stream)
                 with self._lock:
                     self._newest = view
         except (EOFError, pickle.UnpicklingError):
@@ -186,7 +187,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     screen = Screen()
     print("open", flush=True)
-    inbox = Inbox()
+    inbox = Inbox(sys.stdin.buffer)
     while screen.answer() and not inbox.ended:
         if (view := inbox.take()) is not None:
             screen.show(view)
