@@ -473,17 +473,17 @@ def test_the_picture_is_served_on(clip: Path) -> None:
         "mimo-unet-tiny",
     ]
     words += ["--output", f"udp://127.0.0.1:{port}"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    times: list[float] = []
     try:
         with av.open(f"udp://127.0.0.1:{port}", timeout=90) as received:
-            times = []
             for frame in received.decode(video=0):
                 times.append(frame.time)
                 if len(times) > 20:
                     break
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        print(process.communicate(timeout=60)[1])
     assert (frame.width, frame.height) == (96, 64)
     assert times == sorted(times)
     assert 0.2 < times[-1] - times[0] < 30

@@ -186,6 +186,7 @@ class _Loop:
         self._meter, self._screen = Meter(), Screen()
         self._ladder: Ladder | None = None
         self._rung = 0
+        self._work_s = 0.0  # of the latest picture
         self._stays = False  # a rung could not be opened
         self._passed_over = 0  # taken and not shown, while opening or frozen: dropped here
         self._said: tuple[str, float] | None = None  # a message, and until when it stands
@@ -200,7 +201,7 @@ class _Loop:
 
     def run(self) -> None:
         while not self._over():
-            captured = self._capture.slot.take(IDLE_S)
+            captured = self._capture.slot.take(IDLE_S, self._work_s)
             if captured is None:
                 if self._capture.slot.ended:
                     break
@@ -253,7 +254,8 @@ class _Loop:
         if self._options.output is not None:
             self._serve(Captured(after, captured.at_s, captured.rotation), rate)
         self._take_snapshot()
-        self._climb(captured, now - begin, now - captured.at_s)
+        self._work_s = now - begin
+        self._climb(captured, self._work_s, now - captured.at_s)
         self._watch(self._status(now))
 
     def _begin(self, first: Frame) -> Ladder:
