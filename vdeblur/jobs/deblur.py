@@ -140,6 +140,7 @@ def run(plan: Plan, tell: Tell = lambda event: None, rule: Rule = Rule()) -> Res
         journal = _open_journal(plan, stack, rule)
         if journal is not None and journal.entries:
             ledger.restore(journal.rows())
+            inspection.resume(b"".join(entry.looks for entry in journal.entries))
             note(f"goes on after the {journal.frames} frames that are done")
         frames, said, sink_for = _open_ends(plan, stack, inspection, journal, rule)
         finished_before = journal is not None and journal.complete
@@ -339,8 +340,20 @@ def _open_engine(
     described = engine.describe(layout)
     tell(Started(plan.weights.name, described["device"], plan.expected_frames, seconds, done))
     settings = {"source": plan.clip.source, **asked, **described, "weights_name": plan.weights.name}
+
+    def deblurred(frames: Iterable[Frame]) -> Iterator[Frame]:
+        """With a word on what was decided on the way: a path that does not hold, memory that ran out."""
+        known = len(engine.notes)
+        for frame in engine.deblur(frames):
+            if len(engine.notes) > known:
+                for text in engine.notes[known:]:
+                    note(text)
+                known = len(engine.notes)
+                settings.update(engine.describe(layout))
+            yield frame
+
     if options.compare is None:
-        return engine.deblur, settings
+        return deblurred, settings
     mode, rotation = options.compare, plan.clip.picture.rotation
 
     def both(frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -351,7 +364,7 @@ def _open_engine(
                 waiting.append(frame)
                 yield frame
 
-        for result in engine.deblur(remember()):
+        for result in deblurred(remember()):
             yield compared(waiting.popleft(), result, mode, rotation)
 
     return both, settings
