@@ -39,38 +39,11 @@ def reds(root: Path, clips: int = 2, frames: int = 2) -> Path:
     return root
 
 
-SMALL = [
-    "--channels",
-    "8",
-    "--blocks",
-    "1",
-    "--stem",
-    "half",
-    "--steps",
-    "4",
-    "--batch",
-    "2",
-    "--crop",
-    "32",
-    "--cut",
-    "48",
-    "--pool",
-    "4",
-    "--warm_up",
-    "1",
-]
-SMALL += [
-    "--workers",
-    "0",
-    "--log-every",
-    "2",
-    "--validate-pictures",
-    "2",
-    "--precision",
-    "fp32",
-    "--tensorboard",
-    "false",
-]
+SMALL = {
+    "channels": "8", "blocks": "1", "stem": "half", "steps": "4", "batch": "2", "crop": "32", "cut": "48",
+    "pool": "4", "warm_up": "1", "workers": "0", "log-every": "2", "validate-pictures": "2",
+    "precision": "fp32", "tensorboard": "false",
+}  # fmt: skip
 
 
 def test_the_smoke_recipe_gives_weights_that_all_commands_take(
@@ -130,8 +103,9 @@ def test_recipes_for_pairs_learn_from_a_reds_tree(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = reds(tmp_path / "REDS")
-    words = [*SMALL, "--start", "", "--blur", "blur"]
-    words[words.index("--start") + 1] = str(_start(tmp_path / "start.pt", deepdeblur="deepdeblur" in name))
+    start = _start(tmp_path / "start.pt", deepdeblur="deepdeblur" in name)
+    settings = SMALL | {"start": str(start), "blur": "blur"}
+    words = [word for key, value in settings.items() for word in (f"--{key}", value)]
     code = main(
         [
             "train",

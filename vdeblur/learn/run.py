@@ -112,6 +112,8 @@ def _material(
     s: Settings, found: Found, share: Share, device: torch.device, reading: Reading
 ) -> tuple[Batches, Judge | None, tuple[str, ...]]:
     """What feeds the network, what judges it, and a line about both."""
+    import torch
+
     from vdeblur.data import material
     from vdeblur.data.feed import Feed
     from vdeblur.data.samples import FilePairs, Samples, SynthesisedPairs
@@ -131,6 +133,13 @@ def _material(
         pictures, held = material.sharp_pictures(found.data, s.frames, s.seed, reading)
     note = f"{len(pictures)} sharp pictures to learn from, {len(held)} held out"
     judge = judge_made(validation_pairs(held, s.motion, s.validate_pictures), str(device))
+    if s.on_device:
+        from vdeblur.data.device_feed import DeviceFeed
+        from vdeblur.data.synthesis_torch import DevicePairs
+
+        there = [torch.from_numpy(picture).permute(2, 0, 1).contiguous().to(device) for picture in pictures]
+        pairs = DevicePairs(there, s.motion, s.seed)
+        return DeviceFeed(pairs, share, s.augmentation, s.pool, s.reuse, s.seed), judge, (note,)
     made = SynthesisedPairs(pictures, s.motion, s.seed)
     samples = Samples(made, s.pool_of_slot(), s.augmentation, share.slots, s.seed)
     return Feed(samples, share, device, s.workers), judge, (note,)

@@ -128,5 +128,7 @@ class Settings:
             raise InputError(
                 f"{origin}: adversarial needs a crop of 256 or more that is a multiple of 64, not {self.crop}"
             )
+        if self.on_device and self.motion.size % 16:
+            raise InputError(f"{origin}: on_device needs a blur_size that is a multiple of 16")
         if self.on_device and (self.source != "sharp" or self.saturation or self.noise_levels):
             raise InputError(f'{origin}: on_device makes blur from sharp pictures, source must be "sharp"')

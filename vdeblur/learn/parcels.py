@@ -1,0 +1,117 @@
+"""A checkpoint in several small files of half precision, for places that take no large ones.
+
+Weights and their average are stored in float16, the optimizers' state in bfloat16 (its squares do not fit
+float16); everything else as it is. A run goes on from them almost as from the checkpoint itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vdeblur.errors import InputError
+from vdeblur.learn import checkpoint
+
+MOST_BYTES = 15_000_000
+_SMALL = 64  # tensors of fewer numbers stay as they are (step counters)
+
+
+def pack(state: dict[str, Any], folder: Path, most_bytes: int = MOST_BYTES) -> list[Path]:
+    """Write `part-0.pt`, `part-1.pt`, ... of at most so many bytes; the first holds all that is no tensor.
+
+    Files of an earlier packing are replaced, and those too many removed, after the new ones are written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: list[dict[str, Tensor]] = [{}]
+    plain, used = _without_tensors(state), 200_000
+    for key, value in _tensors(state, ""):
+        small = _halved(key, value)
+        size = small.numel() * small.element_size() + 1000
+        if used + size > most_bytes and parts[-1]:
+            parts.append({})
+            used = 0
+        parts[-1][key] = small
+        used += size
+    files = [folder / f"part-{number}.pt" for number in range(len(parts))]
+    for number, (file, tensors) in enumerate(zip(files, parts, strict=True)):
+        beside = file.with_name(file.name + ".new")
+        torch.save(
+            {"tensors": tensors, "parts": len(parts), "step": state["step"]}
+            | ({"rest": plain} if number == 0 else {}),
+            beside,
+        )
+    for file in files:
+        os.replace(file.with_name(file.name + ".new"), file)
+    for old in folder.glob("part-*.pt"):
+        if old not in files:
+            old.unlink()
+    return files
+
+
+def unpack(folder: Path) -> dict[str, Any]:
+    """The checkpoint, in float32 again.
+
+    Raises InputError where a file is missing or belongs to another step.
+    """
+    first = folder / "part-0.pt"
+    if not first.is_file():
+        raise InputError(f"{folder}: holds no part-0.pt")
+    head = checkpoint.load(first)
+    tensors: dict[str, Tensor] = {}
+    for number in range(head["parts"]):
+        file = folder / f"part-{number}.pt"
+        if not file.is_file():
+            raise InputError(f"{file}: is missing; {head['parts']} parts belong together")
+        part = checkpoint.load(file)
+        if part["step"] != head["step"]:
+            raise InputError(f"{file}: is of step {part['step']}, part-0.pt of step {head['step']}")
+        tensors |= part["tensors"]
+    state: dict[str, Any] = _with_tensors(head["rest"], tensors, "")
+    return state
+
+
+def _tensors(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _tensors(inner, f"{path}/{key}")
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value):
+            yield from _tensors(inner, f"{path}/{number}")
+
+
+def _without_tensors(value: Any) -> Any:
+    """The same shape of things, with None for each tensor."""
+    if isinstance(value, Tensor):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_tensors(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_without_tensors(inner) for inner in value)
+    return value
+
+
+def _with_tensors(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
+    if path in tensors:
+        found = tensors[path]
+        return found.float() if found.dtype in (torch.float16, torch.bfloat16) else found
+    if isinstance(value, dict):
+        return {key: _with_tensors(inner, tensors, f"{path}/{key}") for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(
+            _with_tensors(inner, tensors, f"{path}/{number}") for number, inner in enumerate(value)
+        )
+    return value
+
+
+def _halved(key: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point() or value.numel() < _SMALL:
+        return value.detach().cpu().clone()
+    kind = torch.float16 if key.startswith(("/network", "/average")) else torch.bfloat16
+    return value.detach().to("cpu", kind)
