@@ -55,10 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pass  # not the main thread: a test or a notebook calls us
     try:
         if words and words[0] in _COMMANDS:
-            return _COMMANDS[words[0]](words[1:])
-        if words[:1] == ["deblur"]:
-            words = words[1:]
-        return _deblur(words)
+            code = _COMMANDS[words[0]](words[1:])
+        else:
+            code = _deblur(words[1:] if words[:1] == ["deblur"] else words)
+        sys.stdout.flush()  # now, while it can still be answered for
+        return code
     except KeyboardInterrupt as stop:
         _complain(stop, _with_notes(stop, "stopped", str(stop)), debug)
         return 130
@@ -112,11 +113,13 @@ def _resume(words: list[str]) -> int:
     asked = parser.parse_args(words)
     from vdeblur.jobs.batch import unfinished
 
-    items = unfinished(asked.folder)
-    if not items:
+    items, useless = unfinished(asked.folder)
+    for error in useless:
+        print(presentable(f"vdeblur: {error}"), file=sys.stderr)
+    if not items and not useless:
         print(presentable(f"{asked.folder}: no unfinished run below it"), file=sys.stderr)
-        return 0
-    return _run_all(items, asked)
+    code = _run_all(items, asked) if items else 0
+    return code or (useless[0].exit_code if useless else 0)
 
 
 def _run(plan: Plan, asked: argparse.Namespace) -> None:

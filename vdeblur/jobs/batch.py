@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vdeblur.errors import InputError
 from vdeblur.jobs.identity import options_of
-from vdeblur.jobs.journal import read_manifest
+from vdeblur.jobs.journal import folder_of, read_manifest
 from vdeblur.jobs.plan import Options
 from vdeblur.video import pictures
 
@@ -78,20 +78,25 @@ def expand(sources: Iterable[str], output: Path | None) -> list[Item]:
     return items
 
 
-def unfinished(folder: Path) -> list[tuple[Item, Options]]:
-    """What was asked of every run below the folder that has left a journal.
+def unfinished(folder: Path) -> tuple[list[tuple[Item, Options]], list[InputError]]:
+    """What was asked of every run below the folder that has left a journal, and journals of no use.
 
-    Raises InputError where there is no such folder, or a manifest in it cannot be used.
+    Raises InputError where there is no such folder.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found = []
+    found, useless = [], []
     for manifest in sorted(folder.rglob(".*.vdeblur/manifest.json")):
-        head = read_manifest(manifest.parent)
-        # Beside its journal and nowhere else, whatever a manifest from somewhere says.
-        target = manifest.parent.with_name(Path(head["target"]).name)
-        found.append((Item(head["source"], target=target), options_of(head["options"])))
-    return found
+        journal = manifest.parent
+        try:
+            head = read_manifest(journal)
+            target = journal.parent / head["target"]
+            if folder_of(target) != journal:  # beside it and nowhere else, whatever a manifest may say
+                raise InputError(f"{journal}: is not the journal of {head['target']}; rename it back")
+            found.append((Item(head["source"], target=target), options_of(head["options"])))
+        except InputError as error:
+            useless.append(error)
+    return found, useless
 
 
 def _videos_below(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ import platform
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +31,7 @@ from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.compare import compared
 from vdeblur.jobs.identity import can_be_read_again, made_with, path_of, plain_options
 from vdeblur.jobs.inspection import Inspection
+from vdeblur.jobs.interrupts import Interrupts
 from vdeblur.jobs.journal import Journal
 from vdeblur.jobs.keeping import Keeping
 from vdeblur.jobs.plan import Options, Plan, make_plan
@@ -128,6 +129,11 @@ def run(plan: Plan, tell: Tell = lambda event: None, rule: Rule = Rule()) -> Res
     (`rule` says how long they are), a journal stays beside the target, and the same plan goes on from it.
     SuspectError where the finished file lacks something of its source: it stands beside the target then.
     """
+    with Interrupts() as interrupts:
+        return _run(plan, tell, rule, interrupts)
+
+
+def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
     ledger = Ledger(notes=list(plan.notes))
 
     def note(text: str) -> None:
@@ -144,7 +150,8 @@ def run(plan: Plan, tell: Tell = lambda event: None, rule: Rule = Rule()) -> Res
             note(f"goes on after the {journal.frames} frames that are done")
         frames, said, sink_for = _open_ends(plan, stack, inspection, journal, rule)
         finished_before = journal is not None and journal.complete
-        engine, settings = _open_engine(plan, stack, tell, note, ledger.restored, idle=finished_before)
+        with interrupts.welcome():
+            engine, settings = _open_engine(plan, stack, tell, note, ledger.restored, idle=finished_before)
         sink: deque[_Sink] = deque(maxlen=1)  # filled by the writer thread with its first frame
         if finished_before:
             sink.append(sink_for())
@@ -184,9 +191,10 @@ def run(plan: Plan, tell: Tell = lambda event: None, rule: Rule = Rule()) -> Res
         interrupted: KeyboardInterrupt | None = None
         try:
             # Waiting for a decoded frame happens inside the engine's time, and is taken off it below.
-            for frame in _timed(engine(_timed(decoded, ledger, "wait")), ledger, "engine"):
-                if not finished.put(frame):
-                    break
+            with interrupts.welcome():
+                for frame in _timed(engine(_timed(decoded, ledger, "wait")), ledger, "engine"):
+                    if not finished.put(frame):
+                        break
             finished.end()
         except KeyboardInterrupt as error:
             interrupted = error
@@ -197,8 +205,10 @@ def run(plan: Plan, tell: Tell = lambda event: None, rule: Rule = Rule()) -> Res
         finally:
             decoded.stop()
             for thread in threads:
-                _join(thread)
+                thread.join()
 
+        if interrupts.came and interrupted is None:
+            interrupted = KeyboardInterrupt()
         try:
             if failure:
                 raise failure[0]
@@ -209,7 +219,7 @@ def run(plan: Plan, tell: Tell = lambda event: None, rule: Rule = Rule()) -> Res
             if not sink:
                 raise InputError(f"{plan.clip.source}: {_no_frame(plan.options)}")
             inspection.interrupted = interrupted is not None
-            with ledger.spend("close"):
+            with ledger.spend("close"), nullcontext() if interrupted else interrupts.welcome():
                 target = sink[0].finish()
             for text in said():
                 note(text)
@@ -383,12 +393,3 @@ def _timed(frames: Iterable[Frame], ledger: Ledger, stage: str) -> Iterator[Fram
         if frame is None:
             return
         yield frame
-
-
-def _join(thread: threading.Thread) -> None:
-    """Wait for a thread; a second Ctrl-C does not leave it behind."""
-    while thread.is_alive():
-        try:
-            thread.join(0.5)
-        except KeyboardInterrupt:
-            continue

@@ -41,6 +41,7 @@ class Inspection:
         self.lost: dict[int, str] = {}
         self.warnings: list[str] = []
         self.interrupted = False
+        self._unseen = 0  # frames at the front that nobody has looked at
         self.receipt: Receipt | None = None
         if plan.options.verify != "off" and plan.carried is None:
             self.receipt = Receipt(skipped="pictures hold nothing else")
@@ -49,6 +50,17 @@ class Inspection:
         """A frame on its way to the encoder; writing thread."""
         if self._plan.options.verify == "full" and self._plan.carried is not None:
             self._ledger.looks += look(frame.planes, frame.layout)
+
+    def resume(self, looks: bytes) -> None:
+        """Go on after frames that earlier runs handed to the encoder; nothing unless all were looked at."""
+        if len(looks) == self._ledger.restored * BYTES and self._plan.options.verify == "full":
+            self._ledger.looks += looks
+        else:
+            self._unseen = self._ledger.restored
+
+    def looks(self, first: int, count: int) -> bytes:
+        """Of so many frames from this number on; nothing where they were not looked at."""
+        return bytes(self._ledger.looks[(first - self._unseen) * BYTES :][: count * BYTES])
 
     def approve(self, hidden: Path) -> Path:
         """The name for the finished file: the target, or one beside it that says that it is damaged."""

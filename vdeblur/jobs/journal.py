@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ class Entry:
     moved: int
     warnings: tuple[str, ...]
     last: bool
+    looks: bytes = (
+        b""  # what the encoder was given, from far away (see `video.looks`), where it was asked for
+    )
 
 
 def folder_of(target: Path) -> Path:
@@ -232,7 +236,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         head = json.loads((folder / "manifest.json").read_bytes())
         known = head["format"] == _FORMAT
-        sound = isinstance(head["made_with"], dict) and isinstance(head["segments"], list)
+        kinds = {"made_with": dict, "segments": list, "options": dict, "source": str, "target": str}
+        sound = all(isinstance(head[name], kind) for name, kind in kinds.items())
+        sound = sound and Path(head["target"]).name == head["target"] != ""
     except (OSError, ValueError, TypeError, KeyError):
         known, sound = True, False
     if not sound:
@@ -257,7 +263,7 @@ def _changes(before: dict[str, str], now: dict[str, str]) -> str:
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
-    return dataclasses.asdict(entry)
+    return dataclasses.asdict(entry) | {"looks": b64encode(entry.looks).decode()}
 
 
 def _entry_of(plain: dict[str, Any]) -> Entry:
@@ -284,6 +290,7 @@ def _entry_of(plain: dict[str, Any]) -> Entry:
         moved=int(plain["moved"]),
         warnings=tuple(str(v) for v in plain["warnings"]),
         last=bool(plain["last"]),
+        looks=b64decode(plain["looks"]),
     )
 
 

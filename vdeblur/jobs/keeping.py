@@ -125,5 +125,6 @@ class Keeping:
                 moved=self._reader.moved,
                 warnings=tuple(self._reader.warnings),
                 last=last,
+                looks=self._inspection.looks(self._journal.frames, len(segment.times)),
             )
         )

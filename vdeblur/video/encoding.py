@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
@@ -29,6 +30,10 @@ from vdeblur.video.shapes import shape_of
 
 # Encoders that print to the terminal by themselves, and how each is asked not to.
 _QUIET = {"libx265": ("x265-params", "log-level=none")}
+# The AVX-512 part of x264's macroblock tree reads behind the rows of a picture that is not a multiple of 8
+# macroblocks wide: what happens to lie in memory there decides on its bits, and no two runs are the same
+# (seen with MALLOC_PERTURB_).
+_WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
 _TOP_FIRST, _BOTTOM_FIRST = (2, 4), (3, 5)
 
 
@@ -54,7 +59,15 @@ def configure(
         context.field_order = picture.field_order
         if choice.family != "ffv1":
             context.flags |= Flags.interlaced_dct | Flags.interlaced_me
-    context.options = _params(choice, clip)
+    context.options = _params(choice, clip, size[0])
+
+
+@cache
+def _has_avx512() -> bool:
+    """Whether this processor has it (and with it everything that is named in its stead)."""
+    inner = getattr(np, "_core", None) or np.core  # the latter in NumPy 1
+    features = getattr(getattr(inner, "_multiarray_umath", None), "__cpu_features__", {})
+    return bool(features.get("AVX512F"))
 
 
 def rate_of(clip: Clip) -> Fraction:
@@ -237,10 +250,12 @@ def _same_memory(a: Any, b: Any) -> bool:
     )
 
 
-def _params(choice: OutputChoice, clip: Clip) -> dict[str, str]:
+def _params(choice: OutputChoice, clip: Clip, width: int) -> dict[str, str]:
     """The options, with HDR10 data, chroma siting and silence joined to the encoder's own parameter lists."""
     options = dict(choice.options)
     joined = [_QUIET[choice.encoder]] if choice.encoder in _QUIET else []
+    if choice.encoder in ("libx264", "libx264rgb") and -(-width // 16) % 8 and _has_avx512():
+        joined.append(("x264-params", _WITHOUT_AVX512))
     joined += hdr.encoder_words(clip.picture.hdr, choice.encoder).items()
     where = clip.picture.colour.chroma_location
     if where and choice.encoder in ("libx264", "libx265") and shape_of(choice.pix_fmt).down == 2:

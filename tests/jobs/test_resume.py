@@ -1,0 +1,484 @@
+"""A run that was stopped goes on where it stood, and ends in the file of one that was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from video import media
+from video.through import hashes, leftovers, times
+
+from vdeblur.cli.main import main
+from vdeblur.errors import InputError, VdeblurError
+from vdeblur.jobs import deblur
+from vdeblur.jobs.journal import folder_of
+from vdeblur.jobs.plan import Options, make_plan
+from vdeblur.video.segments import Rule
+
+SHORT = Rule(Fraction(2, 5), 6)
+FAST: dict[str, Any] = {"strength": 0.0, "preset": "ultrafast"}
+EXAMPLES = int(os.environ.get("VDEBLUR_RESUME_EXAMPLES", "6"))
+
+
+class StopError(Exception):
+    """What stands for anything that ends a run in the middle."""
+
+
+def run(source: Path, target: Path, *, stop_at: int | None = None, rule: Rule = SHORT, **options: Any) -> Any:
+    """One run in this process; stopped when so many frames have been handed to the encoder."""
+    plan = make_plan(str(source), target, Options(**(FAST | options)))
+
+    def tell(event: deblur.Event) -> None:
+        if isinstance(event, deblur.Progress) and stop_at is not None and event.frames >= stop_at:
+            raise StopError
+
+    return deblur.run(plan, tell, rule)
+
+
+def stopped(source: Path, target: Path, at: int, **options: Any) -> None:
+    with pytest.raises(StopError):
+        run(source, target, stop_at=at, **options)
+    assert not target.exists()
+
+
+def same(one: Path, other: Path) -> None:
+    """All packets of all streams, and the times of the pictures; equal packets decode to equal pictures."""
+    assert hashes(one) == hashes(other)
+    assert times(one) == times(other)
+
+
+PROGRAM = """
+import os, signal, sys, time
+from fractions import Fraction
+from pathlib import Path
+from vdeblur.jobs import deblur
+from vdeblur.jobs.plan import Options, make_plan
+from vdeblur.video.segments import Rule
+
+def tell(event):
+    if isinstance(event, deblur.Started):
+        print("started", flush=True)
+    time.sleep(0.004)
+
+exec(sys.argv[3])
+plan = make_plan(sys.argv[1], Path(sys.argv[2]), Options(strength=0.0))
+result = deblur.run(plan, tell, Rule(Fraction(2, 5), 6))
+print(result.ledger.restored, result.receipt.line())
+"""
+
+
+def process(source: Path, target: Path, first: str = "") -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", PROGRAM, str(source), str(target), first]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_ten_kills_in_a_row_change_nothing(tmp_path: Path) -> None:
+    """At random moments, by a signal that no program can catch; the picture is 20 macroblocks wide."""
+    made = media.write_clip(
+        tmp_path / "in.mp4",
+        frames=260,
+        size=(320, 96),
+        b_frames=True,
+        pts=media.vfr_pts(260, 3, start=135135),
+        audio=media._TWO_SOUNDS,
+    )
+    whole, _ = process(made.path, tmp_path / "whole.mp4").communicate(timeout=60)
+    assert "260 of 260 frames on time" in whole
+    chance, target, went_on = random.Random(), tmp_path / "killed.mp4", 0
+    for _ in range(10):
+        killed = process(made.path, target)
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        went_on += bool(list(folder_of(target).glob("manifest.json")))
+        try:
+            killed.wait(chance.uniform(0, 0.4))
+        except subprocess.TimeoutExpired:
+            pass
+        killed.kill()
+        killed.communicate()
+        assert not target.exists()
+    said, _ = process(made.path, target).communicate(timeout=60)
+    assert went_on
+    assert int(said.splitlines()[-1].split()[0]) > 0
+    assert "kept: 2 audio; 260 of 260 frames on time" in said
+    same(target, tmp_path / "whole.mp4")
+    assert leftovers(tmp_path) == []
+
+
+LATE = {
+    "while the parts are joined": "from vdeblur.video.sink import Sink; start = Sink.start\n"
+    "def die(self):\n"
+    "    start(self)\n"
+    "    '.segment' in str(self.target) or self.container.streams.audio and os.kill(os.getpid(), 9)\n"
+    "Sink.start = die",
+    "before the result takes its name": "from vdeblur.jobs import inspection\n"
+    "inspection.Inspection.approve = lambda self, hidden: os.kill(os.getpid(), 9)",
+    "between a segment and its record": "from vdeblur.jobs import journal; add = journal.Journal.add\n"
+    "def die(self, entry):\n"
+    "    len(self.entries) == 2 and os.kill(os.getpid(), 9)\n"
+    "    add(self, entry)\n"
+    "journal.Journal.add = die",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize("moment", LATE)
+def test_killed_at_an_awkward_moment(moment: str, tmp_path: Path) -> None:
+    made = media.make("b_frames_audio", tmp_path, frames=60)
+    target = tmp_path / "out.mp4"
+    dying = process(made.path, target, LATE[moment])
+    dying.communicate(timeout=60)
+    assert dying.returncode == -9
+    assert not target.exists()
+    result = run(made.path, target, preset=None)
+    assert result.ledger.restored >= 20
+    run(made.path, tmp_path / "whole.mp4", preset=None)
+    same(target, tmp_path / "whole.mp4")
+    assert leftovers(tmp_path) == []
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> dict[str, Any]:
+    """A clip, the length of segments, and where the run is stopped."""
+    frames = draw(st.integers(8, 40))
+    start = draw(st.sampled_from([0, 0, 90000, 135135]))
+    clip: dict[str, Any] = {
+        "frames": frames,
+        "b_frames": draw(st.booleans()),
+        "pix_fmt": draw(st.sampled_from(["yuv420p", "yuv420p10le"])),
+        "audio": media._TWO_SOUNDS[: draw(st.integers(0, 2))],
+        "options": {"g": str(draw(st.sampled_from([1, 7, 250])))},
+    }
+    if draw(st.booleans()):
+        clip["pts"] = media.vfr_pts(frames, draw(st.integers(0, 99)), start=start)
+    elif start:
+        clip["pts"] = [start + 3600 * n for n in range(frames)]
+    return {
+        "clip": clip,
+        "suffix": draw(st.sampled_from([".mp4", ".mkv", ".ts"])),
+        "rule": Rule(Fraction(draw(st.integers(0, 20)), 20), draw(st.integers(1, 12))),
+        "stops": draw(st.lists(st.integers(1, frames), min_size=1, max_size=4)),
+    }
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=EXAMPLES < 10,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(cases())
+def test_stops_leave_no_trace_in_the_result(case: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made = media.write_clip(folder / f"in{case['suffix']}", size=(64, 48), **case["clip"])
+        whole, target = folder / f"whole{case['suffix']}", folder / f"out{case['suffix']}"
+        receipt = run(made.path, whole, rule=case["rule"]).receipt
+        assert not receipt.faults
+        for at in case["stops"]:
+            try:
+                run(made.path, target, stop_at=at, rule=case["rule"])
+            except StopError:
+                assert not target.exists()
+            else:  # all frames were there already, and there was nothing left to stop
+                target.unlink()
+        assert not run(made.path, target, rule=case["rule"]).receipt.faults
+        same(target, whole)
+        assert leftovers(folder) == []
+        assert receipt.frames == made.frames
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("interlaced", {"deinterlace": True}),
+        ("raw_h264", {}),
+        ("mjpeg_avi", {}),
+        ("mpegts", {}),
+        ("fragmented", {}),
+        ("hdr10_mp4", {}),
+        ("rotated", {}),
+        ("tracks_chapters_mkv", {}),
+        ("tracks_chapters_mp4", {}),
+        ("b_frames_audio", {"start": Fraction("0.3"), "end": Fraction("1.5")}),
+        ("b_frames_audio", {"codec": "av1", "preset": "12"}),
+        ("b_frames_mkv", {"codec": "ffv1", "preset": None}),
+        ("vfr", {"codec": "h265"}),
+    ],
+)
+def test_all_kinds_of_sources_and_ways_of_writing(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    timed = {"vfr": media.vfr_pts(50, 1), "mpegts": [9000 + 3600 * n for n in range(50)]}
+    made = media.make(kind, tmp_path, frames=50, pts=timed.get(kind))
+    suffix = ".mp4" if kind in ("raw_h264", "mjpeg_avi") else made.path.suffix
+    whole, target = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
+    first = run(made.path, whole, **options)
+    stopped(made.path, target, 25, **options)
+    second = run(made.path, target, **options)
+    assert 0 < second.ledger.restored < 25
+    same(target, whole)
+    assert second.receipt == first.receipt
+    assert [row[:3] for row in second.ledger.rows] == [row[:3] for row in first.ledger.rows]
+    assert leftovers(tmp_path) == []
+
+
+def test_segments_play_while_the_rest_is_made(tmp_path: Path) -> None:
+    made = media.make("b_frames_audio", tmp_path, frames=40)
+    stopped(made.path, tmp_path / "out.mp4", 30)
+    parts = sorted(folder_of(tmp_path / "out.mp4").glob("*.mp4"))
+    assert [part.name for part in parts] == ["000001.mp4", "000002.mp4"]
+    for part in parts:
+        assert times(part) == [Fraction(n, 25) for n in range(10)]
+
+
+@pytest.fixture
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For runs of the command."""
+    whole = deblur.run
+    monkeypatch.setattr(deblur, "run", lambda plan, tell, rule=SHORT: whole(plan, tell, rule))
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Path:
+    """A target whose run was stopped after frame 25 of 50; its source is `in.mp4`."""
+    made = media.write_clip(tmp_path / "in.mp4", frames=50, size=(64, 48), audio=media._TWO_SOUNDS[:1])
+    stopped(made.path, tmp_path / "out.mp4", 25, overwrite=True)
+    return tmp_path / "out.mp4"
+
+
+def words(target: Path, *more: str) -> list[str]:
+    source = target.with_name("in.mp4")
+    return [str(source), "-o", str(target), "--strength", "0", "--preset", "ultrafast", *more]
+
+
+def other_source(target: Path) -> None:
+    data = bytearray(target.with_name("in.mp4").read_bytes())
+    data[-1] ^= 1
+    target.with_name("in.mp4").write_bytes(bytes(data))
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize(
+    ("more", "change", "says"),
+    [
+        (["--crf", "30"], None, "--crf was not given and is 30"),
+        (["--deinterlace"], None, "--deinterlace was False and is True"),
+        ([], other_source, "the source changed"),
+    ],
+)
+def test_what_has_changed_is_named_and_restart_begins_anew(
+    more: list[str], change: Any, says: str, unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if change is not None:
+        change(unfinished)
+    before = {p.name: p.read_bytes() for p in folder_of(unfinished).iterdir()}
+    assert main(words(unfinished, *more)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert "--restart" in line
+    assert {p.name: p.read_bytes() for p in folder_of(unfinished).iterdir()} == before
+    assert main(words(unfinished, *more, "--restart")) == 0
+    assert "50 of 50 frames on time" in capsys.readouterr().out
+    assert leftovers(unfinished.parent) == []
+
+
+@pytest.mark.parametrize("what", ["weights", "version", "torch", "encoder"])
+def test_other_weights_or_versions_are_refused(
+    what: str, unfinished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vdeblur.jobs import identity
+
+    plan = make_plan(str(unfinished.with_name("in.mp4")), unfinished, Options(**FAST))
+    asked = identity.made_with(plan, SHORT)
+    if what == "version":
+        monkeypatch.setattr(identity, "__version__", "0.0.1")
+    elif what == "torch":
+        monkeypatch.setattr(identity.metadata, "version", lambda name: "0.0.1")
+    elif what == "encoder":
+        other = dataclasses.replace(plan.output, pix_fmt="yuv444p") if plan.output else None
+        plan = dataclasses.replace(plan, output=other)
+    else:
+        from vdeblur.weights.store import WeightsRef
+
+        plan = dataclasses.replace(plan, weights=WeightsRef("mine", Path(__file__), None))
+    assert identity.made_with(plan, SHORT) != asked
+    with pytest.raises(InputError, match=r"unfinished run .* but .*restart"):
+        deblur.run(plan, rule=SHORT)
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_resume_goes_on_with_all_that_lies_below_a_folder(
+    unfinished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = unfinished.parent
+    (folder / "deep").mkdir()
+    second = folder / "deep" / "other.mkv"
+    stopped(folder / "in.mp4", second, 40, codec="ffv1", preset=None, start=Fraction(1, 5))
+    monkeypatch.chdir(folder / "deep")
+    assert main(["resume", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert "2 done, 0 there already, 0 failed" in said.err
+    assert "goes on after the 20 frames that are done" in said.err
+    run(folder / "in.mp4", folder / "whole.mp4")
+    same(unfinished, folder / "whole.mp4")
+    run(folder / "in.mp4", folder / "whole.mkv", codec="ffv1", preset=None, start=Fraction(1, 5))
+    same(second, folder / "whole.mkv")
+    assert main(["resume", str(folder)]) == 0
+    assert "no unfinished run below it" in capsys.readouterr().err
+    assert main(["resume", str(folder / "nowhere")]) == 2
+
+
+def test_a_second_run_on_the_same_target_is_refused_while_the_first_one_lives(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=60)
+    target = tmp_path / "out.mp4"
+    refused = []
+
+    def tell(event: deblur.Event) -> None:
+        if isinstance(event, deblur.Progress) and event.frames == 30:
+            with pytest.raises(InputError, match="another run is writing it") as stop:
+                run(made.path, target, restart=True)
+            refused.append(stop)
+
+    deblur.run(make_plan(str(made.path), target, Options(**FAST)), tell, SHORT)
+    assert refused
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_a_dead_run_holds_no_lock_and_its_debris_is_cleaned(tmp_path: Path) -> None:
+    """Killed before its first segment was finished, and with a file in its folder that is not ours."""
+    made = media.write_clip(tmp_path / "in.mp4", frames=60)
+    target = tmp_path / "out.mp4"
+    folder = folder_of(target)
+    folder.mkdir()
+    for name in ("lock", ".out.0123abcd.mp4", "000001.mp4", ".manifest.json.tmp"):
+        (folder / name).write_bytes(b"?")
+    assert run(made.path, target).ledger.restored == 0
+    assert leftovers(tmp_path) == []
+    folder.mkdir()
+    (folder / "diary.txt").write_text("mine", encoding="utf-8")
+    run(made.path, target, overwrite=True)
+    assert [p.name for p in folder.iterdir()] == ["diary.txt"]
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "gone", "record", "listed"])
+def test_a_damaged_segment_is_made_again(harm: str, unfinished: Path) -> None:
+    folder = folder_of(unfinished)
+    victim = folder / ("000002.json" if harm == "record" else "000002.mp4")
+    data = bytearray(victim.read_bytes())
+    if harm == "cut":
+        victim.write_bytes(data[:-10])
+    elif harm == "gone":
+        victim.unlink()
+    elif harm == "listed":
+        manifest = (folder / "manifest.json").read_text(encoding="utf-8")
+        (folder / "manifest.json").write_text(manifest.replace("000002.json", "../../x.json"))
+    else:
+        data[len(data) // 2] ^= 1
+        victim.write_bytes(data)
+    result = run(unfinished.with_name("in.mp4"), unfinished)
+    assert result.ledger.restored == 10
+    run(unfinished.with_name("in.mp4"), unfinished.with_name("whole.mp4"))
+    same(unfinished, unfinished.with_name("whole.mp4"))
+
+
+@pytest.mark.parametrize("manifest", [b"", b"{", b"[]", b'{"format": 1}', b"\xff\xfe", b'{"format": 99}'])
+def test_a_manifest_that_makes_no_sense_is_refused(
+    manifest: bytes, unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder_of(unfinished) / "manifest.json").write_bytes(manifest)
+    source = unfinished.with_name("in.mp4")
+    with pytest.raises(InputError, match="--restart"):
+        run(source, unfinished)
+    assert main(["resume", str(unfinished.parent)]) == 2
+    assert "--restart" in capsys.readouterr().err
+    run(source, unfinished, restart=True)
+    assert leftovers(unfinished.parent) == []
+
+
+def test_the_journal_can_be_kept_and_is_used_again(unfinished: Path) -> None:
+    source = unfinished.with_name("in.mp4")
+    run(source, unfinished, keep_journal=True)
+    assert len(list(folder_of(unfinished).glob("*.mp4"))) == 5
+    first = unfinished.read_bytes()
+    unfinished.unlink()
+    assert run(source, unfinished).ledger.restored == 50
+    assert len(unfinished.read_bytes()) == len(first)
+    assert leftovers(unfinished.parent) == []
+
+
+def test_interrupted_and_kept_in_part_it_can_still_be_finished(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=50, size=(64, 48), audio=media._TWO_SOUNDS[:1])
+    target = tmp_path / "out.mp4"
+
+    def interrupted(frames: Iterator[Any]) -> Iterator[Any]:
+        for frame in frames:
+            if frame.index == 33:
+                raise KeyboardInterrupt
+            yield frame
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deblur, "_passed", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="33 frames done so far are kept") as stop:
+            run(made.path, target, keep_partial=True)
+    assert "the same command goes on" in stop.value.__notes__[0]
+    assert times(target) == [Fraction(n, 25) for n in range(33)]
+    assert run(made.path, target, overwrite=True).ledger.restored == 30
+    assert len(times(target)) == 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX thing")
+def test_when_the_disk_is_full_the_work_stays_and_one_line_says_so(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mkv", frames=60, size=(160, 96))
+    size = run(made.path, tmp_path / "whole.mkv", codec="ffv1", preset=None).target.stat().st_size
+    limit = size * 2 // 3  # enough for every segment, too little for the whole
+    first = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+    program = PROGRAM.replace("Options(strength=0.0)", 'Options(strength=0.0, codec="ffv1")')
+    call = [sys.executable, "-c", program, str(made.path), str(tmp_path / "out.mkv"), first]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "out.mkv: cannot be written" in done.stderr
+    assert "the same command goes on from there" in done.stderr
+    result = run(made.path, tmp_path / "out.mkv", codec="ffv1", preset=None)
+    assert result.ledger.restored >= 50
+
+
+def test_a_source_that_gives_other_frames_than_before_is_noticed(unfinished: Path) -> None:
+    folder = folder_of(unfinished)
+    import json
+    from hashlib import blake2b
+
+    for name in ("000001.json", "000002.json"):
+        record = json.loads((folder / name).read_bytes())
+        record["segment"]["times"] = [t + 7 for t in record["segment"]["times"]]
+        data = json.dumps(record).encode()
+        old = blake2b((folder / name).read_bytes(), digest_size=16).hexdigest()
+        new = blake2b(data, digest_size=16).hexdigest()
+        (folder / name).write_bytes(data)
+        manifest = (folder / "manifest.json").read_text(encoding="utf-8").replace(old, new)
+        (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+    with pytest.raises(VdeblurError, match="gives other frames than before"):
+        run(unfinished.with_name("in.mp4"), unfinished)
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_a_folder_of_videos_does_not_take_segments_for_sources(unfinished: Path) -> None:
+    folder = unfinished.parent
+    assert main([str(folder), "--dry-run", "--strength", "0"]) == 0
+    shutil.copytree(folder_of(unfinished), folder / ".keep.vdeblur")
+    from vdeblur.jobs.batch import expand
+
+    assert [item.source for item in expand([str(folder)], None)] == [str(folder / "in.mp4")]
