@@ -10,16 +10,23 @@ from collections.abc import Sequence
 from vdeblur.data.opencv import opencv
 from vdeblur.jobs.live.view import Picture, Status
 
+STALE_S = 1.0
 MARGIN = 8  # pixels round a box of text
 _SCALE, _ROW = 0.5, 21  # of OpenCV's font; pixels from line to line
 _LIGHT, _LOUD = (240, 240, 240), (90, 200, 255)  # BGR
 
 
-def figures(status: Status) -> list[str]:
-    """Lines for the screen: rates, age of the picture, what is computed where, what is being done."""
+def figures(status: Status, age_s: float) -> list[str]:
+    """Lines for the screen: rates, age of the picture, what is computed where, what is being done.
+
+    age_s    of the very picture that is on the screen: one that stays (frozen, source lost) grows old
+    """
+    age = f"age {status.age_p50_s * 1000:.0f} ms, 95 % under {status.age_p95_s * 1000:.0f} ms"
+    if age_s > max(STALE_S, status.age_p95_s):
+        age = f"this picture is {age_s:.0f} s old"
     lines = [
         f"captured {status.captured_fps:.1f} fps, shown {status.shown_fps:.1f} fps, dropped {status.dropped}",
-        f"age {status.age_p50_s * 1000:.0f} ms, 95 % under {status.age_p95_s * 1000:.0f} ms",
+        age,
         f"{status.step} on {status.device}, strength {status.strength:.0%}",
     ]
     doing = ["frozen"] if status.frozen else []

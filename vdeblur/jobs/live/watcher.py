@@ -80,7 +80,7 @@ class Watcher:
             {
                 "number": number,
                 **lengths,
-                "figures": figures(status),
+                "figures": figures(status, time.monotonic() - view.captured_at_s),
                 "message": status.message,
                 "strength": status.strength,
                 "frozen": status.frozen,

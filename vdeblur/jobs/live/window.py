@@ -38,7 +38,8 @@ class Window:
         self._wishes = wishes(controls)
         with tempfile.TemporaryFile() as said:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "vdeblur.jobs.live.window_process"],
+                # -P: whatever lies in the current folder is no part of the program.
+                [sys.executable, "-P", "-m", "vdeblur.jobs.live.window_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,

@@ -130,7 +130,7 @@ class Screen:
         self._drawn = wanted
         view = self._view
         canvas, self._box = compose(view.before, view.after, self._mode, self._split, width, height)
-        self._write(canvas, self._here(view.status))
+        self._write(canvas, self._here(view.status), time.monotonic() - view.captured_at_s)
         cv2.imshow(TITLE, canvas)
 
     def _here(self, status: Status) -> Status:
@@ -141,9 +141,9 @@ class Screen:
         p50, p95 = (self._meter.recent_age(now, share) for share in (0.50, 0.95))
         return dataclasses.replace(status, age_p50_s=p50, age_p95_s=p95, shown_fps=rate)
 
-    def _write(self, canvas: Picture, status: Status) -> None:
+    def _write(self, canvas: Picture, status: Status, age_s: float) -> None:
         height, width = canvas.shape[:2]
-        write_box(canvas, figures(status), MARGIN, MARGIN)
+        write_box(canvas, figures(status, age_s), MARGIN, MARGIN)
         foot = height - text_size([""])[1] - MARGIN
         if self._mode == "split":
             write_box(canvas, ["source"], MARGIN, foot)
