@@ -88,9 +88,24 @@ class Corrector:
     def warm_up(self) -> float:
         """A few laps on a small picture; answers with the seconds for a pixel in the fastest one.
 
-        The chosen precision is compared with float32 there, and not used if it deviates too far.
+        The chosen precision is compared with float32 there, and not used if it deviates too far.  Where memory
+        runs out at once, a smaller picture is tried; VdeblurError if that is of no use.
         """
-        side = -(-TRIAL_PX // self.multiple_of) * self.multiple_of
+        for trial_px in (TRIAL_PX, TRIAL_PX // 2, TRIAL_PX // 4):
+            try:
+                return self._laps(trial_px)
+            except Exception as error:
+                if not footprint.ran_out(error):
+                    raise
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        raise VdeblurError(
+            f"out of memory on {self.choice.name} before the first picture: use a smaller network (--model) "
+            "or close other programs"
+        )
+
+    def _laps(self, trial_px: int) -> float:
+        side = -(-trial_px // self.multiple_of) * self.multiple_of
         trial = trial_picture(side).to(self.device)
         grid = tiles.whole(side, side)
         laps: list[float] = []
@@ -113,7 +128,7 @@ class Corrector:
             "with this network: running in float32"
         )
         self.use_float32()
-        return self.warm_up()
+        return self._laps(trial_px)
 
     def use_float32(self) -> None:
         """From here on: nothing faster holds."""
