@@ -199,6 +199,15 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert rate_at(99, s) < 0.01
 
 
+def test_a_run_cut_short_by_an_option_still_learns() -> None:
+    """--steps 30 with a recipe's long decay and warm-up: up to the full rate in the middle, then down."""
+    s = Settings(steps=30, decay=40_000, warm_up=500)
+    rates = [rate_at(step, s) for step in range(30)]
+    assert 0.4 < max(rates) <= 1
+    assert rates[0] < 0.1
+    assert rates[-1] < 0.01
+
+
 def test_the_rate_is_halved_at_milestones() -> None:
     s = Settings(steps=100, schedule="steps", milestones=(50, 75, 90), warm_up=0)
     assert [rate_at(step, s) for step in (0, 49, 50, 74, 75, 90, 99)] == [1, 1, 0.5, 0.5, 0.25, 0.125, 0.125]

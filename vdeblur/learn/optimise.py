@@ -29,11 +29,14 @@ def make_optimizers(network: DeblurNetwork, s: Settings) -> list[torch.optim.Opt
 
 
 def rate_at(step: int, s: Settings) -> float:
-    """The share of the full learning rate at a step."""
-    rise = min(1.0, (step + 1) / max(1, s.warm_up))
+    """The share of the full learning rate at a step.
+
+    A run shorter than `decay` falls all along, and half of it at most is the rise.
+    """
+    rise = min(1.0, (step + 1) / max(1, min(s.warm_up, s.steps // 2)))
     if s.schedule == "steps":
         return rise * 0.5 ** sum(step >= milestone for milestone in s.milestones)
-    left = (s.steps - step) / max(1, s.decay)
+    left = (s.steps - step) / max(1, min(s.decay, s.steps))
     fall = 1.0 if left >= 1 else 0.5 - 0.5 * math.cos(math.pi * left)
     return rise * fall
 

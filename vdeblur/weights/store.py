@@ -71,7 +71,7 @@ def find(name: str, option: str = "--model") -> Path:
         return path
     official = catalogue.official_for(name) or [o for o in catalogue.OFFICIAL if o.name == name]
     if official:
-        raise InputError(_how_to_get(name, asked, official))
+        raise InputError(_how_to_get(name, asked, option, official))
     if name in PACKAGE_NAMES:
         raise InputError(f"{asked}: its weights are missing from this installation; install vdeblur again")
     if Path(name).is_file():
@@ -96,7 +96,7 @@ def _ref(name: str, path: Path, ensemble: bool) -> WeightsRef:
     return WeightsRef(name, path, family, ensemble)
 
 
-def _how_to_get(name: str, asked: str, official: list[catalogue.Official]) -> str:
+def _how_to_get(name: str, asked: str, option: str, official: list[catalogue.Official]) -> str:
     """One line from a name without weights to a command that runs."""
     here = places.imported()
     ensemble = ENSEMBLE if name == "mimo-unet-plus-plus" else ""
@@ -104,9 +104,10 @@ def _how_to_get(name: str, asked: str, official: list[catalogue.Official]) -> st
     if imported:
         return f"{asked}: the package has no weights of that name; you have {imported[0]}{ensemble}"
     first = official[0]
+    chosen = f"{option} {first.name}{ensemble}".strip()
     return (
         f"{asked}: its weights cannot ship with vdeblur; download {first.file} from {first.page}, "
-        f"then `vdeblur weights import FILE --name {first.name}` and use --model {first.name}{ensemble}"
+        f"then `vdeblur weights import FILE --name {first.name}` and use {chosen}"
     )
 
 
