@@ -70,6 +70,8 @@ FORM = {
         "between": LAPS,
         "overlap": MAYBE,
         "over_sum": MAYBE,
+        "cpu_s": MAYBE,
+        "over_sum_cpu": MAYBE,
         "memory_mib": MAYBE,
         "fates": dict,
         "busy_s": dict,

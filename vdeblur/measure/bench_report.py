@@ -130,6 +130,8 @@ def _whole(found: Bench) -> Iterator[tuple[str, ...]]:
         yield "overlap", f"{whole.overlap:.3f}", "of the rate of the slowest stage alone"
     if whole.over_sum is not None:
         yield "against the sum", f"{whole.over_sum:.3f}", "times network + decode + encode alone"
+    if whole.over_sum_cpu is not None:
+        yield "in processor time", f"{whole.over_sum_cpu:.3f}", "times the same sum; others disturb it less"
     if whole.memory_mib is not None:
         yield "memory", f"{whole.memory_mib:.0f}", "MiB at most, of a fresh process"
 

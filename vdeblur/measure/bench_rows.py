@@ -79,6 +79,8 @@ class Whole:
     total_s         the whole command, by a clock outside of it
     overlap         steady rate over the slowest stage's, alone
     over_sum        time of a frame over the sum of network, decoding and encoding, each alone
+    cpu_s           processor seconds for a frame, steady (Linux); over_sum_cpu: over the same sum of those,
+                    which other programs on the machine disturb less than a clock
     memory_mib      most memory that the process held
     fates           what became of the frames
     busy_s          seconds that each stage was at work (they overlap)
@@ -94,6 +96,8 @@ class Whole:
     between: Laps
     overlap: float | None
     over_sum: float | None
+    cpu_s: float | None
+    over_sum_cpu: float | None
     memory_mib: float | None
     fates: Mapping[str, int]
     busy_s: Mapping[str, float]

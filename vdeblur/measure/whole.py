@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,15 @@ _GLANCE_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A command that ended well: the report it wrote, seconds by a clock outside of it, memory."""
+    """A command that ended well: the report it wrote, seconds by a clock outside of it, memory.
+
+    cpu   (seconds since its start, processor seconds until then), as seen now and then; empty but on Linux
+    """
 
     report: Mapping[str, Any]
     total_s: float
     memory_mib: float | None
+    cpu: Sequence[tuple[float, float]] = ()
 
 
 def run(source: Path | str, target: Path, words: Sequence[str]) -> Ran:
@@ -50,10 +55,12 @@ def run(source: Path | str, target: Path, words: Sequence[str]) -> Ran:
         stderr=subprocess.PIPE,
         text=True,
     )
-    memory = None
+    memory, cpu = None, []
     try:
         while process.poll() is None:
             memory = _peak_mib(process.pid) or memory
+            if (so_far := _cpu_s(process.pid)) is not None:
+                cpu.append((time.perf_counter() - begin, so_far))
             time.sleep(_GLANCE_S)
     except BaseException:
         process.kill()
@@ -64,7 +71,7 @@ def run(source: Path | str, target: Path, words: Sequence[str]) -> Ran:
     if process.returncode:
         last = said.splitlines()[-1].removeprefix("vdeblur: ") if said else f"exit code {process.returncode}"
         raise VdeblurError(f"the run that was to be timed failed: {last}")
-    return Ran(json.loads(report.read_text(encoding="utf-8")), total_s, memory)
+    return Ran(json.loads(report.read_text(encoding="utf-8")), total_s, memory, cpu)
 
 
 def judged(ran: Ran, stages: Sequence[Stage]) -> Whole:
@@ -76,18 +83,24 @@ def judged(ran: Ran, stages: Sequence[Stage]) -> Whole:
     fps = counted / (written[-1] - written[warm_up]) if counted > 0 else totals["true_fps"]
     alone = {stage.name: stage.s_per_frame for stage in stages}
     slowest = max((alone[name] for name in ("decode", "engine", "encode") if name in alone), default=None)
-    parts = [alone[name] for name in ("decode", "network", "encode") if name in alone]
+    parts = [stage for stage in stages if stage.name in ("decode", "network", "encode")]
+    parts_cpu_s = [stage.laps.cpu_s for stage in parts if stage.laps.cpu_s is not None]
+    start_up_s = ran.total_s - totals["wall_s"]
+    cpu_s = _cpu_between(ran.cpu, start_up_s + written[warm_up], start_up_s + written[-1])
+    cpu_s = None if cpu_s is None or counted < 1 else cpu_s / counted
     return Whole(
         frames=len(written),
         warm_up_frames=warm_up,
-        start_up_s=ran.total_s - totals["wall_s"],
+        start_up_s=start_up_s,
         first_frame_s=written[0],
         steady_fps=fps,
         true_fps=totals["true_fps"],
         total_s=ran.total_s,
         between=steady,
         overlap=None if slowest is None else fps * slowest,
-        over_sum=1 / fps / sum(parts) if len(parts) == 3 else None,
+        over_sum=1 / fps / sum(stage.s_per_frame for stage in parts) if len(parts) == 3 else None,
+        cpu_s=cpu_s,
+        over_sum_cpu=cpu_s / sum(parts_cpu_s) if cpu_s is not None and len(parts_cpu_s) == 3 else None,
         memory_mib=ran.memory_mib,
         fates=totals["fates"],
         busy_s=totals["stages_s"],
@@ -99,14 +112,16 @@ def decode_alone(clip: Clip, end: Fraction | None, count: int) -> tuple[Stage, l
     from vdeblur.video.reader import Reader
 
     held: list[Frame] = []
-    begin = time.perf_counter()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     stamps = [begin]
     with Reader(clip, end=end) as reader:
         for frame in itertools.islice(reader, count):
             stamps.append(time.perf_counter())
             if (len(held) + 1) * sum(plane.nbytes for plane in frame.planes) < HELD_BYTES:
                 held.append(frame)
-    return Stage("decode", (stamps[-1] - begin) / (len(stamps) - 1), between(stamps)), held
+    count = len(stamps) - 1
+    cpu_s = (time.process_time() - begin_cpu) / count
+    return Stage("decode", (stamps[-1] - begin) / count, replace(between(stamps), cpu_s=cpu_s)), held
 
 
 def encode_alone(clip: Clip, frames: Sequence[Frame], target: Path, end: Fraction | None) -> Stage:
@@ -120,7 +135,7 @@ def encode_alone(clip: Clip, frames: Sequence[Frame], target: Path, end: Fractio
     assert plan.output is not None
     assert plan.carried is not None
     with Reader(clip, end=end) as reader:  # for the other streams' templates; nothing is read
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         stamps = [begin]
         writer = Writer(target, clip, plan.output, Carry(plan.carried, reader), overwrite=True)
         try:
@@ -132,7 +147,8 @@ def encode_alone(clip: Clip, frames: Sequence[Frame], target: Path, end: Fractio
             writer.abandon()
             raise
         total_s = time.perf_counter() - begin
-    return Stage("encode", total_s / len(frames), between(stamps))
+        cpu_s = (time.process_time() - begin_cpu) / len(frames)
+    return Stage("encode", total_s / len(frames), replace(between(stamps), cpu_s=cpu_s))
 
 
 def suffix(clip: Clip) -> str:
@@ -147,6 +163,25 @@ def first_frames(clip: Clip, count: int) -> Iterator[Frame]:
 
     with Reader(clip) as reader:
         yield from itertools.islice(reader, count)
+
+
+def _cpu_between(seen: Sequence[tuple[float, float]], begin_s: float, end_s: float) -> float | None:
+    """Processor seconds of a stretch of a run; None where it was hardly looked at."""
+    within = [cpu for at, cpu in seen if begin_s <= at <= end_s]
+    times = [at for at, _ in seen if begin_s <= at <= end_s]
+    if len(within) < 10:
+        return None
+    return (within[-1] - within[0]) * (end_s - begin_s) / (times[-1] - times[0])
+
+
+def _cpu_s(pid: int) -> float | None:
+    """Processor seconds that a process has used (Linux): user and system, fields 14 and 15 of its stat."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2]
+        user, system = fields.split()[11:13]
+    except (OSError, ValueError):
+        return None
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_mib(pid: int) -> float | None:

@@ -19,9 +19,9 @@ from vdeblur.engine.device import cpu_threads
 from vdeblur.engine.eager import calm
 
 SIDE = 8192  # of the matrices
-SHAPES = ((64, 180, 320), (128, 90, 160), (256, 45, 80))  # channels, height, width of the convolutions
+SHAPES = ((64, 90, 160), (128, 90, 160), (256, 45, 80))  # channels, height, width of the convolutions
 PEAK_S = 1.0
-"""For each shape: long enough for the clocks to rise."""
+"""For each shape: long enough for clocks to rise, and for a lap that nothing else disturbs."""
 
 
 @dataclass(frozen=True, slots=True)
