@@ -79,6 +79,12 @@ def deblur_parser() -> Parser:
     part.add_argument(
         "--deinterlace", action="store_true", help="make interlaced video progressive first (bwdif)"
     )
+    part.add_argument(
+        "--hwaccel",
+        choices=("auto", "cuda", "none"),
+        default="auto",
+        help="cuda: the GPU decodes, where it gives the very same pictures (default: the processor)",
+    )
     part.add_argument("--compare", choices=("side", "split"), help="before and after in one picture")
     part.add_argument(
         "--preview", type=seconds, metavar="TIME", help="one frame before/after as PNG, nothing else"
@@ -208,6 +214,7 @@ def options_of(asked: argparse.Namespace) -> Options:
         encoder_options=tuple(asked.encoder_option),
         video_stream=asked.video_stream,
         deinterlace=asked.deinterlace,
+        hwaccel=asked.hwaccel,
         start=asked.start,
         end=asked.end,
         compare=asked.compare,

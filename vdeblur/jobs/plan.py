@@ -14,7 +14,7 @@ from typing import Any, Literal
 from vdeblur.engine.device import check_choice, cpu_threads, guess_kind
 from vdeblur.errors import InputError
 from vdeblur.jobs.compare import compared_layout
-from vdeblur.video import carry, codecs, ffmpeg, pictures
+from vdeblur.video import carry, codecs, ffmpeg, hwaccel, pictures
 from vdeblur.video.clip import Clip, Picture, probe
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.sink import check_target
@@ -52,6 +52,7 @@ class Options:
     overwrite: bool = False
     restart: bool = False
     keep_journal: bool = False
+    hwaccel: hwaccel.HwAccel = "auto"
 
     def engine(self) -> dict[str, Any]:
         """The part that `Deblurrer.load` takes."""
@@ -146,6 +147,7 @@ def make_plan(source: str, target: Path | None, options: Options, *, folder: Pat
     clip = probe(source, video_stream=options.video_stream)
     if not options.keep_partial:
         clip.refuse_broken()
+    clip = hwaccel.for_decoding(clip, options.hwaccel)
     if clip.pictures:
         return _plan_pictures(clip, target, folder, options)
     if options.encoder == "ffmpeg":

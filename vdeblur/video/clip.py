@@ -104,7 +104,7 @@ class Clip:
     """A readable source: file path, URL, "-" or a folder/pattern of pictures (`pictures` lists its files).
 
     `broken` says what is missing from a file that is cut off, `broken_at_s` at which time, where that is
-    known; such a clip is only read with `keep_partial`.
+    known; such a clip is only read with `keep_partial`. `by_gpu`: NVDEC decodes its pictures (`hwaccel.py`).
     """
 
     source: str
@@ -119,6 +119,7 @@ class Clip:
     pictures: tuple[str, ...] = field(default=())
     broken: str | None = None
     broken_at_s: float | None = None
+    by_gpu: bool = False
 
     def refuse_broken(self) -> None:
         """Raise BrokenSourceError for a file that is cut off."""

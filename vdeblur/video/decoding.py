@@ -42,8 +42,8 @@ class Decoding:
         self._clip, self._on_packet, self._wanted = clip, on_packet, wanted
         self._live = is_url(clip.source)
         # A frame thread that fails can take the picture before it along; live sources want no latency.
-        self._threads = "SLICE" if steady or self._live else "AUTO"
-        self.container = open_source(clip.source, timeout_s=timeout_s, last=True)
+        self._threads = "SLICE" if steady or self._live or clip.by_gpu else "AUTO"
+        self.container = open_source(clip.source, timeout_s=timeout_s, last=True, by_gpu=clip.by_gpu)
         try:
             self._prepare()
             self.origin = _origin(self.container)
@@ -169,7 +169,7 @@ class Decoding:
     def restart(self) -> None:
         """From the very start.  Seeking there would lose what other streams have before the first picture."""
         close(self.container)
-        self.container = open_source(self._clip.source, last=True)
+        self.container = open_source(self._clip.source, last=True, by_gpu=self._clip.by_gpu)
         self._prepare()
 
     def forget_failures(self) -> None:

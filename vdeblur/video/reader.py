@@ -278,7 +278,7 @@ class Reader:
         size_differs = (picture.width, picture.height) != (layout.width, layout.height)
         if size_differs:
             self._warn(f"the picture size changes in the middle: scaled to {layout.width}x{layout.height}")
-        elif name not in (layout.name, self.clip.picture.pix_fmt):
+        elif name not in (layout.name, self.clip.picture.pix_fmt) and not self.clip.by_gpu:
             self._warn(f"the pixel format changes in the middle: {name} is converted to {layout.name}")
         if size_differs or name != layout.name:
             return self._reformatter.reformat(picture, layout.width, layout.height, layout.name)

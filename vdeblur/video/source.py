@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
@@ -59,8 +60,10 @@ def opened(source: str, *, timeout_s: float = 10.0, last: bool = False) -> Itera
         close(container)
 
 
-def open_source(source: str, *, timeout_s: float = 10.0, last: bool = False) -> InputContainer:
-    """Like `opened`, for those who close it themselves (with `close`)."""
+def open_source(
+    source: str, *, timeout_s: float = 10.0, last: bool = False, by_gpu: bool = False
+) -> InputContainer:
+    """Like `opened`, for those who close it themselves (with `close`); `by_gpu` or not at all."""
     if source == "-":
         file: Any = _stdin(last)
     elif is_url(source):
@@ -76,7 +79,12 @@ def open_source(source: str, *, timeout_s: float = 10.0, last: bool = False) -> 
     try:
         # Tags need not be UTF-8; surrogateescape keeps their bytes.
         container: InputContainer = av.open(
-            file, "r", metadata_errors="surrogateescape", timeout=timeout, options=options
+            file,
+            "r",
+            metadata_errors="surrogateescape",
+            timeout=timeout,
+            options=options,
+            hwaccel=HWAccel("cuda", allow_software_fallback=False) if by_gpu else None,
         )
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise InputError(_why(error, name, source)) from error
