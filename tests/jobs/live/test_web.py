@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
 import threading
 import time
 from argparse import Namespace
@@ -23,7 +24,7 @@ from jobs.live.display import await_
 from measure.browser import Browser, chromium
 
 from vdeblur.cli.live import _viewers
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, MissingRuntimeError
 from vdeblur.jobs.live.view import Controls, Status, View
 from vdeblur.jobs.live.web import Door, Web, address
 
@@ -369,6 +370,12 @@ def test_the_command_prints_the_address_with_its_token(capsys: pytest.CaptureFix
     assert isinstance(web, Web)
     assert web.url in capsys.readouterr().err
     assert "?token=" in web.url
+
+
+def test_without_the_package_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "websockets.asyncio.server", None)
+    with pytest.raises(MissingRuntimeError, match=r"^--web needs websockets: pip install 'vdeblur\[web\]'$"):
+        Web(Controls(), port=0)
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:
