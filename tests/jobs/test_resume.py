@@ -275,7 +275,7 @@ def other_source(target: Path) -> None:
     ("more", "change", "says"),
     [
         (["--crf", "30"], None, "--crf was not given and is 30"),
-        (["--deinterlace"], None, "--deinterlace was False and is True"),
+        (["--deinterlace"], None, "--deinterlace was not given and is given"),
         ([], other_source, "the source changed"),
     ],
 )

@@ -37,18 +37,17 @@ def path_of(source: str) -> Path:
 
 
 def made_with(plan: Plan, rule: Rule) -> dict[str, str]:
-    """All that shapes the frames of the result; keys beginning with "the " have values for nobody to read."""
+    """All that shapes the frames of the result; what follows from the rest comes last.
+
+    Keys that begin with "the " have values for nobody to read.
+    """
     found = {"the source": fingerprint(path_of(plan.clip.source))}
     for name, value in plain_options(plan.options).items():
         if name not in _NO_MATTER:
-            found["--" + name.replace("_", "-")] = "not given" if value is None else str(value)
+            found["--" + name.replace("_", "-").removesuffix("s")] = _word(value)
     if plan.weights is not None:
         found["--model"] = plan.weights.name
         found["the weights file"] = fingerprint(plan.weights.path)
-    if plan.output is not None:
-        out = plan.output
-        words = [f"{key}={value}" for key, value in sorted(out.options.items())]
-        found["encoder"] = " ".join([out.encoder, out.pix_fmt, "in", out.container, *words])
     if plan.options.encoder == "ffmpeg":
         found["your ffmpeg"] = ffmpeg.version_of(ffmpeg.find_binary())
     found["length of segments"] = f"{rule.seconds} s and {rule.frames} frames"
@@ -58,7 +57,19 @@ def made_with(plan: Plan, rule: Rule) -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    if plan.output is not None:
+        out = plan.output
+        words = [f"{key}={value}" for key, value in sorted(out.options.items())]
+        found["encoding"] = " ".join([out.encoder, out.pix_fmt, "in", out.container, *words])
     return found
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "given" if value else "not given"
+    if isinstance(value, tuple):
+        return " ".join(f"{key}={what}" for key, what in value) or "not given"
+    return "not given" if value is None else str(value)
 
 
 def fingerprint(path: Path) -> str:

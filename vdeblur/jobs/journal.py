@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 import re
+from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import suppress
@@ -158,7 +159,7 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """A segment is finished: from now on it is not lost."""
-        record = json.dumps(_plain(entry)).encode()
+        record = json.dumps(_plain(entry), default=list).encode()
         name = Path(entry.segment.file).with_suffix(".json").name
         self._write(name, record)
         self._records.append({"record": name, "digest": _digest(record)})
@@ -203,7 +204,7 @@ class Journal:
             entry = _entry_of(json.loads(data))
             whole = digest_of(self.folder / entry.segment.file)
             return entry if whole == (entry.segment.bytes, entry.segment.digest) else None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return None
 
     def _files(self) -> set[str]:
@@ -249,7 +250,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _changes(before: dict[str, str], now: dict[str, str]) -> str:
-    """What differs, in words; empty where nothing does."""
+    """The first thing that differs, in words (others may follow from it); empty where nothing does."""
     found = []
     for key in dict.fromkeys([*before, *now]):
         old, new = before.get(key, "not there"), now.get(key, "not there")
@@ -259,7 +260,7 @@ def _changes(before: dict[str, str], now: dict[str, str]) -> str:
             found.append(f"{key} changed")
         else:
             found.append(f"{key} was {old} and is {new}")
-    return ", ".join(found)
+    return found[0] if found else ""
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -276,13 +277,16 @@ def _entry_of(plain: dict[str, Any]) -> Entry:
         bytes=int(of["bytes"]),
         digest=str(of["digest"]),
         header=str(of["header"]),
-        times=tuple(int(v) for v in of["times"]),
-        durations=tuple(int(v) for v in of["durations"]),
+        times=array("q", of["times"]),
+        durations=array("q", of["durations"]),
         fates=tuple(str(Fate(v)) for v in of["fates"]),
-        order=tuple(int(v) for v in of["order"]),
+        order=array("q", of["order"]),
     )
-    if len({len(segment.times), len(segment.durations), len(segment.fates), len(segment.order)}) != 1:
+    frames = len(segment.times)
+    if {len(segment.durations), len(segment.fates), len(segment.order)} != {frames}:
         raise ValueError("unequal lengths")
+    if sorted(segment.order) != list(range(frames)):
+        raise ValueError("no order of frames")
     return Entry(
         segment=segment,
         enters=bool(plain["enters"]),
