@@ -7,6 +7,7 @@ line, not in the file.
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -88,8 +89,10 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     changed: dict[int, dict[str, Any]] = {id(record): {} for record in (network, settings, motion)}
     for key, value in values.items():
         if key not in known:
-            names = ", ".join(name for name in known if not name.startswith("blur_"))
-            raise InputError(f"{origin}: there is no setting {key!r}; known are {names} and blur_...")
+            near = difflib.get_close_matches(key, known, n=2)
+            names = " or ".join(near) or ", ".join(name for name in known if not name.startswith("blur_"))
+            said = "did you mean" if near else "known are"
+            raise InputError(f"{origin}: there is no setting {key!r}; {said} {names}{'?' if near else ''}")
         record, name = known[key]
         changed[id(record)][name] = _fitting(value, getattr(record, name), f"{origin}: {key}")
     return Recipe(

@@ -74,6 +74,7 @@ def run(
     Raises InputError before the first step for what cannot work, and all that `train` raises.
     """
     import torch
+    import torch.distributed as dist
 
     from vdeblur.data.feed import Share
     from vdeblur.learn.train import train
@@ -84,28 +85,30 @@ def run(
     network = recipe.make_network()
     s.check_crop(network.multiple_of)
     precision = _precision(s.precision, device)
-    notes = [
-        *found.notes,
-        f"{sum(w.numel() for w in network.parameters()) / 1e6:.2f} M parameters on {device}",
-    ]
-    notes[-1] += f" in {precision}" + (f", {ranks} processes" if ranks > 1 else "")
+    millions = sum(weight.numel() for weight in network.parameters()) / 1e6
+    processes = f", {ranks} processes" if ranks > 1 else ""
+    notes = [*found.notes, f"{millions:.2f} M parameters on {device} in {precision}{processes}"]
     if precision == "fp16" and device.type == "cpu":
         notes.append("fp16 is slow on a CPU; --precision fp32 is not")
     torch.backends.cudnn.benchmark = True
     share = Share(s.batch, rank, ranks, s.accumulate)
     feed, judge, more = _material(s, found, share, device, reading)
-    return train(
-        network,
-        s,
-        feed,
-        judge if rank == 0 else None,
-        output,
-        device=device,
-        precision=precision,
-        tell=tell,
-        stop=stop,
-        notes=(*notes, *more),
-    )
+    try:
+        return train(
+            network,
+            s,
+            feed,
+            judge if rank == 0 else None,
+            output,
+            device=device,
+            precision=precision,
+            tell=tell,
+            stop=stop,
+            notes=(*notes, *more),
+        )
+    finally:
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _material(
