@@ -91,6 +91,29 @@ def test_features_stay_channels_last() -> None:
         assert all(seen), f"{name}: call {seen.index(False) // 2}"
 
 
+@pytest.mark.parametrize("name", ["mimo-unet", "half stem", "msresnet"])
+def test_what_is_not_a_number_inside_shows_in_the_result(name: str) -> None:
+    """Also where a ReLU makes nothing of it, as fused ones may: the guard looks at the result only."""
+
+    def hiding(x: torch.Tensor, *args: object, relu: bool, **options: object) -> torch.Tensor:
+        result = plain(x, *args, relu=False, **options)  # type: ignore[arg-type]
+        return torch.where(result > 0, result, 0.0) if relu else result
+
+    fast = rewritten(trained_a_little(NETWORKS[name]), hiding)
+    picture = torch.rand(1, 3, 48, 40)
+    blocks = [block for block in fast.modules() if type(block).__name__ == "_Blocks"]
+    assert len(blocks) >= 3
+    for block in blocks:
+        bias = block.seconds[0].bias  # type: ignore[union-attr, index]
+        kept = bias.clone()
+        bias[0] = float("inf")
+        with torch.inference_mode():
+            assert not fast.correction(picture).isfinite().all()
+        bias.copy_(kept)
+    with torch.inference_mode():
+        assert fast.correction(picture).isfinite().all()
+
+
 def test_the_network_itself_is_left_alone() -> None:
     network = trained_a_little(NETWORKS["mimo-unet"])
     before = {key: value.clone() for key, value in network.state_dict().items()}

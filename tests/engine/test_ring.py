@@ -297,6 +297,41 @@ def test_a_fast_way_that_deviates_is_not_used_and_said() -> None:
     assert lane._corrector.choice.precision == "fp32"
 
 
+def test_a_fast_way_is_not_judged_by_a_black_picture_alone() -> None:
+    """Films begin black, where there is nothing to correct and nothing to go wrong."""
+
+    class WildWithContrast(TowardsGrey):
+        def correction(self, rgb: Tensor) -> Tensor:
+            low = rgb.dtype == torch.float16
+            return super().correction(rgb) * (float("nan") if low and float(rgb.std()) > 0.02 else 1.0)
+
+    black = dataclasses.replace(smooth_frame(GREY), planes=(np.full((8, 16), 90, np.uint8),))
+    lane = open_lane(WildWithContrast(), Schedule(), precision="fp16")
+    list(lane.deblur([black]))
+    assert lane._corrector.choice.precision == "fp32"
+    # And a first frame that goes wrong counts too, however well the made-up picture goes.
+    dark = dataclasses.replace(smooth_frame(GREY), planes=(np.full((8, 16), 20, np.uint8),))
+    lane = open_lane(standins.WildWhenDark(), Schedule(), precision="fp16")
+    list(lane.deblur([dark]))
+    assert lane._corrector.choice.precision == "fp32"
+
+
+def test_memory_for_comparing_does_not_cut_the_work_itself() -> None:
+    """float32 needs twice the memory of float16: what has no room for it whole is compared in tiles."""
+
+    class GreedyInFloat32(TowardsGrey):
+        def correction(self, rgb: Tensor) -> Tensor:
+            if rgb.dtype == torch.float32 and rgb.shape[-2] * rgb.shape[-1] > 400 * 400:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return super().correction(rgb)
+
+    lay = layout("gray", 640, 400, "full")
+    lane = open_lane(GreedyInFloat32(), Schedule(), lay, precision="fp16")
+    assert [f.fate for f in lane.deblur(frames_of(2, lay))] == [Fate.DEBLURRED] * 2
+    assert lane.grid.is_whole
+    assert lane._corrector.notes == []
+
+
 def test_a_way_that_cannot_run_here_gives_way_to_the_next() -> None:
     class OnlyFloat32(TowardsGrey):
         def correction(self, rgb: Tensor) -> Tensor:

@@ -71,7 +71,14 @@ class Corrector:
         return needed * (1.0 if self.choice.precision == "fp32" else 0.7)
 
     def smaller(self, grid: tiles.Grid) -> tiles.Grid:
-        """After memory ran out: the next smaller tiles, with a note; VdeblurError where there are none."""
+        """`cut`, with a note."""
+        smaller = self.cut(grid)
+        rows, columns = smaller.tile
+        self.notes.append(f"out of memory: going on in tiles of {columns}x{rows}")
+        return smaller
+
+    def cut(self, grid: tiles.Grid) -> tiles.Grid:
+        """After memory ran out: the next smaller tiles; VdeblurError where there are none."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         smaller = tiles.smaller(grid, self.multiple_of, tiles.overlap_for(self.reach, self.multiple_of))
@@ -81,8 +88,6 @@ class Corrector:
                 f"out of memory on {self.choice.name}, and tiles smaller than {side} make no sense: "
                 "use a smaller network (--model) or close other programs"
             )
-        rows, columns = smaller.tile
-        self.notes.append(f"out of memory: going on in tiles of {columns}x{rows}")
         return smaller
 
     def warm_up(self) -> float:

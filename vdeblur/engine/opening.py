@@ -131,7 +131,7 @@ class Opening:
                 except RuntimeError as error:
                     if not footprint.ran_out(error):
                         raise
-                self._careful_grid = self._corrector.smaller(self._careful_grid)
+                self._careful_grid = corrector.cut(self._careful_grid)
 
         return Station(
             device,
@@ -148,14 +148,15 @@ class Opening:
     def _wrong(self, device: Timed, station: Station) -> str | None:
         """What is wrong with the captured step on the trial picture or the first frame, or None."""
         staging = station.staging(device.host)
-        for loaded in (load_trial(staging), _filled(staging, self._first)):
-            found: list[str | None] = []
-            station.streams.compute.submit(partial(_compare, station, loaded, found))
+        found: list[str | None] = []
+        for load in (
+            load_trial,
+            partial(_load, self._first),
+        ):  # one after the other: the buffers are the same
+            load(staging)
+            station.streams.compute.submit(partial(_compare, station, staging.parts, found))
             device.settle()
-            wrong = next((said for said in found if said is not None), None)
-            if wrong is not None:
-                return wrong
-        return None
+        return next((said for said in found if said is not None), None)
 
 
 def _compare(station: Station, loaded: Sequence[Tensor], said: list[str | None]) -> None:
@@ -173,11 +174,10 @@ def _compare(station: Station, loaded: Sequence[Tensor], said: list[str | None])
             said.append(fault(found, careful))
 
 
-def _filled(staging: Staging, frame: Frame) -> list[Tensor]:
-    """The frame in every place of the buffers."""
+def _load(frame: Frame, staging: Staging) -> None:
+    """The frame into every place of the buffers."""
     for place in range(len(staging.parts[0])):
         staging.load(frame, place)
-    return staging.parts
 
 
 def _on(corrector: Corrector, place: torch.device) -> Corrector:

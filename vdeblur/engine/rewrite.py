@@ -130,9 +130,12 @@ class FastMimoUNet(Fast):
         e4 = self.encoder[2](self.attend4(d4 * coarse4, plus=d4))
 
         fused2, fused1 = self.fuse2(e1, e2, e4), self.fuse1(e1, e2, e4)
-        d2 = self.decoder[1](self.join2(self.up2(self.decoder[0](e4)), fused2))
+        d4 = self.decoder[0](e4)
+        d2 = self.decoder[1](self.join2(self.up2(d4), fused2))
         d1 = self.decoder[2](self.join1(self.up1(d2), fused1))
         head = self.last(d1)[:, : 3 * self.step**2].to(rgb.dtype)
+        # A fused ReLU may make nothing of what is not a number: the guard must see it all the same.
+        head = head + 0.0 * sum(stage.sum(dtype=rgb.dtype) for stage in (e1, e2, e4, d4, d2))
         return F.pixel_shuffle(head, 2) if self.step == 2 else head
 
 

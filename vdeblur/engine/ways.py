@@ -58,7 +58,7 @@ def fault(found: Tensor, careful: Tensor) -> str | None:
     return None if worst <= CODES else f"single pixels deviate from float32 by {worst:.1f} of 255"
 
 
-def load_trial(staging: Staging) -> list[Tensor]:
+def load_trial(staging: Staging) -> None:
     """Coloured squares with blurred edges as stored components: a picture that asks for a correction."""
     layout = staging.layout
     picture = trial_picture(max(staging.size))
@@ -69,7 +69,6 @@ def load_trial(staging: Staging) -> list[Tensor]:
         values = picture[0, number, :rows, :columns]
         stored = codes.zero + codes.unit * (values if luma else 0.3 * (values - 0.5))
         part[:] = (stored.round().to(torch.int32) << layout.lsb).to(part.dtype)
-    return staging.parts
 
 
 def _computing(
