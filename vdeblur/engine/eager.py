@@ -93,8 +93,8 @@ class Corrector:
     def warm_up(self) -> float:
         """A few laps on a small picture; answers with the seconds for a pixel in the fastest one.
 
-        The chosen precision is compared with float32 there, and not used if it deviates too far.  Where memory
-        runs out at once, a smaller picture is tried; VdeblurError if that is of no use.
+        The chosen precision is compared with float32 there, and not used if it deviates too far.  Where
+        memory runs out at once, a smaller picture is tried; VdeblurError if that is of no use.
         """
         for trial_px in (TRIAL_PX, TRIAL_PX // 2, TRIAL_PX // 4):
             try:
