@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,21 +18,25 @@ from typing import Any
 
 from vdeblur.frame import Fate, Frame
 
+_FATES = tuple(Fate)
+
 
 @dataclass(slots=True)
 class Ledger:
-    """What became of every frame, seconds by stage, and the rates that follow from them."""
+    """What became of every frame (17 bytes each), seconds by stage, and the rates that follow from them."""
 
     started_s: float = field(default_factory=time.perf_counter)
     ended_s: float | None = None
     first_frame_s: float | None = None
     last_frame_s: float | None = None
     fates: Counter[Fate] = field(default_factory=Counter)
-    rows: list[tuple[int, int, Fate, float]] = field(default_factory=list)
+    times: array[int] = field(default_factory=lambda: array("q"))  # pts of the frames, in order
     stages_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     looks: bytearray = field(default_factory=bytearray)  # of the latest frames (`video.looks`), where wanted
     restored: int = 0  # frames at the front that an earlier, interrupted run has done
+    _fates: bytearray = field(default_factory=bytearray)  # places in `Fate`
+    _written_s: array[float] = field(default_factory=lambda: array("d"))
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, frame: Frame) -> None:
@@ -40,15 +45,25 @@ class Ledger:
         if self.first_frame_s is None:
             self.first_frame_s = now
         self.last_frame_s = now
-        self.fates[frame.fate] += 1
-        self.rows.append((frame.index, frame.pts, frame.fate, now - self.started_s))
+        self._add(frame.pts, frame.fate, now - self.started_s)
 
     def restore(self, rows: Iterable[tuple[int, Fate]]) -> None:
         """Times and fates of the frames that an earlier run has done, before the first is noted."""
         for pts, fate in rows:
-            self.fates[fate] += 1
-            self.rows.append((self.restored, pts, fate, 0.0))
+            self._add(pts, fate, 0.0)
             self.restored += 1
+
+    def _add(self, pts: int, fate: Fate, written_s: float) -> None:
+        self.fates[fate] += 1
+        self.times.append(pts)
+        self._fates.append(_FATES.index(fate))
+        self._written_s.append(written_s)
+
+    @property
+    def rows(self) -> list[tuple[int, int, Fate, float]]:
+        """Of each frame: number, pts, fate, seconds until it was written."""
+        found = zip(self.times, self._fates, self._written_s, strict=True)
+        return [(number, pts, _FATES[fate], s) for number, (pts, fate, s) in enumerate(found)]
 
     @contextmanager
     def spend(self, stage: str) -> Iterator[None]:
@@ -66,7 +81,7 @@ class Ledger:
 
     @property
     def frames(self) -> int:
-        return len(self.rows)
+        return len(self.times)
 
     @property
     def wall_s(self) -> float:

@@ -254,7 +254,8 @@ def test_ctrl_c_in_a_real_process_leaves_nothing(tmp_path: Path) -> None:
         env=os.environ,
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.mkv.vdeblur/.*")) and time.monotonic() < deadline and process.poll() is None:
+    journal = tmp_path / ".out.mkv.vdeblur"
+    while not list(journal.glob(".*")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)

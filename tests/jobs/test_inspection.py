@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,41 @@ def test_a_source_that_has_gone_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     assert result.receipt is not None
     assert "no such file" in result.receipt.line()
     assert result.target.is_file()
+
+
+PIPED = """
+import sys
+from pathlib import Path
+from vdeblur.jobs.deblur import deblur_file
+from vdeblur.video.sink import Sink
+
+mux, seen = Sink.mux, []
+def swallow(self, packet):
+    seen.append(packet.stream.type)
+    if sys.argv[2] == "whole" or packet.stream.type != "audio" or seen.count("audio") != 6:
+        mux(self, packet)
+Sink.mux = swallow
+result = deblur_file("-", Path(sys.argv[1]), strength=0.0)
+print(result.receipt.line())
+print(*result.receipt.notes, *result.ledger.notes, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("kind", ["tracks_chapters_mkv", "mpegts"])
+def test_a_pipe_is_compared_with_what_was_seen_of_it(kind: str, tmp_path: Path) -> None:
+    made = media.make(kind, tmp_path)
+    target = tmp_path / f"out{made.path.suffix}"
+
+    def piped(how: str) -> subprocess.CompletedProcess[bytes]:
+        words = [sys.executable, "-c", PIPED, str(target), how]
+        return subprocess.run(words, input=made.path.read_bytes(), capture_output=True, check=False)
+
+    told = piped("whole").stdout.decode()
+    assert told.splitlines()[0] == _passed(made.path, target, overwrite=True)
+    assert "compared with what was seen while it was read" in told
+    assert "it has to begin anew" in told
+    target.unlink()
+    damaged = piped("torn")
+    assert damaged.returncode == 1
+    assert b"packets missing; kept as out.suspect" in damaged.stderr
+    assert not target.exists()

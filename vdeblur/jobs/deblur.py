@@ -148,6 +148,8 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
             ledger.restore(journal.rows())
             inspection.resume(b"".join(entry.looks for entry in journal.entries))
             note(f"goes on after the {journal.frames} frames that are done")
+        if journal is not None and not journal.keeps:
+            note("the source cannot be read again: if this run is stopped, it has to begin anew")
         frames, said, sink_for = _open_ends(plan, stack, inspection, journal, rule)
         finished_before = journal is not None and journal.complete
         with interrupts.welcome():
@@ -306,8 +308,10 @@ def _open_ends(
             deinterlace=options.deinterlace,
             wanted=carried.wanted,
             keep_partial=options.keep_partial,
+            gathers=options.verify != "off",
         )
     )
+    inspection.gathered = reader.gathered
     carry = Carry(carried, reader)
     inspection.lost, inspection.warnings = carry.lost, reader.warnings
     reader.on_packet = carry.offer

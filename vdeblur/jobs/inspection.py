@@ -7,6 +7,7 @@ again or only a part of it was wanted, the receipt says so.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from vdeblur.jobs.plan import Plan
 from vdeblur.ledger import Ledger
 from vdeblur.video.alignment import Times
 from vdeblur.video.carry import Action
-from vdeblur.video.contents import Choose, video_at
+from vdeblur.video.contents import Choose, Contents, video_at
 from vdeblur.video.looks import BYTES, CODED, Looks, compared, look, looks_of
 from vdeblur.video.receipt import Announced, Fault, Receipt
 from vdeblur.video.sink import suspect_beside
@@ -34,6 +35,7 @@ class Inspection:
     lost         streams that were given up during the run, by index; filled while it goes on
     warnings     of the reader; the last ones come with the source's end
     interrupted  whether the run was stopped before the source's end
+    gathered     gives what was seen of a source that cannot be read again
     """
 
     def __init__(self, plan: Plan, ledger: Ledger) -> None:
@@ -42,6 +44,7 @@ class Inspection:
         self.warnings: list[str] = []
         self.interrupted = False
         self._unseen = 0  # frames at the front that nobody has looked at
+        self.gathered: Callable[[], Contents | None] = lambda: None
         self.receipt: Receipt | None = None
         if plan.options.verify != "off" and plan.carried is None:
             self.receipt = Receipt(skipped="pictures hold nothing else")
@@ -80,7 +83,9 @@ class Inspection:
         if why := self._why_not():
             return Receipt(skipped=why)
         try:
-            return verify(self._plan.clip.source, str(hidden), self._announced())
+            seen = self.gathered()
+            source = self._plan.clip.source if seen is None else seen
+            return verify(source, str(hidden), self._announced(once=seen is not None))
         except InputError as error:
             return Receipt(skipped=f"the source cannot be read again ({error})")
         except Exception as error:  # days of work are not thrown away for a mistake in here
@@ -90,17 +95,17 @@ class Inspection:
         """With what the encoder was given, picture by picture; needs no source."""
         data = self._ledger.looks
         tick = Fraction(self._plan.clip.picture.time_base)
-        rows = self._ledger.rows[len(self._ledger.rows) - len(data) // BYTES :]
-        made = Looks(Times.of((pts for _, pts, _, _ in rows), tick), data)
+        times = self._ledger.times[self._ledger.frames - len(data) // BYTES :]
+        made = Looks(Times.of(times, tick), data)
         try:
             found = looks_of(str(hidden), self._place())
         except InputError:
             fault = Fault("file", None, "what was written cannot be read back")
             return dataclasses.replace(receipt, faults=(*receipt.faults, fault), alike=0, like=_LIKE)
-        missing = len(self._ledger.rows) - len(found)
+        missing = self._ledger.frames - len(found)
         alike, faulty = compared(made, found, CODED)
         if missing > 0:
-            faulty.append(Fault("pictures", None, f"{missing} of {len(self._ledger.rows)} are missing"))
+            faulty.append(Fault("pictures", None, f"{missing} of {self._ledger.frames} are missing"))
         return dataclasses.replace(receipt, faults=(*receipt.faults, *faulty), alike=alike, like=_LIKE)
 
     def _place(self) -> Choose:
@@ -119,7 +124,7 @@ class Inspection:
 
     def _why_not(self) -> str | None:
         plan, options = self._plan, self._plan.options
-        if plan.clip.source == "-" or is_url(plan.clip.source):
+        if (plan.clip.source == "-" or is_url(plan.clip.source)) and self.gathered() is None:
             return "the source cannot be read again"
         if options.start is not None or options.end is not None:
             return "only a part of the source was asked for"
@@ -132,7 +137,7 @@ class Inspection:
     def _warned(self, *beginnings: str) -> bool:
         return any(text.startswith(beginnings) for text in self.warnings)
 
-    def _announced(self) -> Announced:
+    def _announced(self, *, once: bool = False) -> Announced:
         plan, options = self._plan, self._plan.options
         assert plan.carried is not None
         left = (Action.DROP, Action.ANEW)
@@ -142,7 +147,8 @@ class Inspection:
         return Announced(
             index=plan.clip.picture.index,
             dropped=dropped | self.lost,
-            frames=self._frames() if self._warned(*_DAMAGED) else None,
+            frames=self._frames() if once or self._warned(*_DAMAGED) else None,
+            once=once,
             resized=options.compare is not None,
             lasts=options.encoder != "ffmpeg",
         )
@@ -150,4 +156,4 @@ class Inspection:
     def _frames(self) -> Times:
         """As the reader gave them: which pictures a damaged source has depends on the decoder's threads."""
         tick = self._plan.clip.picture.time_base
-        return Times.of((pts for _, pts, _, _ in self._ledger.rows), Fraction(tick))
+        return Times.of(self._ledger.times, Fraction(tick))

@@ -118,12 +118,56 @@ def video_at(place: int, count: int) -> Choose:
     return choose
 
 
+class Gathering:
+    """Contents of an open file, from its packets as somebody reads them, each as it came from the file."""
+
+    def __init__(self, container: InputContainer, video: VideoStream) -> None:
+        self._container, self._video = container, video
+        self._tracks = {s.index: _track(s) for s in container.streams}
+        self._readers = {s.index: _text_reader(s) for s in container.streams if s.type == "subtitle"}
+        context = video.codec_context
+        self._stated = 2 if context is None else int(context.colorspace)  # decoding overwrites it
+        self.look: Look | None = None
+
+    def packet(self, packet: Packet) -> None:
+        """The next one; it may belong to another stream than the video."""
+        if packet.size:
+            index = packet.stream_index
+            _note(self._tracks[index], packet, self._container.format.name, self._readers.get(index))
+
+    def picture(self, frame: av.VideoFrame) -> None:
+        """A picture of the video; the first one counts."""
+        if self.look is None:
+            self.look = _look(self._video, frame, self._stated)
+
+    def contents(self, source: str, *, broken: bool) -> Contents:
+        """All of it; InputError where there was no picture."""
+        chapters = tuple(
+            (c["start"] * Fraction(tick), c["end"] * Fraction(tick), c["metadata"].get("title", ""))
+            for c in self._container.chapters()
+            if (tick := c["time_base"])
+        )
+        index = self._video.index
+        if not self._tracks[index].pts:
+            raise InputError(f"{source}: no picture in it")
+        return Contents(
+            source=source,
+            container=self._container.format.name,
+            tags=dict(self._container.metadata),
+            chapters=chapters,
+            video=self._tracks[index],
+            others=tuple(t for i, t in self._tracks.items() if i != index),
+            look=self.look,
+            broken=broken,
+        )
+
+
 def read_contents(source: str, choose: Choose = first_choice) -> Contents:
     """Read a file from its start to its end; raises InputError where it cannot be opened as a video."""
     with opened(source) as container:
         video = choose(container)
-        tracks = {s.index: _track(s) for s in container.streams}
-        look, pending, broken = None, _FRUITLESS, False
+        gathering = Gathering(container, video)
+        pending, broken = _FRUITLESS, False
         packets = container.demux()
         while True:
             try:
@@ -133,28 +177,12 @@ def read_contents(source: str, choose: Choose = first_choice) -> Contents:
                 break
             if packet is None:
                 break
-            if packet.stream_index == video.index and look is None and pending:
+            if packet.stream_index == video.index and gathering.look is None and pending:
                 pending -= 1
-                look = _look(video, packet)
-            if packet.size:
-                _note(tracks[packet.stream_index], packet, container.format.name)
-        chapters = tuple(
-            (c["start"] * Fraction(tick), c["end"] * Fraction(tick), c["metadata"].get("title", ""))
-            for c in container.chapters()
-            if (tick := c["time_base"])
-        )
-        if not tracks[video.index].pts:
-            raise InputError(f"{source}: no picture in it")
-        return Contents(
-            source=source,
-            container=container.format.name,
-            tags=dict(container.metadata),
-            chapters=chapters,
-            video=tracks[video.index],
-            others=tuple(t for i, t in tracks.items() if i != video.index),
-            look=look,
-            broken=broken,
-        )
+                for frame in _decoded(video, packet)[:1]:
+                    gathering.picture(frame)
+            gathering.packet(packet)
+        return gathering.contents(source, broken=broken)
 
 
 def packet_times(video: Track) -> Times | None:
@@ -209,7 +237,17 @@ def _track(stream: Any) -> Track:
     return track
 
 
-def _note(track: Track, packet: Packet, container: str) -> None:
+def _text_reader(stream: Any) -> Any:
+    """A decoder of our own for a stream of text: the stream's belongs to whoever converts it."""
+    context = stream.codec_context
+    if context is None or context.codec.canonical_name not in TEXT:
+        return None
+    reader = av.CodecContext.create(context.codec.name, "r")
+    reader.extradata = context.extradata
+    return reader
+
+
+def _note(track: Track, packet: Packet, container: str, reader: Any) -> None:
     if track.codec == "mov_text" and bytes(packet)[:2] == b"\0\0":
         return  # MP4 fills the time between two subtitles with an empty one
     data = memoryview(packet)
@@ -219,35 +257,34 @@ def _note(track: Track, packet: Packet, container: str) -> None:
     track.pts.append(NO_TIME if packet.pts is None else packet.pts)
     track.durations.append(packet.duration or 0)
     track.hidden.append(packet.is_discard)
-    if track.codec in TEXT and track.kind == "subtitle":
-        track.words.append(_digest(_words(packet)))
+    if reader is not None:
+        track.words.append(_digest(_words(packet, reader)))
 
 
 def _digest(data: Any) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
-def _words(packet: Packet) -> bytes:
+def _words(packet: Packet, reader: Any) -> bytes:
     """What is read on screen: styles are written in different ways by different codecs."""
     try:
-        shown = [bytes(getattr(part, "dialogue", b"")) for part in packet.decode()]
+        shown = [bytes(getattr(part, "dialogue", b"")) for part in reader.decode2(packet) or ()]
     except av.FFmpegError:
         return bytes(packet)
     words = re.sub(rb"<[^>]*>|\{[^}]*\}", b"", b"\n".join(shown))
     return words.replace(b"\\N", b"\n").strip()
 
 
-def _look(video: VideoStream, packet: Packet) -> Look | None:
+def _decoded(video: VideoStream, packet: Packet) -> list[av.VideoFrame]:
     if video.codec_context is None:
-        return None  # FFmpeg has no decoder for it
-    stated = int(video.codec_context.colorspace)  # decoding overwrites it
+        return []  # FFmpeg has no decoder for it
     try:
-        frames = video.codec_context.decode(packet if packet.size else None)
+        return video.codec_context.decode(packet if packet.size else None)
     except av.FFmpegError:
-        return None
-    if not frames:
-        return None
-    frame = frames[0]
+        return []
+
+
+def _look(video: VideoStream, frame: av.VideoFrame, stated: int) -> Look:
     side = side_data(frame, video.codec_context.codec.name)
     matrix = side.get("DISPLAYMATRIX")
     ratio = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio

@@ -18,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vdeblur.video.clip import Clip
+from vdeblur.video.contents import Gathering
 from vdeblur.video.soundness import index_end
 from vdeblur.video.source import alpha_decoder, close, is_url, open_source, pipe_is_cut
 
@@ -34,10 +35,18 @@ class Decoding:
     origin           seconds on the file's own clock at which it starts: the zero of what a player shows
     corrupt_frames   pictures that decoded with errors
     failed_packets   packets that did not decode at all
+    gathering        notes all that is read, where `gathers`: for a source that cannot be read again
     """
 
     def __init__(
-        self, clip: Clip, on_packet: OnPacket, wanted: frozenset[int], *, steady: bool, timeout_s: float
+        self,
+        clip: Clip,
+        on_packet: OnPacket,
+        wanted: frozenset[int],
+        *,
+        steady: bool,
+        timeout_s: float,
+        gathers: bool = False,
     ) -> None:
         self._clip, self._on_packet, self._wanted = clip, on_packet, wanted
         self._live = is_url(clip.source)
@@ -47,6 +56,7 @@ class Decoding:
         try:
             self._prepare()
             self.origin = _origin(self.container)
+            self.gathering = Gathering(self.container, self.video) if gathers else None
         except BaseException:
             close(self.container)
             raise
@@ -197,6 +207,8 @@ class Decoding:
             when = packet.dts if packet.dts is not None else packet.pts
             if when is not None and packet.time_base:
                 self._reached[packet.stream.index] = when * Fraction(packet.time_base)
+            if self.gathering is not None:
+                self.gathering.packet(packet)
             if packet.stream.index in self._wanted and packet.stream.index != self.video.index:
                 self._on_packet(packet)
             return packet
@@ -215,6 +227,8 @@ class Decoding:
             self.failed_packets += 1
             self._since_failure = 0
             return []
+        if self.gathering is not None and pictures:
+            self.gathering.picture(pictures[0])
         for picture in pictures:
             self._recent.append(picture.pts)
             self.corrupt_frames += bool(picture.is_corrupt)

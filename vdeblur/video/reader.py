@@ -28,6 +28,7 @@ from vdeblur.errors import VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video import formats
 from vdeblur.video.clip import Clip, broken_source
+from vdeblur.video.contents import Contents
 from vdeblur.video.decoding import Decoding, OnPacket, Packet
 from vdeblur.video.deinterlace import Deinterlacer
 from vdeblur.video.pace import MADE, MOVED, RESTARTED, Stamped, Timed, paced
@@ -70,6 +71,7 @@ class Reader:
     on_packet    takes the packets of the streams in `wanted`, in the order of the file; may be set later
     keep_partial a source that breaks off ends early instead of failing
     done         frames that are not wanted again: those that follow are given, as if they had been
+    gathers      note what is read (see `gathered`): for a source that cannot be read again
 
     shift        seconds taken off all times (0 unless a range was asked for); set before the first packet
                  is handed over, so that the other streams can be cut and moved alike
@@ -87,6 +89,7 @@ class Reader:
         wanted: frozenset[int] = frozenset(),
         keep_partial: bool = False,
         done: Done | None = None,
+        gathers: bool = False,
         timeout_s: float = 10.0,
     ) -> None:
         if not keep_partial:
@@ -103,7 +106,9 @@ class Reader:
             self._warn(_INTERLACED)
         self._keep_partial = keep_partial
         self._deinterlace = deinterlace
-        self._decoding = Decoding(clip, self._offer, wanted, steady=keep_partial, timeout_s=timeout_s)
+        self._decoding = Decoding(
+            clip, self._offer, wanted, steady=keep_partial, timeout_s=timeout_s, gathers=gathers
+        )
         origin = self._decoding.origin
         self._begin = origin + start if start else None
         self._end = None if end is None else origin + end
@@ -151,6 +156,11 @@ class Reader:
     def failed_packets(self) -> int:
         """Packets of the video that did not decode at all."""
         return self._decoding.failed_packets
+
+    def gathered(self) -> Contents | None:
+        """All that was read, after the last frame; None unless it `gathers`, or where nothing came."""
+        gathering = self._decoding.gathering
+        return None if gathering is None else gathering.contents(self.clip.source, broken=False)
 
     @property
     def follows_the_file(self) -> bool:

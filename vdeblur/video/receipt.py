@@ -74,6 +74,7 @@ class Announced:
     index    the stream that was deblurred
     dropped  streams that were left out or made anew, by index, and why
     frames   times of the frames that the source gave, where it is damaged and decoders may disagree
+    once     whether the source could be read only once, so that nobody can ask it again
     resized  whether the size of the picture was changed on purpose
     lasts    whether the last frame's own duration can be relied on
     """
@@ -81,5 +82,6 @@ class Announced:
     index: int
     dropped: Mapping[int, str] = field(default_factory=dict)
     frames: Times | None = None
+    once: bool = False
     resized: bool = False
     lasts: bool = True

@@ -8,6 +8,7 @@ plays in any player, with times from zero; the exact times stand in `Segment`.  
 from __future__ import annotations
 
 import dataclasses
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -70,10 +71,10 @@ class Segment:
     bytes: int
     digest: str
     header: str
-    times: tuple[int, ...]
-    durations: tuple[int, ...]
+    times: array[int]
+    durations: array[int]
     fates: tuple[str, ...]
-    order: tuple[int, ...]
+    order: array[int]
 
     @property
     def depth(self) -> int:
@@ -131,8 +132,8 @@ class SegmentWriter:
     def _open(self) -> None:
         self._path = self._folder / f"{self._number:06d}{self._choice.suffix}"
         self._number += 1
-        self._times: list[int] = []
-        self._durations: list[int] = []
+        self._times = array("q")
+        self._durations = array("q")
         self._fates: list[str] = []
         self._writer = self._kind(
             self._target,
@@ -160,8 +161,8 @@ class SegmentWriter:
             bytes=size,
             digest=file_digest,
             header=header,
-            times=tuple(self._times),
-            durations=tuple(self._durations),
+            times=self._times,
+            durations=self._durations,
             fates=tuple(self._fates),
             order=order,
         )
@@ -185,14 +186,14 @@ def digest_of(path: Path) -> tuple[int, str]:
     return size, found.hexdigest()
 
 
-def _look(path: Path) -> tuple[str, tuple[int, ...]]:
+def _look(path: Path) -> tuple[str, array[int]]:
     """Digest of the parameter sets, and each packet's place in the order of showing."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         header = blake2b(stream.codec_context.extradata or b"", digest_size=16).hexdigest()
         times = [packet.pts for packet in container.demux(stream) if packet.size]
     number = {place: n for n, place in enumerate(sorted(range(len(times)), key=lambda k: times[k] or 0))}
-    return header, tuple(number[place] for place in range(len(times)))
+    return header, array("q", (number[place] for place in range(len(times))))
 
 
 class _Alone:

@@ -48,14 +48,15 @@ _KINDS = {
 
 
 def verify(
-    source: str, result: str, announced: Announced | None = None, *, pictures: bool = False
+    source: str | Contents, result: str, announced: Announced | None = None, *, pictures: bool = False
 ) -> Receipt:
     """Compare two files; raises InputError where one of them cannot be read.
 
     A run's own result that cannot be read is a fault: somebody just wrote it.  With `pictures` both are
-    decoded, and every picture of the result must look like the source's from far away.
+    decoded, and every picture of the result must look like the source's from far away.  For a source that
+    cannot be read again its contents, as they were seen, will do (without `pictures`).
     """
-    before = read_contents(source, _of_source(announced))
+    before = source if isinstance(source, Contents) else read_contents(source, _of_source(announced))
     try:
         after = read_contents(result, _of_result(before, announced))
     except InputError:
@@ -63,7 +64,7 @@ def verify(
             raise
         return Receipt(faults=(Fault("file", None, "what was written cannot be read back"),))
     receipt = _Comparison(before, after, announced).receipt()
-    if not pictures:
+    if not pictures or isinstance(source, Contents):
         return receipt
     made = looks.looks_of(source, _of_source(announced))
     found = looks.looks_of(result, _of_result(before, announced))
@@ -86,6 +87,10 @@ class _Comparison:
         self.shift: Fraction | None = Fraction(0)  # of all times; None where the pictures do not tell it
 
     def receipt(self) -> Receipt:
+        if self.run is not None and self.run.once:
+            self.notes.append(
+                "the source cannot be read again: compared with what was seen while it was read"
+            )
         if self.a.broken:
             self.notes.append("the source cannot be read to its end: compared as far as it goes")
         if self.b.broken:
@@ -167,7 +172,8 @@ class _Comparison:
 
     def _pictures_of_source(self) -> Times:
         if self.run is not None and self.run.frames is not None:
-            self.notes.append("frames: the source is damaged; those count that came out of it")
+            if not self.run.once:
+                self.notes.append("frames: the source is damaged; those count that came out of it")
             return self.run.frames
         return picture_times(self.a.source, self.a.video.index)
 
