@@ -212,7 +212,7 @@ def plain_run(box: Path, subject: Subject, *args: Any) -> Ended:
 
 
 def facts(path: Path) -> str:
-    """All that must be the same: every frame, every time, every packet of other streams, chapters and tags."""
+    """All that must stay: every frame, every time, every packet of other streams, chapters and tags."""
     import av
     import numpy as np
 

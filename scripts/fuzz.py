@@ -24,12 +24,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+JOURNAL_WORDS = ["in.mkv", "-o", "out.mkv", "--strength", "0", "--preset", "ultrafast"]
 LIMIT_S = 40.0  # a hang; far more than any of these small files needs, also on a busy machine
 LIMIT_BYTES = 1536 << 20  # of address space, on top of what the warm parent has
 EDGES = (b"\0", b"\xff", b"\x7f", b"\x80", b"\x01")
@@ -48,10 +50,10 @@ PLAYLISTS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """What a case is made from, and what the child does with it; `work` answers with an exit code."""
+    """What a case is made from, and what the child does with case and seed, answering with an exit code."""
 
     seeds: Sequence[Path]
-    work: Callable[[Path], int]
+    work: Callable[[Path, Path], int]
     promised: frozenset[int] = frozenset({0, 1, 2})
 
 
@@ -99,7 +101,7 @@ def mutated(data: bytes, dice: random.Random, other: bytes) -> bytes:
     return bytes(found)
 
 
-def run_clip(path: Path) -> int:
+def run_clip(path: Path, seed: Path) -> int:
     """Everything that a person does with a clip: look, deblur without a network, compare, keep the rest."""
     from vdeblur.cli.main import main
 
@@ -111,7 +113,55 @@ def run_clip(path: Path) -> int:
     return code
 
 
-def run_weights(path: Path) -> int:
+def run_journal(path: Path, seed: Path) -> int:
+    """Goes on from a journal of which one file is damaged; what comes out must be the whole clip."""
+    from vdeblur.cli.main import main
+    from vdeblur.video.verify import verify
+
+    _small_segments()
+    journal = path.parent / seed.parent.name
+    shutil.copytree(seed.parent, journal)
+    (journal / seed.name).write_bytes(path.read_bytes())
+    path.unlink()
+    shutil.copy(seed.parent.parent / "in.mkv", path.parent / "in.mkv")
+    code = main(JOURNAL_WORDS)
+    if code == 2:  # refused: then begin anew
+        code = main([*JOURNAL_WORDS, "--restart"])
+    if code == 0 and verify("in.mkv", "out.mkv").faults:
+        return 97
+    for name in ("in.mkv", "out.mkv"):
+        Path(name).unlink(missing_ok=True)
+    return code
+
+
+def _small_segments() -> None:
+    from vdeblur.jobs import deblur
+    from vdeblur.video.segments import Rule
+
+    run = deblur.run
+    deblur.run = lambda plan, tell, *rest: run(plan, tell, Rule(Fraction(1, 10), 8))
+
+
+def make_journal(folder: Path) -> list[Path]:
+    """The files of a journal that a stopped run has left."""
+    import faults
+    from video import media
+
+    folder.mkdir()
+    media.write_clip(folder / "in.mkv", frames=40, audio=[{"codec": "aac", "language": "eng"}])
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        _small_segments()
+        faults.plant("encode", 30, "SIGKILL")
+        from vdeblur.cli.main import main
+
+        os._exit(main([*JOURNAL_WORDS, "--quiet"]))
+    os.waitpid(child, 0)
+    return sorted((folder / ".out.mkv.vdeblur").glob("[m0-9]*"))
+
+
+def run_weights(path: Path, seed: Path) -> int:
     from vdeblur.errors import VdeblurError
     from vdeblur.weights.loading import load_network
 
@@ -123,7 +173,7 @@ def run_weights(path: Path) -> int:
     return 0
 
 
-def run_recipe(path: Path) -> int:
+def run_recipe(path: Path, seed: Path) -> int:
     from vdeblur.errors import VdeblurError
     from vdeblur.learn.recipe import read_recipe
 
@@ -160,18 +210,19 @@ def make_seeds(folder: Path, clips: Sequence[Path]) -> dict[str, Kind]:
         "weights": Kind([folder / f"w.{s}" for s in ("safetensors", "pth", "pt")], run_weights),
         "recipe": Kind(sorted((ROOT / "configs").glob("*.toml")), run_recipe),
         "playlist": Kind(lists, run_clip),
+        "journal": Kind(make_journal(folder / "journal"), run_journal, frozenset({0, 2})),
     }
 
 
-def one(kind: Kind, case: Path, keep: Path) -> tuple[str, str | None, float, int]:
+def one(kind: Kind, case: Path, seed: Path) -> tuple[str, str | None, float, int]:
     """Run a case in a child; (how it ended, what is wrong or None, seconds, most bytes in memory)."""
     before = set(os.listdir(case.parent))
-    said = keep.parent / "said"
+    said = case.parent.parent / "said"
     began = time.monotonic()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        _child(kind, case, said)
+        _child(kind, case, seed, said)
     status, usage = _wait(child, began + LIMIT_S)
     took, text = time.monotonic() - began, said.read_text(encoding="utf-8", errors="replace")
     left = sorted(set(os.listdir(case.parent)) - before - {"out.mkv", "out.suspect.mkv"})
@@ -198,7 +249,7 @@ def one(kind: Kind, case: Path, keep: Path) -> tuple[str, str | None, float, int
     return str(code), wrong, took, usage
 
 
-def _child(kind: Kind, case: Path, said: Path) -> None:
+def _child(kind: Kind, case: Path, seed: Path, said: Path) -> None:
     code = 99
     try:
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -210,7 +261,7 @@ def _child(kind: Kind, case: Path, said: Path) -> None:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-                code = kind.work(case)
+                code = kind.work(case, seed)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 98
     except BaseException:
@@ -262,7 +313,7 @@ def main() -> int:
             box.mkdir()
             case = box / f"case{seed.suffix}"
             case.write_bytes(mutated(seed.read_bytes(), dice, other.read_bytes()))
-            ended, wrong, took, largest = one(kind, case, box)
+            ended, wrong, took, largest = one(kind, case, seed)
             tally.codes[ended] += 1
             tally.slowest_s, tally.largest_bytes = (
                 max(tally.slowest_s, took),
