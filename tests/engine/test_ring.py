@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vdeblur.engine import tiles
+from vdeblur.engine import opening, tiles
 from vdeblur.engine.cuda import CudaLane
 from vdeblur.engine.device import Choice, Precision
 from vdeblur.engine.eager import Corrector, EagerLane
@@ -393,6 +393,16 @@ def test_the_steps_of_a_frame_can_be_taken_one_by_one() -> None:
         schedule.finish()
         assert sum(stream.done for stream in schedule.streams) == done + 2
     assert same(list(lane.deblur(frames)), expected_of(TowardsGrey(), frames))
+
+
+def test_the_first_frame_does_not_wait_for_what_might_be_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library may compile for a minute: then the first way that holds is good enough."""
+    schedule = Schedule()
+    device = LateDevice(schedule, lambda lap: 1.0)
+    monkeypatch.setattr(opening, "PATIENCE_S", -1.0)
+    lane = open_lane(TowardsGrey(), schedule, precision="fp16", devices=[device])
+    assert len(list(lane.deblur(frames_of(3)))) == 3
+    assert schedule.made["graph"] == 1
 
 
 def test_only_batches_that_pay_are_taken() -> None:

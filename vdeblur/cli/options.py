@@ -172,7 +172,9 @@ def network_options(parser: argparse.ArgumentParser) -> None:
         "--model", default="auto", help="a name from `vdeblur weights list` (default: the best here)"
     )
     part.add_argument("--weights", type=Path, metavar="FILE", help="a weights file instead of a name")
-    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    part.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda (all GPUs of one make), cuda:N or mps"
+    )
     part.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
     part.add_argument("--backend", default="auto", help="auto, torch, cuda or openvino")
     part.add_argument("--tile", default="auto", help="auto, off, or the side of a tile in pixels")

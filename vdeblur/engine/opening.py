@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,8 @@ BATCHES = (2, 4)
 """Frames at a time that are tried for files: a small picture alone leaves a large device idle."""
 BATCH_PX = 1280 * 720
 """Pictures above this are never taken by twos."""
+PATIENCE_S = 20.0
+"""After so long nothing quicker is looked for once a way holds: libraries may compile for each."""
 WORTH = 0.95
 """A batch must do with this share of the time of the next smaller one."""
 
@@ -63,6 +66,7 @@ class Opening:
         self._corrector, self._layout, self._grid = corrector, layout, grid
         self._careful_grid = grid
         self._strength, self._first = strength, first
+        self._until_s = time.monotonic() + PATIENCE_S
 
     def ring(self, devices: Sequence[Timed], *, latency: bool) -> Ring[StationSlot] | None:
         """Open, or None where no way holds. Raises what torch raises where memory runs out."""
@@ -89,7 +93,7 @@ class Opening:
         """The quickest that holds; ways of a lower precision only where no other does."""
         best: _Held | None = None
         for way in ways_of(self._corrector.network, self._corrector.choice.precision):
-            if best is not None and best.way.precision != way.precision:
+            if best is not None and (best.way.precision != way.precision or self._is_late()):
                 break
             try:
                 station = self._station(device, self._corrector, way, 1)
@@ -109,6 +113,8 @@ class Opening:
     def _batched(self, device: Timed, best: _Held) -> _Held:
         """The same way with more frames at a time, as long as that pays."""
         for capacity in BATCHES:
+            if self._is_late():
+                break
             try:
                 station = self._station(device, self._corrector, best.way, capacity)
                 if self._wrong(device, station) is not None:
@@ -122,6 +128,9 @@ class Opening:
                 break
             best = _Held(best.way, station, seconds)
         return best
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._until_s
 
     def _station(self, device: Device, corrector: Corrector, way: Way, capacity: int) -> Station:
         def careful(rgb: Tensor) -> Tensor:
