@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--model", default="mimo-unet-tiny")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--preset", help="of the encoder (bare)")
-    parser.add_argument("--rounds", type=int, default=5, help="laps of each side (bare, stopwatch)")
+    parser.add_argument("--rounds", type=int, default=5, help="laps of each (best counts)")
     parser.add_argument("--frames", type=int, default=100, help="of the clip (bare)")
     parser.add_argument("--svg", type=Path, metavar="FILE")
     asked = parser.parse_args()
@@ -125,8 +125,8 @@ def stopwatch(asked: argparse.Namespace, folder: Path) -> int:
         laps.append(time.perf_counter() - begin)
         print(
             f"bench: {found.start_up_s:.2f} s start-up + {found.first_frame_s:.2f} s to the first frame + "
-            f"{count - 1} frames at {found.steady_fps:.2f}/s = {said[-1]:.2f} s (its own run took "
-            f"{found.total_s:.2f} s); the command, with a clock around it: {laps[-1]:.2f} s",
+            f"{count - 1} frames at {found.steady_fps:.2f}/s = {said[-1]:.2f} s; a clock around that run: "
+            f"{found.total_s:.2f} s ({said[-1] / found.total_s - 1:+.1%}), around the next: {laps[-1]:.2f} s",
             flush=True,
         )
     apart = min(said) / min(laps) - 1
@@ -140,7 +140,7 @@ def linear(asked: argparse.Namespace, folder: Path) -> int:
     by_size: list[tuple[float, float, float]] = []
     print("| size | frames | ms a frame | ms a megapixel | MiB at most |\n|---|---|---|---|---|")
     for size in SIZES:
-        ms, memory = cost(clip(asked.clips, size, OF_SIZES), folder, words)
+        ms, memory = cost(clip(asked.clips, size, OF_SIZES), folder, words, asked.rounds)
         megapixels = size[0] * size[1] / 1e6
         by_size.append((megapixels, ms, memory))
         print(
@@ -150,7 +150,7 @@ def linear(asked: argparse.Namespace, folder: Path) -> int:
     by_count: list[tuple[float, float, float]] = []
     print("\n| frames at 640x360 | seconds after the first | MiB at most |\n|---|---|---|")
     for count in FRAMES:
-        ms, memory = cost(clip(asked.clips, AT, count), folder, words)
+        ms, memory = cost(clip(asked.clips, AT, count), folder, words, asked.rounds)
         by_count.append((count, ms * count / 1000, memory))
         print(f"| {count} | {by_count[-1][1]:.2f} | {memory:.0f} |", flush=True)
     for name, rows in (("pixels", by_size), ("frames", by_count)):
@@ -166,9 +166,9 @@ def linear(asked: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
-def cost(source: Path, folder: Path, words: list[str]) -> tuple[float, float]:
-    """(milliseconds a frame after the first, MiB at most), of two runs the faster."""
-    runs = [whole.run(source, folder / "out.mp4", words) for _ in range(2)]
+def cost(source: Path, folder: Path, words: list[str], rounds: int) -> tuple[float, float]:
+    """(milliseconds a frame after the first, MiB at most) of the fastest run."""
+    runs = [whole.run(source, folder / "out.mp4", words) for _ in range(rounds)]
     found = []
     for run in runs:
         totals, first = run.report["totals"], run.report["frames"][0]["written_after_s"]

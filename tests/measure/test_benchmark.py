@@ -66,7 +66,9 @@ FORM = {
     "whole": {
         "frames": int,
         "warm_up_frames": int,
-        **dict.fromkeys(("start_up_s", "first_frame_s", "steady_fps", "true_fps", "total_s"), NUMBER),
+        **dict.fromkeys(
+            ("start_up_s", "first_frame_s", "steady_fps", "true_fps", "close_s", "total_s"), NUMBER
+        ),
         "between": LAPS,
         "overlap": MAYBE,
         "over_sum": MAYBE,

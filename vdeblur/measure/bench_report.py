@@ -11,7 +11,7 @@ from vdeblur.measure.laps import Laps
 Table = tuple[str, list[tuple[str, ...]]]
 """A title and lines, the first of them the head."""
 
-_LAPS = ("frames/s", "p50", "p95", "p99", "best", "spread", "laps")
+_LAPS = ("frames/s", "p50 ms", "p95 ms", "p99 ms", "best ms", "spread", "laps")
 
 
 def tables(found: Bench) -> list[Table]:
@@ -25,9 +25,9 @@ def tables(found: Bench) -> list[Table]:
     ]
     by_clock = [("clock", *_LAPS), *((name, *_cells(laps)) for name, laps in clocks)]
     by_stage = [
-        ("stage", "frames/s", "ms", "p50", "p95", "p99"),
+        ("stage", "frames/s", "ms a frame", "lap p50 ms", "p95 ms", "p99 ms"),
         *(
-            (stage.name, _rate(stage.fps), _ms(stage.s_per_frame), *_three(stage.laps))
+            (stage.name, rate(stage.fps), _ms(stage.s_per_frame), *_three(stage.laps))
             for stage in found.stages
         ),
     ]
@@ -93,8 +93,7 @@ def compared(found: Bench, old: Mapping[str, Any]) -> list[Table]:
         if before != after
     ]
     lines = [
-        (name, _rate(before), _rate(after), f"{after / before:.3f}")
-        for name, before, after in _rates(old, new)
+        (name, rate(before), rate(after), f"{after / before:.3f}") for name, before, after in _rates(old, new)
     ]
     made: list[Table] = [("Compared", [("frames/s", "before", "now", "times"), *lines])]
     return [("Not the same", [("", "before", "now"), *apart]), *made] if apart else made
@@ -117,13 +116,14 @@ def _whole(found: Bench) -> Iterator[tuple[str, ...]]:
     yield "", "", ""
     yield (
         "steady",
-        _rate(whole.steady_fps),
+        rate(whole.steady_fps),
         f"frames/s, but for the first {whole.warm_up_frames} of {whole.frames} frames",
     )
     low, middle, high = (_ms(s) for s in (whole.between.p50_s, whole.between.p95_s, whole.between.p99_s))
     yield "between frames", low, f"ms p50, {middle} p95, {high} p99"
-    yield "true", _rate(whole.true_fps), "frames/s, opening and closing included"
+    yield "true", rate(whole.true_fps), "frames/s, opening and closing included"
     yield "first frame", f"{whole.first_frame_s:.3f}", "s after the run begins: weights, warm-up, one frame"
+    yield "closing", f"{whole.close_s:.3f}", "s after the encoder took the last frame"
     yield "start-up", f"{whole.start_up_s:.3f}", "s around the run: program, plan, end"
     yield "command", f"{whole.total_s:.3f}", "s by a clock outside of it"
     if whole.overlap is not None:
@@ -140,14 +140,14 @@ def _cells(laps: Laps | None) -> tuple[str, ...]:
     if laps is None:
         return ("-",) * len(_LAPS)
     times = (_ms(s) for s in (laps.p50_s, laps.p95_s, laps.p99_s, laps.best_s))
-    return (_rate(laps.fps), *times, f"{laps.spread:.1%}", str(laps.count))
+    return (rate(laps.fps), *times, f"{laps.spread:.1%}", str(laps.count))
 
 
 def _three(laps: Laps) -> tuple[str, ...]:
     return _ms(laps.p50_s), _ms(laps.p95_s), _ms(laps.p99_s)
 
 
-def _rate(fps: float) -> str:
+def rate(fps: float) -> str:
     return f"{fps:.0f}" if fps >= 1000 else f"{fps:.4g}"
 
 

@@ -75,6 +75,8 @@ class Whole:
     start_up_s      from the start of the command until the run begins, and from its end to the command's
     first_frame_s   from there until the first frame is written: opening, weights, warm-up, one frame
     steady_fps      frames written a second, from the end of the warm-up to the last; between: the times
+    close_s         from the last frame that the encoder took until the file is whole: the encoder still holds
+                    frames then (where it is the slowest, they are counted by the rate already)
     true_fps        all frames over all of the run, opening and closing included
     total_s         the whole command, by a clock outside of it
     overlap         steady rate over the slowest stage's, alone
@@ -92,6 +94,7 @@ class Whole:
     first_frame_s: float
     steady_fps: float
     true_fps: float
+    close_s: float
     total_s: float
     between: Laps
     overlap: float | None

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vdeblur.engine.device import cpu_features, guess_kind
+from vdeblur.measure.bench_report import rate
 from vdeblur.measure.bench_rows import FORM
 from vdeblur.measure.benchmark import Asked, Tell
 
@@ -173,8 +174,8 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
         row["engine"]["precision"],
         _size_of(row),
         row["engine"]["device_name"],
-        f"{network['fps']:.3g}",
-        f"{whole['steady_fps']:.3g}" if whole else "-",
+        rate(network["fps"]),
+        rate(whole["steady_fps"]) if whole else "-",
         f"{share:.0%}" if share else "-",
         "same" if parity is None else f"{parity:.1f}",
         "; ".join(row["warnings"][:1]),

@@ -95,6 +95,7 @@ def judged(ran: Ran, stages: Sequence[Stage]) -> Whole:
         first_frame_s=written[0],
         steady_fps=fps,
         true_fps=totals["true_fps"],
+        close_s=totals["wall_s"] - written[-1],
         total_s=ran.total_s,
         between=steady,
         overlap=None if slowest is None else fps * slowest,
