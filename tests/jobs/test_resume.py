@@ -27,6 +27,7 @@ from vdeblur.jobs.journal import folder_of
 from vdeblur.jobs.plan import Options, make_plan
 from vdeblur.video.segments import Rule
 
+NEEDS_FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg program here")
 SHORT = Rule(Fraction(2, 5), 6)
 FAST: dict[str, Any] = {"strength": 0.0, "preset": "ultrafast"}
 EXAMPLES = int(os.environ.get("VDEBLUR_RESUME_EXAMPLES", "6"))
@@ -218,6 +219,8 @@ def test_stops_leave_no_trace_in_the_result(case: dict[str, Any]) -> None:
         ("b_frames_audio", {"codec": "av1", "preset": "12"}),
         ("b_frames_mkv", {"codec": "ffv1", "preset": None}),
         ("vfr", {"codec": "h265"}),
+        pytest.param("vfr", {"encoder": "ffmpeg"}, marks=NEEDS_FFMPEG),
+        ("b_frames_audio", {"verify": "full"}),
     ],
 )
 def test_all_kinds_of_sources_and_ways_of_writing(kind: str, options: dict[str, Any], tmp_path: Path) -> None:

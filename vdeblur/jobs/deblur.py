@@ -215,9 +215,7 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
             if failure:
                 raise failure[0]
             if interrupted and not (plan.options.keep_partial and sink):
-                kept = journal is not None and journal.entries
-                words = "" if kept else f"nothing was written to {plan.target}"
-                raise KeyboardInterrupt(words) from interrupted
+                raise KeyboardInterrupt from interrupted
             if not sink:
                 raise InputError(f"{plan.clip.source}: {_no_frame(plan.options)}")
             inspection.interrupted = interrupted is not None
@@ -233,6 +231,8 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
                 sink[0].abandon()
             if journal is not None and journal.entries:
                 error.add_note(journal.way_on(plan.clip.picture.time_base))
+            elif isinstance(error, KeyboardInterrupt) and not error.args:
+                error.add_note(f"nothing was written to {plan.target}")
             raise
     ledger.stages_s["engine"] -= ledger.stages_s.pop("wait")
     ledger.close()

@@ -1,6 +1,7 @@
 """The two ends of a run whose work is kept: read on where an earlier one was stopped, write segments, join.
 
-Threads: `frames` belongs to the reading one, `write` to the writing one, all else to the job.
+Threads: `frames` belongs to the reading one, `write` to the writing one, all else to the job; finished
+segments come from a thread of `SegmentWriter`, one at a time.
 """
 
 from __future__ import annotations

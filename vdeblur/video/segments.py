@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
@@ -82,11 +83,25 @@ class Segment:
         return max(place - number for place, number in enumerate(self.order))
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A segment that is being written, and what its frames were."""
+
+    path: Path
+    writer: Writer | FfmpegWriter
+    times: array[int] = field(default_factory=lambda: array("q"))
+    durations: array[int] = field(default_factory=lambda: array("q"))
+    fates: list[str] = field(default_factory=list)
+
+
 class SegmentWriter:
     """Frames into segments in a folder: `write` every frame in order, then `finish`; or `abandon`.
 
+    An encoder that is emptied gives back the 50 frames or so that it looks ahead.  A thread of its own does
+    that, one segment at a time, while the next one begins.
+
     number  of the first segment
-    done    is called with every finished segment, and whether it is the last one
+    done    is called by that thread with every finished segment, and whether it is the last one
     """
 
     def __init__(
@@ -104,66 +119,83 @@ class SegmentWriter:
         self._target, self._clip, self._choice, self._kind = target, clip, playable(choice), kind
         self._folder, self._number, self._done = folder, number, done
         self._borders = Borders(rule)
-        self._writer: Writer | FfmpegWriter | None = None
-        self._frames: list[Frame] = []  # of the open segment, without their pictures
-        self._path = folder
+        self._segment: _Open | None = None
+        self._closer = ThreadPoolExecutor(1, "segment")
+        self._closing: Future[None] | None = None
 
     def write(self, frame: Frame) -> None:
         """Encode one frame; the planes are read during the call only."""
         if self._borders.begins(frame):
             self._close(last=False)
-            self._open()
-        assert self._writer is not None
-        moved = frame.pts - (self._times[0] if self._times else frame.pts)
-        self._times.append(frame.pts)
-        self._durations.append(frame.duration)
-        self._fates.append(str(frame.fate))
-        self._writer.write(dataclasses.replace(frame, pts=moved))
+            self._segment = self._open()
+        elif self._closing is not None and self._closing.done():
+            self._settle()
+        segment = self._segment
+        assert segment is not None
+        moved = frame.pts - (segment.times[0] if segment.times else frame.pts)
+        segment.times.append(frame.pts)
+        segment.durations.append(frame.duration)
+        segment.fates.append(str(frame.fate))
+        segment.writer.write(dataclasses.replace(frame, pts=moved))
 
     def finish(self) -> None:
-        """Close the last segment."""
+        """Close the last segment; all of them are finished then."""
         self._close(last=True)
+        self._settle()
+        self._closer.shutdown()
 
     def abandon(self) -> None:
         """Leave the finished segments and nothing else behind; never raises."""
-        if self._writer is not None:
-            self._writer.abandon()
+        self._closer.shutdown()
+        if self._segment is not None:
+            self._segment.writer.abandon()
 
-    def _open(self) -> None:
-        self._path = self._folder / f"{self._number:06d}{self._choice.suffix}"
+    def _open(self) -> _Open:
+        path = self._folder / f"{self._number:06d}{self._choice.suffix}"
         self._number += 1
-        self._times = array("q")
-        self._durations = array("q")
-        self._fates: list[str] = []
-        self._writer = self._kind(
+        writer = self._kind(
             self._target,
             self._clip,
             self._choice,
             _Alone(),
-            approve=lambda hidden: self._path,
+            approve=lambda hidden: path,
             folder=self._folder,
         )
+        return _Open(path, writer)
 
     def _close(self, *, last: bool) -> None:
-        if self._writer is None:
-            return
-        self._writer.finish()
-        self._writer = None
-        size, file_digest = digest_of(self._path)
-        header, order = _look(self._path)
-        if len(order) != len(self._times):
+        self._settle()
+        if self._segment is not None:
+            segment, self._segment = self._segment, None
+            self._closing = self._closer.submit(self._end, segment, last)
+
+    def _settle(self) -> None:
+        """Wait for the segment that is being closed, if there is one; raises what went wrong with it."""
+        if self._closing is not None:
+            closing, self._closing = self._closing, None
+            closing.result()
+
+    def _end(self, made: _Open, last: bool) -> None:
+        try:
+            made.writer.finish()
+        except BaseException:
+            made.writer.abandon()
+            raise
+        size, file_digest = digest_of(made.path)
+        header, order = _look(made.path)
+        if len(order) != len(made.times):
             raise VdeblurError(
-                f"{self._target}: {self._choice.encoder} made {len(order)} pictures of {len(self._times)}; "
+                f"{self._target}: {self._choice.encoder} made {len(order)} pictures of {len(made.times)}; "
                 "choose another --codec"
             )
         segment = Segment(
-            file=self._path.name,
+            file=made.path.name,
             bytes=size,
             digest=file_digest,
             header=header,
-            times=self._times,
-            durations=self._durations,
-            fates=tuple(self._fates),
+            times=made.times,
+            durations=made.durations,
+            fates=tuple(made.fates),
             order=order,
         )
         self._done(segment, last)
