@@ -28,7 +28,8 @@ from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.jobs.live.capture import Capture, Slot
 from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
-from vdeblur.jobs.live.live import LiveOptions, LiveResult, run
+from vdeblur.jobs.live.live import LiveResult, run
+from vdeblur.jobs.live.options import LiveOptions
 from vdeblur.jobs.live.picture import Captured, Screen, blended
 from vdeblur.jobs.live.record import RecordAsk
 from vdeblur.jobs.live.rungs import Load, Rungs
@@ -115,7 +116,9 @@ def test_a_slow_network_shows_fresh_pictures_and_every_picture_is_accounted_for(
     in_flight = result.captured - result.shown - result.dropped
     assert 0 <= in_flight <= 2
     assert result.dropped > result.shown > 5
-    assert result.age_p95_s < 1.5 * np.quantile(network.took_s, 0.95)
+    # Were they queueing, each would be one interval of the source after the one before, and ever older.
+    assert np.median(np.diff(eyes.times)) > 0.12
+    assert result.age_p95_s < 4 * np.quantile(network.took_s, 0.95)
     assert eyes.closed_count == 1
 
 

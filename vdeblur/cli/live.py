@@ -12,7 +12,7 @@ from vdeblur.cli.options import Parser, network_of, network_options, seconds, si
 from vdeblur.errors import InputError
 
 if TYPE_CHECKING:
-    from vdeblur.jobs.live.live import LiveOptions
+    from vdeblur.jobs.live.options import LiveOptions
     from vdeblur.jobs.live.view import Controls, Viewer
 
 DEFAULT_FPS = 20.0
@@ -90,7 +90,7 @@ def _parser() -> Parser:
 
 def _options(asked: argparse.Namespace) -> LiveOptions:
     from vdeblur.jobs.live.ladder import Goal
-    from vdeblur.jobs.live.live import LiveOptions
+    from vdeblur.jobs.live.options import LiveOptions
     from vdeblur.jobs.live.record import RecordAsk
     from vdeblur.jobs.live.sources import SourceAsk
 

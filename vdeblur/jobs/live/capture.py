@@ -94,10 +94,16 @@ class Capture:
     growing waits.
     """
 
-    def __init__(self, ask: SourceAsk, opener: Callable[[SourceAsk], Source] = open_source) -> None:
+    def __init__(
+        self,
+        ask: SourceAsk,
+        opener: Callable[[SourceAsk], Source] = open_source,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`tell` gets every loss and return, from the capturing thread."""
         self.slot = Slot()
         self.losses = 0
-        self._ask, self._opener = ask, opener
+        self._ask, self._opener, self._tell = ask, opener, tell
         self._stop = threading.Event()
         self._begun = threading.Event()  # the first picture is here, or there will be none
         self._go = threading.Event()
@@ -153,6 +159,8 @@ class Capture:
                         self._latest_s = time.monotonic()
                         self.slot.put(captured)
                         self._begun.set()
+                        if lost_at is not None:
+                            self._tell(f"pictures again after {self._latest_s - lost_at:.1f} s")
                         self._lost, lost_at, tries = None, None, 0
                         if source.waits:
                             self._go.wait()
@@ -172,6 +180,8 @@ class Capture:
                 lost_at, self.losses = now, self.losses + 1
             wait_s = min(FIRST_WAIT_S * 2**tries, max(QUICK_S, (now - lost_at) / 10), LONGEST_WAIT_S)
             self._lost = (why, now + wait_s)
+            if tries == 0:
+                self._tell(f"{why}; trying again")
             tries += 1
             self._stop.wait(wait_s)
         if not self._begun.is_set() and self._failure is None and not self._stop.is_set():

@@ -12,91 +12,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vdeblur.engine.device import check_choice, guess_kind
-from vdeblur.errors import InputError, VdeblurError
+from vdeblur.errors import VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.jobs.live.capture import Capture
-from vdeblur.jobs.live.ladder import SCALES, Goal, Ladder, Rung
+from vdeblur.jobs.live.ladder import Goal, Ladder
 from vdeblur.jobs.live.meter import Meter
+from vdeblur.jobs.live.options import LiveOptions
 from vdeblur.jobs.live.picture import Captured, Screen, blended
-from vdeblur.jobs.live.record import RecordAsk, Recordings
-from vdeblur.jobs.live.rungs import Engine, Load, Rungs
-from vdeblur.jobs.live.serve import Broadcast, check_output
-from vdeblur.jobs.live.sources import SourceAsk
+from vdeblur.jobs.live.record import Recordings
+from vdeblur.jobs.live.rungs import Load, Rungs
+from vdeblur.jobs.live.serve import Broadcast
 from vdeblur.jobs.live.view import Controls, Picture, Status, View, Viewer
 from vdeblur.video.picture_files import write_png
-from vdeblur.weights import store
 
 IDLE_S = 0.1
 """How long to wait for a picture before showing the old one with new figures."""
 SAID_S = 4.0
 """How long a message stays on screen."""
-NETWORKS = ("mimo-unet", "mimo-unet-small", "mimo-unet-tiny")
-"""The networks of a ladder that nobody has named one for, best first."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveOptions:
-    """What was asked for. An empty goal: no ladder, the first network at full size whatever it takes."""
-
-    source: SourceAsk = field(default_factory=SourceAsk)
-    model: str = "auto"
-    weights: Path | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    tile: str = "auto"
-    goal: Goal = field(default_factory=Goal)
-    duration_s: float | None = None
-    record: RecordAsk = field(default_factory=RecordAsk)
-    output: str | None = None
-
-    def check(self) -> None:
-        """Every error that can be known before anything is opened; InputError."""
-        self.source.check()
-        check_choice(self.device, self.precision, self.backend)
-        self.record.check(self.source.address)
-        if self.output is not None:
-            check_output(self.output)
-        for option, value in (
-            ("--target-fps", self.goal.fps),
-            ("--max-latency", self.goal.latency_s),
-            ("--duration", self.duration_s),
-        ):
-            if value is not None and value <= 0:
-                raise InputError(f"{option} {value:g}: must be more than 0")
-
-    def rungs(self) -> tuple[Rung, ...]:
-        """The ladder's rungs, best first; one alone where no goal is set.
-
-        A smaller network loses less than a smaller picture (docs/live.md), so the pictures shrink last. A
-        network that was asked for by name stays.
-        """
-        best = store.resolve(self.model, self.weights, guess_kind(self.device)).name
-        if self.goal == Goal():
-            return (Rung(best, SCALES[0]),)
-        named = self.model != "auto" or self.weights is not None
-        networks = (best,) if named or best not in NETWORKS else NETWORKS[NETWORKS.index(best) :]
-        whole = tuple(Rung(name, SCALES[0]) for name in networks)
-        return whole + tuple(Rung(networks[-1], scale) for scale in SCALES[1:])
-
-    def load(self, model: str) -> Engine:
-        """The engine of a rung."""
-        from vdeblur.engine.deblurrer import Deblurrer
-
-        return Deblurrer.load(
-            "auto" if self.weights else model,
-            weights=self.weights,
-            device=self.device,
-            precision=self.precision,
-            backend=self.backend,
-            tile=self.tile,
-            latency=True,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +80,7 @@ def run(
     with ExitStack() as stack:
         for viewer in viewers:
             stack.callback(viewer.close)
-        capture = Capture(options.source)
+        capture = Capture(options.source, tell=tell)
         stack.callback(capture.close)
         rungs = Rungs(options.rungs(), load or options.load)
         stack.callback(rungs.close)
@@ -190,7 +126,6 @@ class _Loop:
         self._stays = False  # a rung could not be opened
         self._passed_over = 0  # taken and not shown, while opening or frozen: dropped here
         self._said: tuple[str, float] | None = None  # a message, and until when it stands
-        self._source_said: str | None = None
         self._notes: set[str] = set()
         self._broadcast: Broadcast | None = None
         self._latest: tuple[Captured, Frame, Picture | None] | None = None  # source, sharpened, source as RGB
@@ -241,6 +176,8 @@ class _Loop:
 
     def _one(self, captured: Captured) -> None:
         """A new picture: sharpened, shown, recorded, served; and what it took decides about the next."""
+        if self._latest is not None and captured.frame.layout != self._latest[0].frame.layout:
+            self._resized(captured.frame)
         begin = time.monotonic()
         sharp = self._rungs.correct(self._rung, captured.frame)
         before = self._screen.rgb(captured.frame, captured.rotation) if self._viewers else None
@@ -266,18 +203,21 @@ class _Loop:
         costs = rungs.costs(first.layout) if len(rungs.rungs) > 1 else [1.0]
         fps = self._capture.stated_rate
         wait_s = 1 / fps if fps else 0.04
-        start = len(costs) - 1
-        if len(costs) > 1:
-            fits = (n for n, cost in enumerate(costs) if goal.need(cost, cost + wait_s, fps) <= 1.0)
-            start = next(fits, start)
-        else:
-            start = 0
+        fits = (n for n, cost in enumerate(costs) if goal.need(cost, cost + wait_s, fps) <= 1.0)
+        start = next(fits, len(costs) - 1)
         rungs.open(start, first)
         self._rung = start
         described = rungs.describe(start)
         self._device = f"{described['device_name']}, {described['precision']}, {described['backend']}"
         self._say(f"{rungs.rungs[start]} on {self._device}")
         return Ladder(costs, goal, start)
+
+    def _resized(self, first: Frame) -> None:
+        """The source gives other pictures from now on: networks are opened anew for them."""
+        assert self._ladder is not None
+        self._say(f"the picture is now {first.layout.width}x{first.layout.height}")
+        self._rungs.open(self._rung, first)
+        self._ladder.forget()
 
     def _climb(self, captured: Captured, work_s: float, age_s: float) -> None:
         """Ask the ladder, and change the rung once the new one is open."""
@@ -371,21 +311,14 @@ class _Loop:
         self._said = text, time.monotonic() + SAID_S
         self._tell(text)
 
+    def _message(self, now: float) -> str | None:
+        """What matters most: the source, then the output, then what was said lately."""
+        served = None if self._broadcast is None else self._broadcast.message
+        said = self._said[0] if self._said is not None and now < self._said[1] else None
+        return self._capture.message(now) or served or said
+
     def _status(self, now: float) -> Status:
         captured, dropped = self._capture.slot.counts
-        trouble = self._capture.message(now)
-        reason = None if trouble is None else trouble.partition(";")[0]
-        if reason != self._source_said and (trouble is None or "trying" in trouble or "no new" in trouble):
-            kind = None if trouble is None else "lost" if "trying" in trouble else "quiet"
-            if kind is not None and (self._source_said is None or kind == "lost"):
-                self._tell(trouble or "")
-            elif kind is None:
-                self._tell("pictures again")
-            self._source_said = reason
-        if trouble is None and self._broadcast is not None:
-            trouble = self._broadcast.message
-        if trouble is None and self._said is not None and now < self._said[1]:
-            trouble = self._said[0]
         return Status(
             captured_fps=self._capture.slot.rate(now),
             shown_fps=self._meter.rate(now),
@@ -396,7 +329,7 @@ class _Loop:
             dropped=dropped + self._passed_over,
             step=str(self._rungs.rungs[self._rung]),
             device=self._device,
-            message=trouble,
+            message=self._message(now),
             recording=self._recordings.target,
             strength=self._controls.strength,
             frozen=self._controls.frozen,
