@@ -69,7 +69,7 @@ def test_a_gpu_that_torch_cannot_use_leaves_the_cpu_with_a_word(monkeypatch: pyt
         raise MissingRuntimeError(f"--device {asked}: no kernels for compute capability 5.2")
 
     monkeypatch.setattr(device, "_why_no_cuda", lambda: None)
-    monkeypatch.setattr(device, "_cuda_device", too_old)
+    monkeypatch.setattr(device, "_cuda_devices", too_old)
     chosen = choose("auto", "auto", "auto")
     assert chosen.kind == "cpu"
     assert "5.2" in chosen.notes[0]

@@ -35,6 +35,7 @@ class Choice:
     device     torch's name of it, "cpu", "cuda:0", "mps"
     name       the maker's name of the device
     notes      decisions that the person did not ask for, one line each
+    others     torch's names of further devices of the same kind that share the work
     """
 
     device: str
@@ -43,6 +44,7 @@ class Choice:
     precision: Precision
     backend: str
     notes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def check_choice(device: str, precision: str, backend: str) -> None:
@@ -91,10 +93,11 @@ def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = Tr
     check_choice(device, precision, backend)
     notes: list[str] = []
     kind = guess_kind("cuda" if backend == "cuda" and device == "auto" else device)
-    place, name = "cpu", _processor()
+    place, name, others = "cpu", _processor(), tuple[str, ...]()
     if kind == "cuda":
         try:
-            place, name = _cuda_device(device)
+            (place, *rest), name = _cuda_devices(device)
+            others = tuple(rest)
         except MissingRuntimeError as error:
             if (device, backend) != ("auto", "auto"):
                 raise
@@ -115,8 +118,8 @@ def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = Tr
         chosen = "bf16" if cpu_features() & {"avx512_bf16", "amx_bf16"} else "fp32"
     else:
         chosen = "fp16" if half_is_safe else "fp32"
-    ring = kind == "cuda" and backend != "torch" and importlib.util.find_spec("vdeblur.engine.cuda")
-    return Choice(place, kind, name, chosen, "cuda" if ring else "torch", tuple(notes))
+    runtime = "cuda" if kind == "cuda" and backend != "torch" else "torch"
+    return Choice(place, kind, name, chosen, runtime, tuple(notes), others)
 
 
 def free_bytes(device: str = "cpu") -> int:
@@ -217,24 +220,29 @@ def _has_mps() -> bool:
     return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
-def _cuda_device(device: str) -> tuple[str, str]:
-    """(torch's name, maker's name) of the CUDA device asked for; refuses what torch has no kernels for."""
+def _cuda_devices(device: str) -> tuple[list[str], str]:
+    """(torch's names, maker's name) of the CUDA devices asked for; refuses what torch has no kernels for.
+
+    "cuda:N" is that one; "cuda" and "auto" are the first and all others of its make.
+    """
     import torch
 
     index = int(device.partition(":")[2] or 0)
     if not torch.cuda.is_available():
         raise MissingRuntimeError(f"--device {device}: torch cannot open the GPU, update its driver")
-    if index >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, counted from 0"
-        )
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise InputError(f"--device {device}: there are {count} CUDA devices, counted from 0")
     if not _has_kernels(torch.cuda.get_device_capability(index), torch.cuda.get_arch_list()):
         major, minor = torch.cuda.get_device_capability(index)
         raise MissingRuntimeError(
             f"--device {device}: the installed torch has no kernels for compute capability {major}.{minor}; "
             "install another build from pytorch.org or use --device cpu"
         )
-    return f"cuda:{index}", torch.cuda.get_device_name(index)
+    name = torch.cuda.get_device_name(index)
+    alone = ":" in device
+    same = [n for n in range(count) if n == index or (not alone and torch.cuda.get_device_name(n) == name)]
+    return [f"cuda:{n}" for n in same], name
 
 
 def _has_kernels(capability: tuple[int, int], built_for: list[str]) -> bool:
