@@ -52,9 +52,23 @@ def test_a_slow_picture_now_and_then_is_no_reason_to_step_down() -> None:
     def cost(rung: int, now: float) -> float:
         nonlocal count
         count += 1
-        return COSTS[rung] * 0.01 * (8 if count % 7 == 0 else 1)
+        return COSTS[rung] * 0.01 * (8 if count % 25 == 0 else 1)
 
     assert changes(drive(ladder, 30, cost)) == 0
+
+
+def test_slow_pictures_so_often_that_the_rate_is_missed_are() -> None:
+    ladder = Ladder(COSTS, Goal(fps=20), 1)
+    count = 0
+
+    def cost(rung: int, now: float) -> float:
+        nonlocal count
+        count += 1
+        return COSTS[rung] * 0.01 * (6 if count % 4 == 0 else 1)
+
+    seen = drive(ladder, 30, cost)
+    assert ladder.rung == 2  # 45 ms in the mean; 90 on the rung before
+    assert changes(seen) <= 6
 
 
 def test_a_machine_that_gets_slower_is_followed_within_two_seconds() -> None:

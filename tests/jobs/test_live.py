@@ -144,7 +144,8 @@ def test_an_even_correction_is_the_same_on_every_rung(pix_fmt: str, scale: Fract
     network = ConstantDifference(0.05, -0.02, 0.01)
     rungs = Rungs([Rung("any", Fraction(1)), Rung("any", scale)], loads(network))
     for whole, reduced in zip(rungs.correct(0, frame).planes, rungs.correct(1, frame).planes, strict=True):
-        assert np.abs(whole.astype(int) - reduced.astype(int)).max() <= 64 if pix_fmt == "p010le" else 1
+        step = 64 if pix_fmt == "p010le" else 1
+        assert np.abs(whole.astype(int) - reduced.astype(int)).max() <= step
 
 
 def test_viewers_get_before_and_after_and_end_the_run(clip: Path) -> None:

@@ -284,7 +284,7 @@ def _picture(
     side = side_data(frame, context.codec.name)
     matrix = side.get("DISPLAYMATRIX")
     if matrix is None and frame.rotation:
-        matrix = _rotated(frame.rotation)
+        matrix = display_matrix(frame.rotation)
     dynamic = tuple(dict.fromkeys(name for key, name in _SIDE_NAMES.items() if key in side))
     rate = video.average_rate or video.guessed_rate
     return (
@@ -367,7 +367,7 @@ def _aspect(video: VideoStream) -> Fraction | None:
     return Fraction(ratio) if ratio else None
 
 
-def _rotated(degrees: int) -> bytes:
+def display_matrix(degrees: int) -> bytes:
     """A display matrix (16.16 fixed point, 2.30 in the last column) that turns counter-clockwise."""
     turn = math.radians(degrees)
     cos, sin = round(math.cos(turn) * 65536), round(math.sin(turn) * 65536)

@@ -79,7 +79,8 @@ class Ladder:
             self._recent.popleft()
         if len(self._recent) < LOOK_PICTURES:
             return self.rung
-        work = statistics.median(w for _, w, _ in self._recent)
+        # A rate is a mean; but for a single picture nobody steps down.
+        work = statistics.mean(sorted(w for _, w, _ in self._recent)[:-1])
         age = _high(a for _, _, a in self._recent)
         self._known[self.rung] = work
         need = self._goal.need(work, age, source_fps)

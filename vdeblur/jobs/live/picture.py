@@ -74,7 +74,7 @@ class Framer:
 
 
 # swscale's numbers of the matrices that it knows; the others are shown as BT.709.
-_SWSCALE = {"fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7}
+SWSCALE = {"fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7}
 
 
 class Screen:
@@ -92,7 +92,7 @@ class Screen:
             shown = self._reformatter.reformat(
                 picture_of(frame),
                 format="rgb24",
-                src_colorspace=_SWSCALE.get(layout.matrix, 1),
+                src_colorspace=SWSCALE.get(layout.matrix, 1),
                 src_color_range=2 if layout.range == "full" else 1,
                 dst_color_range=2,
             )

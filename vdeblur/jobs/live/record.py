@@ -22,7 +22,7 @@ from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.jobs.live.picture import TICK
 from vdeblur.video import formats
 from vdeblur.video.carry import Carry, plan_carry
-from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
+from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream, display_matrix
 from vdeblur.video.codecs import CONTAINERS, choose_output
 from vdeblur.video.sink import check_target
 from vdeblur.video.writer import Writer
@@ -209,7 +209,7 @@ def clip_of(layout: PlaneLayout, rotation: int, rate: float) -> Clip:
         first_pts=0,
         bit_rate=None,
         sample_aspect_ratio=None,
-        display_matrix=None,
+        display_matrix=display_matrix(rotation) if rotation else None,
         rotation=rotation,
         field_order=1,
         interlaced=False,

@@ -16,7 +16,7 @@ from av.video.reformatter import VideoReformatter
 
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError, presentable
 from vdeblur.jobs.live.capture import FIRST_WAIT_S, LONGEST_WAIT_S, Slot
-from vdeblur.jobs.live.picture import TICK, Captured, Screen
+from vdeblur.jobs.live.picture import SWSCALE, TICK, Captured, Screen
 from vdeblur.video.encoding import picture_of
 
 CONNECT_S = 5.0
@@ -114,9 +114,10 @@ class Encoded:
     """H.264 without delay, to an address or a pipe."""
 
     def __init__(self, address: str, first: Captured, rate: float) -> None:
-        layout = first.frame.layout
-        self._size = layout.width // 2 * 2, layout.height // 2 * 2
-        self._layout = layout
+        layout, upright = first.frame.layout, first.rotation % 180 == 0
+        width, height = (layout.width, layout.height) if upright else (layout.height, layout.width)
+        self._size = width // 2 * 2, height // 2 * 2
+        self._screen = Screen()
         self._reformatter = VideoReformatter()
         self._zero = first.frame.pts
         self._last = -1
@@ -148,13 +149,17 @@ class Encoded:
         if pts <= self._last:
             return
         self._last = pts
+        source = picture_of(frame)
+        if captured.rotation % 360:  # a stream has no word for it
+            source = av.VideoFrame.from_ndarray(self._screen.rgb(frame, captured.rotation), format="rgb24")
+        is_full = source.format.is_rgb or frame.layout.range == "full"
         picture = self._reformatter.reformat(
-            picture_of(frame),
+            source,
             *self._size,
             "yuv420p",
-            src_colorspace=None if frame.layout.kind == "rgb" else 1,
+            src_colorspace=SWSCALE.get(frame.layout.matrix, 1),
             dst_colorspace=1,
-            src_color_range=2 if frame.layout.range == "full" else 1,
+            src_color_range=2 if is_full else 1,
             dst_color_range=1,
         )
         picture.pts, picture.time_base = pts, TICK
