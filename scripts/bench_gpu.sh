@@ -36,14 +36,14 @@ fi
 has() { "$python" -c "import $1" 2>/dev/null; }
 
 failed=0
-run() { # NAME LEAST_S COMMAND...: its output into NAME.txt, one line here; left out where time is short
-    local name=$1 least=$2 left=$((end - SECONDS)) begin=$SECONDS code
-    shift 2
+run() { # NAME LEAST_S MOST_S COMMAND...: output into NAME.txt, one line here; left out where time is short
+    local name=$1 least=$2 most=$3 left=$((end - SECONDS)) begin=$SECONDS code
+    shift 3
     if [ "$left" -lt "$least" ]; then
         echo "left out: $name (${left} s left)" | tee -a "$folder/left-out.txt"
         return
     fi
-    timeout --signal=INT --kill-after=10 "$left" "$@" >"$folder/$name.txt" 2>&1
+    timeout --signal=INT --kill-after=10 $((left < most ? left : most)) "$@" >"$folder/$name.txt" 2>&1
     code=$?
     echo "$name: $([ $code = 0 ] && echo done || echo "FAILED, exit code $code") after $((SECONDS - begin)) s"
     if [ $code != 0 ]; then
@@ -66,20 +66,20 @@ has av && tests="$tests tests/engine/test_deblurrer.py tests/video/test_hwaccel.
 if has pytest; then
     timed=$(has pytest_timeout && echo "--timeout=120" || echo "-o timeout=0")
     # shellcheck disable=SC2086
-    run tests 60 "$python" -m pytest -m cuda -ra -p no:cacheprovider $timed $tests
+    run tests 60 180 "$python" -m pytest -m cuda -ra -p no:cacheprovider $timed $tests
 else
     echo "pytest is missing: no tests on the device"
 fi
 if has rich; then
     for model in $models; do
-        run "bench-$model" 45 "$python" -m vdeblur bench --model "$model" --size "${SIZE:-1280x720}" --device cuda:0 \
+        run "bench-$model" 45 150 "$python" -m vdeblur bench --model "$model" --size "${SIZE:-1280x720}" --device cuda:0 \
             --precision fp16 --json "$folder/$model.json"
     done
 else
     echo "rich is missing: vdeblur bench cannot print, no benchmarks"
 fi
 for model in mimo-unet deepdeblur; do
-    run "kernels-$model" 30 "$python" scripts/gpu_kernels.py --model "$model"
+    run "kernels-$model" 30 60 "$python" scripts/gpu_kernels.py --model "$model"
 done
 
 shopt -s nullglob

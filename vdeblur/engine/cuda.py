@@ -131,9 +131,13 @@ class Cuda:
             for _ in range(WARM_UP):
                 work()
         self.settle()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=raw, capture_error_mode="thread_local"):
-            work()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, stream=raw, capture_error_mode="thread_local"):
+                work()
+        except BaseException:
+            torch.cuda.set_stream(before)  # a capture that fails does not go back to it
+            raise
         return graph.replay
 
     def seconds(self, work: Work, stream: Stream) -> float:

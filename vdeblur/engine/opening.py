@@ -100,7 +100,9 @@ class Opening:
                 wrong = self._wrong(device, station)
             except Exception as error:  # compilers and libraries fail in many ways; the next one may hold
                 if footprint.ran_out(error):
-                    raise
+                    if best is None:
+                        raise
+                    break  # no room for two at a time: the one that holds will do
                 wrong = str(error).strip().partition("\n")[0] or type(error).__name__
             if wrong is not None:
                 self._corrector.notes.append(f"{way.name} is not used: {wrong}")
