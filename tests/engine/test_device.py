@@ -128,3 +128,30 @@ def test_a_gpu_is_used_in_half_precision() -> None:
     assert free_bytes(chosen.device) > 0
     with pytest.raises(InputError, match="counted from 0"):
         choose(f"cuda:{torch.cuda.device_count()}", "auto", "auto")
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((6, 1), "fp32"), ((7, 0), "fp16"), ((9, 0), "fp16")])
+def test_half_precision_is_the_default_only_where_it_is_fast(
+    capability: tuple[int, int], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_why_no_cuda", lambda: None)
+    monkeypatch.setattr(device, "_cuda_devices", lambda asked: (["cuda:0", "cuda:1"], "a GPU"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: capability)
+    chosen = choose("cuda", "auto", "auto")
+    assert (chosen.precision, chosen.backend, chosen.others) == (precision, "cuda", ("cuda:1",))
+    assert choose("cuda", "fp16", "torch").precision == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [("cuda", ["cuda:0", "cuda:2"]), ("auto", ["cuda:0", "cuda:2"]), ("cuda:1", ["cuda:1"])],
+)
+def test_gpus_of_one_make_share_the_work_unless_one_is_named(
+    asked: str, given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_90"])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda n: ["big", "small", "big"][n])
+    assert device._cuda_devices(asked)[0] == given

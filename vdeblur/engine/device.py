@@ -117,7 +117,7 @@ def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = Tr
     elif kind == "cpu":
         chosen = "bf16" if cpu_features() & {"avx512_bf16", "amx_bf16"} else "fp32"
     else:
-        chosen = "fp16" if half_is_safe else "fp32"
+        chosen = "fp16" if half_is_safe and _half_is_fast(place) else "fp32"
     runtime = "cuda" if kind == "cuda" and backend != "torch" else "torch"
     return Choice(place, kind, name, chosen, runtime, tuple(notes), others)
 
@@ -243,6 +243,15 @@ def _cuda_devices(device: str) -> tuple[list[str], str]:
     alone = ":" in device
     same = [n for n in range(count) if n == index or (not alone and torch.cuda.get_device_name(n) == name)]
     return [f"cuda:{n}" for n in same], name
+
+
+def _half_is_fast(place: str) -> bool:
+    """Not on GPUs before Volta (compute capability 7.0): most do a 64th of their float32 rate."""
+    if not place.startswith("cuda"):
+        return True
+    import torch
+
+    return torch.cuda.get_device_capability(place) >= (7, 0)
 
 
 def _has_kernels(capability: tuple[int, int], built_for: list[str]) -> bool:
