@@ -127,7 +127,9 @@ def summary(result: Result) -> None:
 
     ledger = result.ledger
     took = _span(ledger.wall_s)
-    print(presentable(f"{result.target}: {ledger.frames} frames in {took}, {ledger.true_fps:.2f} fps true"))
+    earlier = f" ({ledger.restored} of them earlier)" if ledger.restored else ""
+    done = f"{ledger.frames} frames{earlier} in {took}, {ledger.true_fps:.2f} fps true"
+    print(presentable(f"{result.target}: {done}"))
     if result.receipt is not None:
         print(presentable(result.receipt.line()))
     for fate in (Fate.REDONE, Fate.REFUSED):
