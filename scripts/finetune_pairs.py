@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vdeblur.data.layouts import read_layout
 from vdeblur.learn import run
+from vdeblur.learn.events import Event, Scored
 from vdeblur.learn.recipe import read_recipe
-from vdeblur.learn.train import Event, Scored
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs/finetune-reds-mimo-unet.toml"
 

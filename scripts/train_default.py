@@ -27,9 +27,10 @@ from vdeblur.data.samples import Samples, SynthesisedPairs
 from vdeblur.data.synthesis import BlurSettings, load_photographs
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.learn import checkpoint
+from vdeblur.learn.events import Event, Figures, Scored, Started
 from vdeblur.learn.judge import held_out_pairs, judge_made, validate
 from vdeblur.learn.recipe import changes, read_recipe
-from vdeblur.learn.train import Event, Figures, Scored, Started, train
+from vdeblur.learn.train import train
 from vdeblur.learn.widen import widen
 from vdeblur.metrics import psnr
 from vdeblur.models.mimo_unet import MimoUNet

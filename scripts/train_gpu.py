@@ -31,10 +31,11 @@ from vdeblur.data.samples import read_picture
 from vdeblur.data.synthesis import Pair, held_out
 from vdeblur.data.synthesis_torch import DevicePairs
 from vdeblur.learn import checkpoint, parcels
+from vdeblur.learn.events import Event, Figures, Scored, Started
 from vdeblur.learn.judge import Score, score
 from vdeblur.learn.recipe import Recipe, changes, read_recipe
 from vdeblur.learn.settings import Settings
-from vdeblur.learn.train import Event, Figures, Scored, Started, train
+from vdeblur.learn.train import train
 from vdeblur.learn.widen import widen
 from vdeblur.models.contract import DeblurNetwork
 from vdeblur.models.mimo_unet import MimoUNet

@@ -15,9 +15,10 @@ import torch
 from vdeblur.data.feed import Feed, Share
 from vdeblur.data.samples import Samples, SynthesisedPairs
 from vdeblur.data.synthesis import BlurSettings, held_out, load_photographs
+from vdeblur.learn.events import Event
 from vdeblur.learn.judge import judge_made, validation_pairs
 from vdeblur.learn.settings import Settings
-from vdeblur.learn.train import Event, Outcome, train
+from vdeblur.learn.train import Outcome, train
 from vdeblur.models.mimo_unet import MimoUNet
 
 SMALL = Settings(

@@ -12,10 +12,10 @@ import torch
 
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.learn import checkpoint, loss
+from vdeblur.learn.events import Event, Figures, Scored, Started
 from vdeblur.learn.muon import orthogonal
 from vdeblur.learn.optimise import follow, make_optimizers, rate_at
 from vdeblur.learn.settings import Settings
-from vdeblur.learn.train import Event, Figures, Scored, Started
 from vdeblur.models.mimo_unet import MimoUNet
 
 pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
@@ -51,8 +51,9 @@ def test_a_run_leaves_checkpoints_and_figures(photographs: Path, tmp_path: Path)
     assert not list(tmp_path.glob("*.part"))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("stop_at", [1, 3, 5])
+@pytest.mark.parametrize(
+    ("stop_at", "precision"), [(1, "fp32"), (3, "fp32"), (5, "fp32"), (4, "bf16"), (2, "fp16")]
+)
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     photographs: Path, tmp_path: Path, stop_at: int, precision: str
 ) -> None:
@@ -162,6 +163,12 @@ def test_the_checkpoint_of_another_network_is_refused(photographs: Path, tmp_pat
     material.run(photographs, tmp_path, steps=1)
     with pytest.raises(InputError, match=r"last\.pt: is the checkpoint of another network"):
         material.run(photographs, tmp_path, MimoUNet(4, 1, "half"), steps=2)
+
+
+def test_a_damaged_checkpoint_is_named(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes(b"PK nonsense")
+    with pytest.raises(InputError, match=r"last\.pt: is no checkpoint, or damaged; move it away"):
+        material.run(photographs, tmp_path, steps=1)
 
 
 def test_an_adversary_learns_beside_the_network(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from vdeblur.cli.options import Parser
 from vdeblur.errors import InputError, presentable
 
 if TYPE_CHECKING:
-    from vdeblur.learn.train import Event, Outcome
+    from vdeblur.learn.events import Event
+    from vdeblur.learn.train import Outcome
 
 AGAIN_S = 3.0  # a second Ctrl-C later than this ends the run at once, unsaved
 PLAIN_LINE_S = 10.0  # between two lines of figures where there is no terminal
@@ -145,9 +146,9 @@ class _Display:
             self._bar.update(self._task, description=presentable(words))
 
     def tell(self, event: Event) -> None:
-        from vdeblur.learn import train
+        from vdeblur.learn import events
 
-        if isinstance(event, train.Started):
+        if isinstance(event, events.Started):
             for note in event.notes:
                 self._say(note)
             if event.step:
@@ -156,13 +157,13 @@ class _Display:
                 self._bar.reset(
                     self._task, description="first steps", completed=event.step, total=event.steps
                 )
-        elif isinstance(event, train.Scored):
+        elif isinstance(event, events.Scored):
             best = ", best so far" if event.best and event.step else ""
             self._say(
                 f"step {event.step}: {event.score.gain_db:+.3f} dB over the blurred input, worst "
                 f"{event.score.worst_db:+.3f} dB ({event.score.pairs} held-out pairs){best}"
             )
-        elif isinstance(event, train.Figures):
+        elif isinstance(event, events.Figures):
             self._figures(event)
         elif self._bar is not None:
             self._bar.update(self._task, completed=event.step)

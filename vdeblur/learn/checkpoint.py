@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from vdeblur.errors import InputError
+from vdeblur.learn.adversary import Adversary
+from vdeblur.learn.settings import Settings
+from vdeblur.models.contract import DeblurNetwork
+
+
+@dataclass(slots=True)
+class Count:
+    """What the checkpoint keeps besides weights; the sums are of the steps since the last figures."""
+
+    step: int = 0
+    skipped: int = 0
+    skipped_in_row: int = 0
+    cpu_s: float = 0.0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    best_db: float | None = None
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -20,9 +39,70 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of `save`; nothing but tensors and plain values is accepted."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    """Read a checkpoint of `save`; nothing but tensors and plain values is accepted.
+
+    Raises InputError for a file that is damaged or none.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise InputError(f"{path}: is no checkpoint, or damaged; move it away to begin anew") from error
     return state
+
+
+def gather(
+    network: DeblurNetwork,
+    average: DeblurNetwork,
+    optimizers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler,
+    adversary: Adversary | None,
+    at: Count,
+) -> dict[str, Any]:
+    """All that a run needs to go on, as plain values and tensors."""
+    return {
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "scaler": scaler.state_dict(),
+        "adversary": adversary.state() if adversary is not None else None,
+        **{name: getattr(at, name) for name in Count.__slots__},
+    }
+
+
+def restore(
+    last: Path,
+    network: DeblurNetwork,
+    average: DeblurNetwork,
+    optimizers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler,
+    adversary: Adversary | None,
+    at: Count,
+    s: Settings,
+) -> tuple[str, ...]:
+    """Put everything back; returns what differs from the run's settings of before, a line each."""
+    state = load(last)
+    try:
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
+        if adversary is not None and state.get("adversary") is not None:
+            adversary.restore(state["adversary"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{last}: is the checkpoint of another network or optimizer; give another --output"
+        ) from error
+    if scaler.is_enabled() and state.get("scaler"):
+        scaler.load_state_dict(state["scaler"])
+    for name in Count.__slots__:
+        if name in state:
+            setattr(at, name, state[name])
+    now, before = plain(s), state.get("settings", {})
+    return tuple(
+        f"{key} is {value} now, it was {before[key]}"
+        for key, value in now.items()
+        if key in before and before[key] != value and key != "motion"
+    )
 
 
 def plain(settings: Any) -> dict[str, Any]:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     import torch
 
     from vdeblur.data.feed import Share
+    from vdeblur.learn.events import Event
     from vdeblur.learn.judge import Judge
     from vdeblur.learn.settings import Settings
-    from vdeblur.learn.train import Batches, Event, Outcome
+    from vdeblur.learn.train import Batches, Outcome
 
 DRAWINGS, DRAWING_PX = 24, 384
 Reading = Callable[[str, int, int | None], None]

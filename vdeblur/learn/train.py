@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vdeblur.errors import InputError, VdeblurError
+from vdeblur.errors import VdeblurError
 from vdeblur.learn import checkpoint, loss
 from vdeblur.learn.adversary import Adversary
-from vdeblur.learn.judge import Judge, Score
+from vdeblur.learn.events import Event, Figures, Scored, Started, Stepped
+from vdeblur.learn.judge import Judge
 from vdeblur.learn.log import Log
 from vdeblur.learn.optimise import Scaled, follow, keep_at, make_optimizers, rate_at, shared
 from vdeblur.learn.settings import Settings
@@ -38,50 +38,6 @@ Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 """From a step on: (blurred, sharp) on the device, Nx3xHxW float32 in [0, 1]; `accumulate` of them a step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The run begins, or goes on from a step; `notes` say what was decided or changed, a line each."""
-
-    step: int
-    steps: int
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Of the steps since the last figures: mean loss, rate and gradient norm at the end, speed, and the share
-    of time in which the device waited for data. `left_s` is how long the rest will take."""
-
-    step: int
-    loss: float
-    norm: float
-    rate: float
-    samples_per_s: float
-    waited: float
-    skipped: int
-    cpu_s: float
-    left_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The averaged network was judged; `best` says whether it is the best so far."""
-
-    step: int
-    score: Score
-    best: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """One more step is done."""
-
-    step: int
-
-
-Event = Started | Figures | Scored | Stepped
-
-
 @dataclass(slots=True)
 class Outcome:
     """Where a run ended: the averaged network and a few counts; `stopped` before its last step."""
@@ -92,19 +48,6 @@ class Outcome:
     cpu_s: float
     stopped: bool
     best_db: float | None
-
-
-@dataclass(slots=True)
-class _Count:
-    """What the checkpoint keeps besides weights; the sums are of the steps since the last figures."""
-
-    step: int = 0
-    skipped: int = 0
-    skipped_in_row: int = 0
-    cpu_s: float = 0.0
-    loss_sum: float = 0.0
-    loss_steps: int = 0
-    best_db: float | None = None
 
 
 def train(
@@ -141,9 +84,9 @@ def train(
     optimizers = make_optimizers(network, s)
     scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=precision == "fp16")
     adversary = Adversary(s.rate, device) if s.adversarial else None
-    at = _Count()
+    at = checkpoint.Count()
     if last.exists():
-        notes += _restore(last, network, average, optimizers, scaler, adversary, at, s)
+        notes += checkpoint.restore(last, network, average, optimizers, scaler, adversary, at, s)
     model = shared(Scaled(network), device)
     tell(Started(at.step, s.steps, notes))
 
@@ -169,7 +112,7 @@ def train(
 
         def saved() -> None:
             if rank == 0:
-                state = _state(network, average, optimizers, scaler, adversary, at)
+                state = checkpoint.gather(network, average, optimizers, scaler, adversary, at)
                 checkpoint.save(last, state | {"settings": checkpoint.plain(s)})
 
         if at.step == 0:
@@ -259,60 +202,6 @@ def _loss(s: Settings, results: Scales, network: DeblurNetwork, blurred: Tensor,
     return {"mimo": loss.mimo_loss, "l1": loss.l1_loss, "mse": loss.mse_loss}[s.loss](results, targets)
 
 
-def _state(
-    network: DeblurNetwork,
-    average: DeblurNetwork,
-    optimizers: list[torch.optim.Optimizer],
-    scaler: torch.amp.GradScaler,
-    adversary: Adversary | None,
-    at: _Count,
-) -> dict[str, Any]:
-    return {
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "scaler": scaler.state_dict(),
-        "adversary": adversary.state() if adversary is not None else None,
-        **{name: getattr(at, name) for name in _Count.__slots__},
-    }
-
-
-def _restore(
-    last: Path,
-    network: DeblurNetwork,
-    average: DeblurNetwork,
-    optimizers: list[torch.optim.Optimizer],
-    scaler: torch.amp.GradScaler,
-    adversary: Adversary | None,
-    at: _Count,
-    s: Settings,
-) -> tuple[str, ...]:
-    """Put everything back; returns what differs from the run's settings of before, a line each."""
-    state = checkpoint.load(last)
-    try:
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
-        if adversary is not None and state.get("adversary") is not None:
-            adversary.restore(state["adversary"])
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{last}: is the checkpoint of another network or optimizer; give another --output"
-        ) from error
-    if scaler.is_enabled() and state.get("scaler"):
-        scaler.load_state_dict(state["scaler"])
-    for name in _Count.__slots__:
-        if name in state:
-            setattr(at, name, state[name])
-    now, before = checkpoint.plain(s), state.get("settings", {})
-    return tuple(
-        f"{key} is {value} now, it was {before[key]}"
-        for key, value in now.items()
-        if key in before and before[key] != value and key != "motion"
-    )
-
-
 def _agreed(stop: bool, device: torch.device) -> bool:
     """Whether any process was asked to stop; all must end at the same step."""
     if not dist.is_initialized():
@@ -341,7 +230,7 @@ def _columns(f: Figures) -> dict[str, float]:
     }
 
 
-def _advice(at: _Count, precision: str, last: Path) -> str:
+def _advice(at: checkpoint.Count, precision: str, last: Path) -> str:
     change = "" if precision == "fp32" else "--precision fp32, "
     back = f"; {last} is from before" if last.exists() else ""
     return (
