@@ -49,11 +49,12 @@ def main() -> None:
 
 def load(model: str, weights: Path | None) -> DeblurNetwork:
     from vdeblur.weights import loading, store
+    from vdeblur.weights.containers import sha256
 
     ref = store.resolve("auto" if weights else model, weights, "cpu")
     network = loading.load_network(ref.path, ensemble=ref.ensemble).network
     network.to(memory_format=torch.channels_last)
-    print(f"{ref.name}: {loading.sha256(ref.path)[:12]}")
+    print(f"{ref.name}: {sha256(ref.path)[:12]}")
     return network
 
 

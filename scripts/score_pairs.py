@@ -41,26 +41,27 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="score every n-th frame of a clip only")
     parser.add_argument("--brief", action="store_true", help="one line for each file of weights")
     parser.add_argument("--precision", default="fp32", help="fp32, bf16, ...; as for `vdeblur --precision`")
+    parser.add_argument("--backend", default="torch", help="torch, openvino; as for `vdeblur --backend`")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     for weights in options.weights:
-        with open_deblurrer(weights, options.precision) as deblurrer:
+        with open_deblurrer(weights, options.precision, options.backend) as deblurrer:
             rows = score(deblurrer, options.pairs, options.every)
         print(brief(weights, rows) if options.brief else table(weights, rows), flush=True)
 
 
-def open_deblurrer(path: Path, precision: str) -> Deblurrer:
+def open_deblurrer(path: Path, precision: str, backend: str) -> Deblurrer:
     """The production engine with a file of weights; a run's own checkpoint holds its network as "average"."""
     if path.suffix != ".pt":
-        return Deblurrer.load(weights=path, device="cpu", precision=precision)
+        return Deblurrer.load(weights=path, device="cpu", precision=precision, backend=backend)
     state = checkpoint.load(path)["average"]
     channels, inputs = state["feat_extract.0.main.0.weight"].shape[:2]
     blocks = 1 + max(int(key.split(".")[3]) for key in state if key.startswith("Encoder.0.layers."))
     network = MimoUNet(channels, blocks, "half" if inputs == 12 else "full")
     network.load_state_dict(state)
-    return Deblurrer(network, device="cpu", precision=precision)
+    return Deblurrer(network, device="cpu", precision=precision, backend=backend)
 
 
 Row = dict[str, float]

@@ -36,3 +36,4 @@ def shared() -> Path:
 def _own_data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees or touches the user's weights."""
     monkeypatch.setenv("VDEBLUR_DATA", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setenv("VDEBLUR_CACHE", str(tmp_path_factory.mktemp("cache")))

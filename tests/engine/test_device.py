@@ -31,12 +31,6 @@ def test_what_can_never_work_is_refused(asked: tuple[str, str, str], option: str
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("asked", [("auto", "int8", "auto"), ("auto", "auto", "openvino")])
-def test_what_is_not_built_yet_says_so(asked: tuple[str, str, str]) -> None:
-    with pytest.raises(MissingRuntimeError, match="not built into this version yet"):
-        check_choice(*asked)
-
-
 @pytest.mark.parametrize("asked", [("cuda", "auto"), ("cuda:1", "auto"), ("auto", "cuda")])
 def test_a_gpu_that_is_not_there_is_refused_with_the_reason(
     asked: tuple[str, str], monkeypatch: pytest.MonkeyPatch

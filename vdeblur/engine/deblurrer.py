@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -19,8 +20,12 @@ import numpy as np
 from vdeblur.engine import tiles
 from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, MissingRuntimeError
 from vdeblur.frame import Component, Fate, Frame, PlaneLayout
+from vdeblur.weights import quantised
+from vdeblur.weights.arrays import Weights, load_arrays
+from vdeblur.weights.quantised import Quantised
+from vdeblur.weights.store import WeightsRef, resolve
 
 if TYPE_CHECKING:
     from vdeblur.models.contract import DeblurNetwork
@@ -44,7 +49,7 @@ class Deblurrer:
 
     def __init__(
         self,
-        network: DeblurNetwork,
+        network: DeblurNetwork | Weights,
         *,
         model: str = "custom",
         device: str = "auto",
@@ -53,6 +58,7 @@ class Deblurrer:
         tile: str | int = "auto",
         strength: float = 1.0,
         latency: bool = False,
+        int8: Quantised | None = None,
         sha256: str = "",
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -64,8 +70,7 @@ class Deblurrer:
         self._notes = notes
         self._tile = tiles.check(tile)
         self._latency = latency
-        choice = choose(device, precision, backend, half_is_safe=network.half_is_safe)
-        self._backend = _open_backend(network, choice)
+        self._backend = _open_backend(network, int8, device, precision, backend)
         self._lane: Lane | None = None
         self._bytes_per_px: float | None = None
         self._s_per_px: float | None = None
@@ -87,12 +92,19 @@ class Deblurrer:
 
         Raises InputError or MissingRuntimeError, one line, for what is not known, not here or not built.
         """
-        from vdeblur.weights import loading, store
+        ref = resolve(model, weights, guess_kind(device))
+        decision = decide(ref, device, precision, backend)
+        network: DeblurNetwork | Weights
+        if decision.choice.backend == "openvino":
+            network = load_arrays(ref.path, ensemble=ref.ensemble)
+            sha256, notes = network.sha256, network.notes
+        else:
+            from vdeblur.weights.loading import load_network
 
-        ref = store.resolve(model, weights, guess_kind(device))
-        loaded = loading.load_network(ref.path, ensemble=ref.ensemble)
+            loaded = load_network(ref.path, ensemble=ref.ensemble)
+            network, sha256, notes = loaded.network, loaded.sha256, loaded.notes
         return cls(
-            loaded.network,
+            network,
             model=ref.name,
             device=device,
             precision=precision,
@@ -100,8 +112,9 @@ class Deblurrer:
             tile=tile,
             strength=strength,
             latency=latency,
-            sha256=loaded.sha256,
-            notes=loaded.notes,
+            int8=decision.int8,
+            sha256=sha256,
+            notes=(*notes, *decision.notes),
         )
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -256,7 +269,53 @@ def deblur_array(picture: Pixels, model: str = "auto", **options: Any) -> Pixels
         return engine.deblur_array(picture)
 
 
-def _open_backend(network: DeblurNetwork, choice: Choice) -> Backend:
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What will run weights on this machine.
+
+    int8     the graph of these weights, where there is one
+    notes    why it is not what could have been expected, one line each
+    """
+
+    choice: Choice
+    int8: Quantised | None
+    notes: tuple[str, ...]
+
+
+def decide(ref: WeightsRef, device: str, precision: str, backend: str) -> Decision:
+    """What `Deblurrer.load` will do with weights; without torch where that is the processor.
+
+    Raises InputError or MissingRuntimeError for what cannot be done.
+    """
+    found, reason = quantised.find(ref.path, ensemble=ref.ensemble)
+    good = found is not None and found.facts.gain_kept >= quantised.LEAST_GAIN_KEPT
+    choice = choose(device, precision, backend, leaves_torch=True, int8=good)
+    if choice.backend != "openvino":
+        return Decision(choice, None, ())
+    if precision == "int8" and found is None:
+        raise MissingRuntimeError(
+            f"--precision int8: {reason or f'there is no int8 graph of {ref.name}'}; "
+            "with nncf installed (pip install nncf) `vdeblur FILE --precision int8` makes one"
+        )
+    if found is not None and not good and precision == "auto":
+        reason = f"int8 keeps {found.facts.gain_kept:.0%} of the gain of {ref.name}: not the default"
+    notes = (f"{reason}: running in {choice.precision}",) if reason and precision == "auto" else ()
+    return Decision(choice, found, notes)
+
+
+def _open_backend(
+    network: DeblurNetwork | Weights, int8: Quantised | None, device: str, precision: str, backend: str
+) -> Backend:
+    if isinstance(network, Weights):
+        from vdeblur.engine.openvino import OpenVinoBackend, bodies_of
+
+        choice = choose(device, precision, backend, leaves_torch=True, int8=int8 is not None)
+        return OpenVinoBackend(bodies_of(network, int8 if choice.precision == "int8" else None), choice)
+    choice = choose(device, precision, backend, half_is_safe=network.half_is_safe)
+    if choice.backend == "openvino":
+        from vdeblur.engine.openvino import OpenVinoBackend, converted
+
+        return OpenVinoBackend(converted(network), choice)
     from vdeblur.engine.eager import Corrector
 
     return Corrector(network, choice)

@@ -17,10 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from vdeblur.engine import budget
 from vdeblur.errors import InputError, MissingRuntimeError
 
 Kind = Literal["cpu", "cuda", "mps"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 BACKENDS = ("auto", "torch", "cuda", "openvino")
@@ -57,12 +58,14 @@ def check_choice(device: str, precision: str, backend: str) -> None:
         raise InputError(f"--precision {precision}: not known, choose one of {', '.join(PRECISIONS)}")
     if backend not in BACKENDS:
         raise InputError(f"--backend {backend}: not known, choose one of {', '.join(BACKENDS)}")
-    if backend == "openvino":
-        raise MissingRuntimeError("--backend openvino: not built into this version yet, use --backend torch")
-    if precision == "int8":
-        raise MissingRuntimeError(
-            "--precision int8: needs the openvino backend, not built into this version yet"
-        )
+    if backend == "openvino" or precision == "int8":
+        asked = f"--backend {backend}" if backend == "openvino" else f"--precision {precision}"
+        if kind not in (None, "cpu"):
+            raise InputError(f"{asked} runs on CPUs only, not on --device {device}")
+        if backend not in ("auto", "openvino"):
+            raise InputError(f"{asked} needs --backend openvino, not {backend}")
+        if not has_openvino():
+            raise MissingRuntimeError(f"{asked}: needs openvino: pip install 'vdeblur[openvino]'")
     if backend == "cuda" and kind not in (None, "cuda"):
         raise InputError(f"--backend cuda runs on NVIDIA devices only, not on --device {device}")
     if precision == "fp16" and kind == "cpu":
@@ -83,16 +86,30 @@ def guess_kind(device: str) -> Kind:
     return "mps" if _has_mps() else "cpu"
 
 
-def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = True) -> Choice:
+def choose(
+    device: str,
+    precision: str,
+    backend: str,
+    *,
+    half_is_safe: bool = True,
+    leaves_torch: bool = False,
+    int8: bool = False,
+) -> Choice:
     """Decide for this machine and a network.
 
-    Precision auto: float16 on a GPU where the network allows it, else float32; on a CPU bfloat16 products
-    where the processor has them, else float32. `docs/engine.md` has the measured reason; everything but
-    the convolutions stays float32.
+    leaves_torch   backend auto may be OpenVINO: the network is known by its weights, not only as a module
+    int8           there is a graph in int8 of it that keeps enough of the gain
+
+    Precision auto: float16 on a GPU where the network allows it, else float32; on a CPU int8 with OpenVINO
+    where there is such a graph and the processor has instructions for it, else bfloat16 products where the
+    processor has them, else float32. `docs/engine.md` and `docs/speed.md` have the measured reasons;
+    everything but the convolutions stays float32.
     """
     check_choice(device, precision, backend)
     notes: list[str] = []
-    kind = guess_kind("cuda" if backend == "cuda" and device == "auto" else device)
+    on_cpu = precision == "int8" or backend == "openvino"
+    asked = "cuda" if backend == "cuda" else "cpu" if on_cpu else "auto"
+    kind = guess_kind(asked if device == "auto" else device)
     place, name, others = "cpu", _processor(), tuple[str, ...]()
     if kind == "cuda":
         try:
@@ -105,30 +122,49 @@ def choose(device: str, precision: str, backend: str, *, half_is_safe: bool = Tr
             notes.append(f"{error}: running on the CPU")
     elif kind == "mps":
         place, name = "mps", "Apple GPU"
+    openvino = kind == "cpu" and (on_cpu or (backend == "auto" and leaves_torch and has_openvino()))
     chosen: Precision
     if precision != "auto":
         chosen = precision  # type: ignore[assignment]  # one of them: check_choice has seen it
-        if precision == "bf16" and kind == "cpu" and not cpu_features() & {"avx512_bf16", "amx_bf16"}:
+        if precision == "bf16" and kind == "cpu" and not has_bfloat16():
             notes.append("--precision bf16: this processor has no bfloat16 products, float32 may be faster")
         if precision == "fp16" and not half_is_safe:
             notes.append(
                 "--precision fp16: this network is not safe in half precision; doubtful frames are redone"
             )
     elif kind == "cpu":
-        chosen = "bf16" if cpu_features() & {"avx512_bf16", "amx_bf16"} else "fp32"
+        chosen = "bf16" if has_bfloat16() else "fp32"
+        if openvino and int8 and cpu_features() & {"avx512_vnni", "avx_vnni", "amx_int8"}:
+            chosen = "int8"
     else:
         chosen = "fp16" if half_is_safe and _half_is_fast(place) else "fp32"
-    runtime = "cuda" if kind == "cuda" and backend != "torch" else "torch"
+    runtime = "openvino" if openvino else "cuda" if kind == "cuda" and backend != "torch" else "torch"
     return Choice(place, kind, name, chosen, runtime, tuple(notes), others)
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32."""
+    return bool(cpu_features() & {"avx512_bf16", "amx_bf16"})
+
+
+def has_openvino() -> bool:
+    """Whether the optional extra is installed; it is not imported for that."""
+    return importlib.util.find_spec("openvino") is not None
+
+
 def free_bytes(device: str = "cpu") -> int:
-    """Memory that can be had now: on a CPU what Linux calls available, within the container's limit."""
+    """Memory that can be had now: on a CPU what Linux calls available, within the container's and our limit."""
     if device.startswith("cuda"):
         import torch
 
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    machine = _free_ram()
+    allowed = budget.left()
+    return machine if allowed is None else min(machine, allowed)
+
+
+def _free_ram() -> int:
     ram = _bytes_in("/proc/meminfo", r"^MemAvailable:\s*(\d+) kB", unit=1024)
     if ram is None:
         ram = _built_in_bytes() // 2

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +47,17 @@ def figures(difference: Tensor) -> Tensor:
         size = min(BLOCK, square.shape[-2]), min(BLOCK, square.shape[-1])
         blocks = torch.nn.functional.avg_pool2d(square, size, ceil_mode=True)
         return torch.stack([square.mean().sqrt(), difference.mean().abs(), blocks.max().sqrt()])
+
+
+def figures_of(difference: np.ndarray[Any, Any]) -> list[float]:
+    """The same of an array (3, height, width)."""
+    square = np.square(difference).mean(axis=0)
+    rows, columns = (np.arange(0, size, BLOCK) for size in square.shape)
+    sums = np.add.reduceat(np.add.reduceat(square, rows, axis=0), columns, axis=1)
+    lengths = (np.diff([*starts, size]) for starts, size in zip((rows, columns), square.shape, strict=True))
+    counts = np.outer(*lengths)
+    figures = square.mean() ** 0.5, abs(difference.mean()), (sums / counts).max() ** 0.5
+    return [float(figure) for figure in figures]
 
 
 def is_sound(difference: Tensor, bounds: Bounds = BOUNDS) -> bool:

@@ -43,6 +43,22 @@ class Architecture:
         last = f"{self.stem} stem" if self.family == "mimo-unet" else f"{self.scales} scales"
         return f"{self.family} ({self.channels} channels, {self.blocks} blocks, {last})"
 
+    @property
+    def multiple_of(self) -> int:
+        """Height and width of an input must be multiples of this; as the network in torch says."""
+        if self.family == "mimo-unet":
+            return 8 if self.stem == "half" else 4
+        return 1 << (self.scales - 1)
+
+    @property
+    def reach(self) -> int:
+        """An output pixel depends on none further away, in px; as the network in torch says."""
+        if self.family == "mimo-unet":
+            step = 2 if self.stem == "half" else 1
+            return step * (28 * self.blocks + 17) + (step - 1)
+        kernels = sum((4 * self.blocks + 4) << s for s in range(self.scales))
+        return kernels + sum(2 << s for s in range(1, self.scales)) + 4 * (self.multiple_of - 1)
+
     def facts(self) -> dict[str, str]:
         """As text pairs, for the metadata of a safetensors file."""
         facts = {"family": self.family, "channels": str(self.channels), "blocks": str(self.blocks)}

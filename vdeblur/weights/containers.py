@@ -6,6 +6,7 @@ loaded.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import zipfile
@@ -109,6 +110,12 @@ def read_header(path: Path) -> Header:
             f"{path}: cut off or damaged ({size:,} bytes instead of {8 + length + end:,}); fetch it again"
         )
     return Header(metadata, shapes)
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _zip(path: Path) -> Container:

@@ -7,7 +7,6 @@ kept in memory: wrappers, optimizers and discriminators are dropped, zip and saf
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import warnings
@@ -25,7 +24,7 @@ from vdeblur.models.contract import DeblurNetwork
 from vdeblur.models.mimo_unet import MimoUNet, RotationEnsemble
 from vdeblur.models.msresnet import MSResNet
 from vdeblur.weights.architecture import Architecture, Shapes, recognise
-from vdeblur.weights.containers import WANTED, read_header, recognise_container
+from vdeblur.weights.containers import WANTED, read_header, recognise_container, sha256
 
 WRAPPERS = (
     "average",
@@ -100,12 +99,6 @@ def load_network(path: Path, *, ensemble: bool = False) -> Loaded:
         metadata=metadata,
         notes=tuple(notes),
     )
-
-
-def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _open(path: Path) -> tuple[Any, Mapping[str, str]]:

@@ -29,6 +29,19 @@ def data_folder() -> Path:
     return (Path(shared) if os.path.isabs(shared) else Path.home() / ".local" / "share") / "vdeblur"
 
 
+def cache_folder() -> Path:
+    """What can be made again, by the platform's custom; VDEBLUR_CACHE names another folder."""
+    own = os.environ.get("VDEBLUR_CACHE")
+    if own:
+        return Path(own).expanduser()
+    if sys.platform == "win32":
+        return data_folder() / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "vdeblur"
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(shared) if os.path.isabs(shared) else Path.home() / ".cache") / "vdeblur"
+
+
 def imported_folder() -> Path:
     """The weights that the user has imported."""
     return data_folder() / "weights"

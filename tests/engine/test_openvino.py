@@ -1,0 +1,356 @@
+"""OpenVINO gives what plain torch gives, in whatever order frames come back inside, and without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine.pictures import FORMATS, layout, noise_frame, smooth_frame
+from video import media
+
+pytest.importorskip("openvino")
+
+import openvino as ov
+
+from vdeblur import colour
+from vdeblur.engine import device, guard
+from vdeblur.engine.deblurrer import Deblurrer, decide
+from vdeblur.engine.device import choose
+from vdeblur.engine.openvino import Bodies, OpenVinoBackend, bodies_of
+from vdeblur.engine.openvino_graph import network as network_of
+from vdeblur.errors import InputError, MissingRuntimeError
+from vdeblur.frame import Fate, Frame
+from vdeblur.models.contract import DeblurNetwork
+from vdeblur.models.mimo_unet import MimoUNet, RotationEnsemble
+from vdeblur.models.msresnet import MSResNet
+from vdeblur.weights import places, quantised, store
+from vdeblur.weights.architecture import Architecture
+from vdeblur.weights.arrays import Weights
+
+MATRICES = [key for key in colour.MATRICES if key != "rgb"]
+SIZES = [(48, 32), (37, 21), (50, 26)]  # whole units, odd, padded but whole blocks of 4:2:0
+ROOT = Path(__file__).parents[2]
+
+
+def weights_of(network: MimoUNet | MSResNet, *, ensemble: bool = False) -> Weights:
+    arrays = {key: value.detach().numpy() for key, value in network.state_dict().items()}
+    if isinstance(network, MimoUNet):
+        architecture = Architecture("mimo-unet", network.channels, network.blocks, network.stem)
+    else:
+        architecture = Architecture("msresnet", network.features, network.blocks, scales=network.levels)
+    return Weights(arrays, architecture, ensemble, Path("made.safetensors"), "0" * 64)
+
+
+def small(stem: str = "half", seed: int = 0, gain: float = 1.0) -> MimoUNet:
+    torch.manual_seed(seed)
+    network = MimoUNet(8, 1, stem)  # type: ignore[arg-type]
+    for name in ("weight", "bias"):
+        network.get_parameter(f"feat_extract.5.main.0.{name}").data.mul_(gain)
+    return network.eval().requires_grad_(False)
+
+
+def opened(network: MimoUNet, precision: str = "fp32", **options: object) -> Deblurrer:
+    return Deblurrer(weights_of(network), device="cpu", precision=precision, backend="openvino", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("network", "ensemble"),
+    [
+        (small("full"), False),
+        (small("half"), False),
+        (small("half"), True),
+        (small("full"), True),
+        (MSResNet(8, 2, 3).eval().requires_grad_(False), False),
+        (MSResNet(8, 1, 4).eval().requires_grad_(False), False),
+    ],
+)
+def test_a_body_is_its_network(network: MimoUNet | MSResNet, ensemble: bool) -> None:
+    """Published sizes differ only in width and depth."""
+    whole: DeblurNetwork = network
+    if ensemble:
+        assert isinstance(network, MimoUNet)
+        whole = RotationEnsemble(network)
+    weights = weights_of(network, ensemble=ensemble)
+    bodies = bodies_of(weights, None)
+    assert (bodies.multiple_of, bodies.reach) == (whole.multiple_of, whole.reach)
+    rgb = torch.rand((1, 3, 48, 64), generator=torch.Generator().manual_seed(1))
+    model = ov.Core().compile_model(
+        network_of(bodies.careful(), 48, 64), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    with torch.inference_mode():
+        wanted = whole.correction(rgb).numpy()
+    assert np.abs(model(rgb.numpy())[0] - wanted).max() < 1e-5 * max(1.0, float(np.ptp(wanted)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("stem", ["full", "half"])
+def test_a_difference_of_zero_gives_back_every_bit(stem: str, precision: str) -> None:
+    engine = opened(small(stem, gain=0.0), precision)
+    formats = FORMATS if precision == "fp32" else ["yuv420p", "nv12", "p010le", "yuv422p", "rgb24", "gray"]
+    for number, name in enumerate(formats):
+        range_, matrix = ("limited", "full")[number % 2], MATRICES[number % len(MATRICES)]
+        frame = noise_frame(layout(name, *SIZES[number // 2 % 3], range_, matrix), number)  # type: ignore[arg-type]
+        (result,) = engine.deblur([frame])
+        assert result.fate == Fate.DEBLURRED
+        for before, after in zip(frame.planes, result.planes, strict=True):
+            assert after.dtype == before.dtype
+            assert np.array_equal(after, before), (name, range_, matrix)
+
+
+@pytest.mark.parametrize("stem", ["full", "half"])
+def test_planes_are_those_of_plain_torch(stem: str) -> None:
+    """Every format; the same rounding but where a sum lies on the edge between two codes."""
+    network = small(stem, gain=0.5)
+    plain = Deblurrer(network, device="cpu", precision="fp32", backend="torch", tile="off")
+    fast = opened(network, tile="off")
+    off = total = 0
+    for number, name in enumerate(FORMATS):
+        lay = layout(name, *SIZES[number % 3], matrix=MATRICES[number % len(MATRICES)])
+        frame = smooth_frame(lay, number)
+        (wanted,), (found,) = plain.deblur([frame]), fast.deblur([frame])
+        assert found.fate == wanted.fate == Fate.DEBLURRED
+        changed = False
+        for before, one, other in zip(frame.planes, wanted.planes, found.planes, strict=True):
+            apart = np.abs((one.astype(np.int64) >> lay.lsb) - (other.astype(np.int64) >> lay.lsb))
+            assert apart.max() <= (1 if lay.depth < 16 else 2), name
+            changed = changed or not np.array_equal(before, one)
+            if lay.depth == 8:
+                off, total = off + int(apart.sum()), total + apart.size
+        assert changed, f"{name}: the network of this test changes nothing"
+    assert off <= total * 1e-3
+
+
+def test_tiles_are_the_whole_picture() -> None:
+    network = small("half")
+    frame = smooth_frame(layout("yuv420p", 400, 300))
+    (whole,) = opened(network, tile="off").deblur([frame])
+    engine = opened(network, tile=248)
+    assert engine.describe(frame.layout)["tile"].startswith("248x248")
+    (cut,) = engine.deblur([frame])
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(whole.planes, cut.planes, strict=True))
+
+
+def test_single_pictures_are_those_of_plain_torch() -> None:
+    network = small("half")
+    picture = smooth_frame(layout("rgb24", 61, 45)).planes[0]
+    plain = Deblurrer(network, device="cpu", precision="fp32", backend="torch")
+    assert np.abs(opened(network).deblur_rgb(picture) - plain.deblur_rgb(picture)).max() < 1e-5
+
+
+def test_many_frames_in_flight_keep_their_order_time_and_side() -> None:
+    lay = layout("nv12", 64, 48)
+    frames = [smooth_frame(lay, seed, seed) for seed in range(12)]
+    engine = opened(small())
+    results = list(engine.deblur(iter(frames)))
+    alone = [next(engine.deblur([frame])) for frame in frames]
+    for before, after, single in zip(frames, results, alone, strict=True):
+        assert dataclasses.replace(after, planes=before.planes, fate=before.fate) == before
+        assert all(np.array_equal(a, b) for a, b in zip(after.planes, single.planes, strict=True))
+    for one, other in itertools.pairwise(results):
+        assert not np.shares_memory(one.planes[0], other.planes[0])
+
+
+def test_a_source_may_be_left_in_the_middle() -> None:
+    lay = layout("yuv420p", 64, 48)
+    engine = opened(small())
+    results = engine.deblur(smooth_frame(lay, seed, seed) for seed in range(9))
+    first = next(results)
+    results.close()  # type: ignore[attr-defined]
+    again = list(engine.deblur([smooth_frame(lay, 0, 0)] * 5))
+    assert len(again) == 5
+    assert all(np.array_equal(first.planes[0], frame.planes[0]) for frame in again)
+
+
+def test_with_latency_no_frame_waits_for_a_later_one() -> None:
+    taken: list[int] = []
+
+    def source() -> Iterator[Frame]:
+        for index in range(5):
+            taken.append(index)
+            yield noise_frame(layout("yuv420p", 32, 16), index=index)
+
+    for count, frame in enumerate(opened(small(), latency=True).deblur(source()), start=1):
+        assert frame.index == count - 1
+        assert len(taken) == count
+
+
+def test_what_fails_in_the_fast_graph_is_redone_in_float32_or_passes() -> None:
+    good, wild, broken = small(), small(), small()
+    wild.get_parameter("feat_extract.5.main.0.bias").data.add_(0.5)
+    broken.get_parameter("feat_extract.5.main.0.bias").data[0] = float("nan")
+    choice = dataclasses.replace(choose("cpu", "fp32", "openvino"), precision="int8")
+    frames = [smooth_frame(layout("yuv420p", 64, 48), seed, seed) for seed in range(3)]
+    wanted = list(opened(good).deblur(frames))
+    for fast, careful, fate in (
+        (wild, good, Fate.REDONE),
+        (broken, good, Fate.REDONE),
+        (broken, wild, Fate.REFUSED),
+    ):
+        sound, odd = (bodies_of(weights_of(network), None) for network in (careful, fast))
+        bodies = Bodies(sound.multiple_of, sound.reach, sound.careful, odd.careful)
+        engine = opened(good)
+        engine._backend = OpenVinoBackend(bodies, choice)
+        results = list(engine.deblur(frames))
+        assert [result.fate for result in results] == [fate] * 3
+        for result, source, right in zip(results, frames, wanted, strict=True):
+            planes = right.planes if fate == Fate.REDONE else source.planes
+            assert all(
+                np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(result.planes, planes, strict=True)
+            )
+
+
+@pytest.mark.parametrize("size", [(41, 70), (32, 64), (20, 9)])
+def test_the_guard_sees_the_same_in_an_array(size: tuple[int, int]) -> None:
+    difference = torch.randn((1, 3, *size), generator=torch.Generator().manual_seed(0)) * 0.1 + 0.02
+    found = guard.figures_of(difference[0].numpy())
+    assert found == pytest.approx(guard.figures(difference).tolist(), rel=1e-4)
+
+
+def test_the_precision_is_always_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left alone OpenVINO takes bfloat16 where a processor has it."""
+    seen: list[dict[str, str]] = []
+    compiled = ov.Core.compile_model
+
+    def watched(self: ov.Core, model: ov.Model, where: str, options: dict[str, str]) -> ov.CompiledModel:
+        seen.append(options)
+        return compiled(self, model, where, options)
+
+    monkeypatch.setattr(ov.Core, "compile_model", watched)
+    for precision in ("fp32", "bf16"):
+        engine = opened(small(), precision, tile=248)
+        list(engine.deblur([smooth_frame(layout("yuv420p", 400, 300))]))
+        engine = opened(small(), precision)
+        list(engine.deblur([smooth_frame(layout("yuv420p", 40, 32))]))
+    hints = [options["INFERENCE_PRECISION_HINT"] for options in seen]
+    assert set(hints[: len(hints) // 2]) == {"f32"}
+    assert "bf16" in hints[len(hints) // 2 :]
+
+
+@pytest.mark.parametrize("name", ["mimo-unet-tiny", "mimo-unet-small"])
+def test_the_package_brings_its_networks_in_int8(name: str) -> None:
+    path = places.shipped()[name]
+    found, reason = quantised.find(path)
+    assert found is not None, f"{reason}; run scripts/make_int8.py"
+    assert found.facts.gain_kept >= quantised.LEAST_GAIN_KEPT
+    assert found.path.stat().st_size < {"mimo-unet-tiny": 1.5e6, "mimo-unet-small": 5e6}[name]
+
+
+def test_int8_is_the_default_on_processors_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = store.resolve("mimo-unet-tiny", None, "cpu")
+    for features, precision in (
+        ({"avx512_vnni", "avx512_bf16"}, "int8"),
+        ({"avx_vnni"}, "int8"),
+        ({"avx512_bf16"}, "bf16"),
+        ({"avx2"}, "fp32"),
+    ):
+        monkeypatch.setattr(device, "cpu_features", lambda features=features: frozenset(features))
+        choice = decide(ref, "cpu", "auto", "auto").choice
+        assert (choice.backend, choice.precision) == ("openvino", precision)
+        assert decide(ref, "cpu", "auto", "torch").choice.backend == "torch"
+
+
+def test_int8_says_nearly_what_float32_says() -> None:
+    picture = np.kron(np.random.default_rng(0).integers(60, 200, (12, 16, 3)), np.ones((12, 12, 1))).astype(
+        np.uint8
+    )
+    source = picture.astype(np.float32) / 255
+    differences = [
+        Deblurrer.load("mimo-unet-tiny", device="cpu", backend="openvino", precision=precision).deblur_rgb(
+            picture
+        )
+        - source
+        for precision in ("fp32", "bf16", "int8")
+    ]
+    size = np.sqrt(np.mean(differences[0] ** 2))
+    assert np.sqrt(np.mean((differences[1] - differences[0]) ** 2)) < 0.06 * size
+    assert np.sqrt(np.mean((differences[2] - differences[0]) ** 2)) < 0.25 * size
+
+
+def test_a_graph_of_other_weights_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights are replaced, the graph beside them is old: float computes, with one line."""
+    for suffix in (places.SUFFIX, quantised.SUFFIX):
+        (tmp_path / f"mimo-unet-tiny{suffix}").write_bytes(
+            (
+                places.package_folder()
+                / f"mimo-unet-{'tiny' if suffix == places.SUFFIX else 'small'}{suffix}"
+            ).read_bytes()
+        )
+    monkeypatch.setattr(places, "package_folder", lambda: tmp_path)
+    ref = store.resolve("mimo-unet-tiny", None, "cpu")
+    decision = decide(ref, "cpu", "auto", "openvino")
+    assert decision.int8 is None
+    assert decision.choice.precision in ("bf16", "fp32")
+    (note,) = decision.notes
+    assert "made for other weights" in note
+    assert note.endswith(f"running in {decision.choice.precision}")
+    with pytest.raises(MissingRuntimeError, match=r"^--precision int8: .*other weights"):
+        decide(ref, "cpu", "int8", "auto")
+    (tmp_path / f"mimo-unet-tiny{quantised.SUFFIX}").write_bytes(b"PK\x03\x04 cut off")
+    assert "damaged" in decide(ref, "cpu", "auto", "openvino").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("cuda", "int8", "auto"), "--precision int8 runs on CPUs only"),
+        (("cpu", "int8", "torch"), "--precision int8 needs --backend openvino"),
+        (("mps", "auto", "openvino"), "--backend openvino runs on CPUs only"),
+    ],
+)
+def test_what_openvino_cannot_do_is_refused(asked: tuple[str, str, str], words: str) -> None:
+    with pytest.raises(InputError, match=f"^{words}"):
+        device.check_choice(*asked)
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_openvino", lambda: False)
+    for asked in (("auto", "int8", "auto"), ("cpu", "auto", "openvino")):
+        with pytest.raises(MissingRuntimeError, match=r"pip install 'vdeblur\[openvino\]'"):
+            device.check_choice(*asked)
+    ref = store.resolve("mimo-unet-tiny", None, "cpu")
+    assert decide(ref, "cpu", "auto", "auto").choice.backend == "torch"
+
+
+def test_a_clip_is_deblurred_without_torch(tmp_path: Path) -> None:
+    """The networks of the package on a CPU: neither the plan nor the run imports it."""
+    clip = tmp_path / "clip.mp4"
+    media.write_clip(clip)
+    code = (
+        "import sys; from vdeblur.cli.main import main\n"
+        f"code = main([{str(clip)!r}, '-o', {str(tmp_path / 'out.mp4')!r}, '--device', 'cpu', "
+        "'--backend', 'openvino', '--model', 'mimo-unet-tiny'])\n"
+        "print('torch' in sys.modules, 'openvino' in sys.modules); sys.exit(code)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.splitlines()[-1] == "False True", run.stdout
+    assert (tmp_path / "out.mp4").stat().st_size > 0
+
+
+def test_weights_become_int8_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NNCF and pictures of scikit-image; the graph lies in the cache and is found for these weights only."""
+    pytest.importorskip("nncf")
+    from safetensors.numpy import save_file
+
+    from vdeblur.jobs import quantising
+
+    monkeypatch.setattr(quantising, "PICTURES", 4)
+    monkeypatch.setattr(quantising, "PAIRS", 2)
+    path = tmp_path / "mine.safetensors"
+    save_file(dict(weights_of(small()).arrays), path)
+    judged = quantising.quantise(path)
+    assert judged.graph.path.parent == places.cache_folder() / "int8"
+    found, _ = quantised.find(path)
+    assert found is not None
+    assert found.facts == judged.graph.facts
+    engine = Deblurrer.load(weights=path, device="cpu", precision="int8")
+    (result,) = engine.deblur([smooth_frame(layout("yuv420p", 64, 48))])
+    assert engine.describe()["precision"] == "int8"
+    assert result.fate == Fate.DEBLURRED
