@@ -99,6 +99,10 @@ def deblur_parser() -> Parser:
         "--keep-journal", action="store_true", help="leave the finished segments beside the target"
     )
 
+    part.add_argument(
+        "--memory", type=amount, metavar="AMOUNT", help="of this machine's memory take no more, e.g. 8G"
+    )
+
     part = parser.add_argument_group("encoding (default: suited to the source)")
     part.add_argument(
         "--codec", help="h264, h265, av1, vp9, ffv1, prores, or an encoder's name (h264_nvenc, ...)"
@@ -217,6 +221,7 @@ def options_of(asked: argparse.Namespace) -> Options:
         video_stream=asked.video_stream,
         deinterlace=asked.deinterlace,
         hwaccel=asked.hwaccel,
+        memory=asked.memory,
         start=asked.start,
         end=asked.end,
         compare=asked.compare,
@@ -255,6 +260,19 @@ def size(text: str) -> tuple[int, int]:
     if not (cross and width.isdigit() and height.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no size: give WIDTHxHEIGHT")
     return int(height), int(width)
+
+
+def amount(text: str) -> int:
+    """`8G`, `1.5G`, `900M` -> bytes (powers of 1024)."""
+    factors = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    number = text.upper().removesuffix("IB").removesuffix("B")
+    try:
+        found = int(float(number.rstrip("KMGT")) * factors.get(number[-1:], 1))
+        if found <= 0 or len(number) - len(number.rstrip("KMGT")) > 1:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory: give it as 8G or 900M") from None
+    return found
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -153,7 +153,7 @@ def has_openvino() -> bool:
 
 
 def free_bytes(device: str = "cpu") -> int:
-    """Memory that can be had now: on a CPU what Linux calls available, within the container's and our limit."""
+    """Memory that can be had now: what Linux calls available, within the container's limit and `--memory`."""
     if device.startswith("cuda"):
         import torch
 

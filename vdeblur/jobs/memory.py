@@ -1,0 +1,63 @@
+"""What a run takes of the host's memory beside its network's tiles, and whether that fits `--memory`.
+
+Measured figures (docs/reliability.md): encoders look ahead, and hold frames several times over while they do;
+everything else is small beside them.  Tiles get what remains (`engine.budget`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vdeblur.errors import InputError
+
+if TYPE_CHECKING:
+    from vdeblur.jobs.plan import Plan
+
+MIB = 1 << 20
+PROGRAM = 70 * MIB
+ENGINE = 260 * MIB
+"""Torch or OpenVINO, loaded, with the network's weights."""
+LEAST_TILES = 150 * MIB
+"""The smallest tiles of the networks in the package."""
+_HELD = {"libx264": 150, "libx265": 165, "libsvtav1": 180, "libvpx-vp9": 150}
+_QUICK = {"ultrafast": 50, "superfast": 70, "veryfast": 90}
+_OTHERS = 60
+
+
+def needed_bytes(plan: Plan) -> int:
+    """At the peak of a run, without tiles: program, engine, and the frames in decoder, queues and encoder."""
+    layout = plan.clip.picture.layout
+    across, down = layout.subsampling
+    samples = 1 + (2 / (across * down) if layout.kind == "yuv" else len(layout.components) - 1)
+    frame = layout.width * layout.height * samples * (1 if layout.depth <= 8 else 2)
+    held = _OTHERS
+    if plan.output is not None and plan.options.encoder == "auto":
+        held = _HELD.get(plan.output.encoder, _OTHERS)
+        if plan.output.encoder == "libx264":
+            held = _QUICK.get(plan.output.options.get("preset", ""), held)
+    return int(PROGRAM + (ENGINE if plan.weights is not None else 0) + frame * held)
+
+
+def check(plan: Plan) -> None:
+    """Raise InputError where the budget cannot hold the run."""
+    budget = plan.options.memory
+    if budget is None:
+        return
+    needed = needed_bytes(plan) + (LEAST_TILES if plan.weights is not None else 0)
+    if needed > budget:
+        raise InputError(
+            f"--memory {_words(budget)}: this run needs about {_words(needed)}, most of it for the encoder "
+            "to look ahead; give more, or a faster --preset such as ultrafast"
+        )
+
+
+def for_tiles(plan: Plan) -> int | None:
+    """The limit within which the engine opens, so that encoder and decoder find their part afterwards."""
+    if plan.options.memory is None:
+        return None
+    loaded = PROGRAM + (ENGINE if plan.weights is not None else 0)
+    return plan.options.memory - (needed_bytes(plan) - loaded)
+
+
+def _words(size: int) -> str:
+    return f"{size / 2**30:.1f}G" if size >= 1 << 30 else f"{size // MIB}M"
