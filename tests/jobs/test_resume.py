@@ -221,6 +221,8 @@ def test_stops_leave_no_trace_in_the_result(case: dict[str, Any]) -> None:
         ("vfr", {"codec": "h265"}),
         pytest.param("vfr", {"encoder": "ffmpeg"}, marks=NEEDS_FFMPEG),
         ("b_frames_audio", {"verify": "full"}),
+        pytest.param("b_frames_audio", {"strength": 1.0, "model": "mimo-unet-tiny"}, marks=pytest.mark.slow),
+        ("b_frames_audio", {"compare": "side"}),
     ],
 )
 def test_all_kinds_of_sources_and_ways_of_writing(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
@@ -485,3 +487,81 @@ def test_a_folder_of_videos_does_not_take_segments_for_sources(unfinished: Path)
     from vdeblur.jobs.batch import expand
 
     assert [item.source for item in expand([str(folder)], None)] == [str(folder / "in.mp4")]
+
+
+def pictures(folder: Path, count: int = 50) -> Path:
+    from vdeblur.video.pictures import write_png
+
+    source = folder / "shots"
+    source.mkdir()
+    for number in range(count):
+        frame = media.new_frame("rgb24", 24, 16, number)
+        write_png(source / f"{number}.png", frame.to_ndarray(format="rgb24"))
+    return source
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("harm", [False, True])
+def test_pictures_that_are_done_are_not_done_again(exists: bool, harm: bool, tmp_path: Path) -> None:
+    source, target = pictures(tmp_path), tmp_path / "sharp"
+    if exists:
+        target.mkdir()
+    stopped_at = pytest.raises(StopError)
+    with stopped_at:
+        run(source, target, stop_at=45, preset=None)
+    place = target / "pictures" if exists else target
+    kept = folder_of(place)
+    assert len(list((kept / "pictures").iterdir())) >= 40
+    assert not list(target.glob("*.png"))
+    if harm:
+        (kept / "pictures" / "00000030.png").write_bytes(b"cut")
+    if exists:
+        assert main(["resume", str(tmp_path)]) == 0
+    else:
+        assert run(source, target, preset=None).ledger.restored == (20 if harm else 40)
+    run(source, tmp_path / "whole", preset=None)
+    assert contents(target) == contents(tmp_path / "whole")
+    assert len(contents(target)) == 50
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize(
+    "words", ["open-gop=1:keyint=12:bframes=3:b-adapt=0", "intra-refresh=1:keyint=20:bframes=0", "keyint=300"]
+)
+def test_sources_that_cannot_be_entered_everywhere(words: str, suffix: str, tmp_path: Path) -> None:
+    """Pictures that need what was before their key frame, key frames that build up slowly, a single one."""
+    made = media.write_clip(
+        tmp_path / f"in{suffix}", frames=80, size=(64, 48), options={"x264-params": f"scenecut=0:{words}"}
+    )
+    whole, target = tmp_path / "whole.mkv", tmp_path / "out.mkv"
+    lossless = {"codec": "ffv1", "preset": None}
+    run(made.path, whole, **lossless)
+    for at in (25, 47, 70):
+        stopped(made.path, target, at, **lossless)
+    assert run(made.path, target, **lossless).ledger.restored == 60
+    same(target, whole)
+
+
+def test_what_is_done_is_not_decoded_from_the_start_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vdeblur.video.decoding import Decoding
+
+    made = media.write_clip(tmp_path / "in.mp4", frames=80, size=(64, 48), options={"g": "8"}, b_frames=True)
+    stopped(made.path, tmp_path / "out.mp4", 65)
+    given: list[int | None] = []
+    decode = Decoding._decode
+
+    def counted(self: Decoding, packet: Any) -> Any:
+        pictures = decode(self, packet)
+        given.extend(picture.pts for picture in pictures)
+        return pictures
+
+    monkeypatch.setattr(Decoding, "_decode", counted)
+    assert run(made.path, tmp_path / "out.mp4").ledger.restored == 60
+    assert 30 <= len(given) < 45

@@ -90,8 +90,10 @@ def unfinished(folder: Path) -> tuple[list[tuple[Item, Options]], list[InputErro
         journal = manifest.parent
         try:
             head = read_manifest(journal)
-            target = journal.parent / head["target"]
-            if folder_of(target) != journal:  # beside it and nowhere else, whatever a manifest may say
+            inside = head["target"] == pictures.INSIDE
+            target = journal.parent if inside else journal.parent / head["target"]
+            # Beside its journal and nowhere else, whatever a manifest may say.
+            if folder_of(journal.parent / head["target"]) != journal:
                 raise InputError(f"{journal}: is not the journal of {head['target']}; rename it back")
             found.append((Item(head["source"], target=target), options_of(head["options"])))
         except InputError as error:

@@ -28,18 +28,20 @@ from typing import Any, Protocol
 from vdeblur import __version__
 from vdeblur.errors import InputError, SuspectError
 from vdeblur.frame import Fate, Frame
+from vdeblur.jobs import memory
 from vdeblur.jobs.compare import compared
 from vdeblur.jobs.identity import can_be_read_again, made_with, path_of, plain_options
 from vdeblur.jobs.inspection import Inspection
 from vdeblur.jobs.interrupts import Interrupts
-from vdeblur.jobs.journal import Journal
+from vdeblur.jobs.journal import Journal, entire, folder_of
 from vdeblur.jobs.keeping import Keeping
+from vdeblur.jobs.keeping_pictures import FEW, KeepingPictures, all_there
 from vdeblur.jobs.plan import Options, Plan, make_plan
 from vdeblur.jobs.pump import Pump
 from vdeblur.ledger import Ledger
 from vdeblur.video.carry import Carry
 from vdeblur.video.ffmpeg import FfmpegWriter
-from vdeblur.video.pictures import PictureWriter, read_pictures
+from vdeblur.video.pictures import place_of
 from vdeblur.video.reader import Reader
 from vdeblur.video.receipt import Receipt
 from vdeblur.video.segments import Rule
@@ -144,14 +146,14 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
     with ExitStack() as stack:
         inspection = Inspection(plan, ledger)
         journal = _open_journal(plan, stack, rule)
-        if journal is not None and journal.entries:
+        if journal.entries:
             ledger.restore(journal.rows())
             inspection.resume(b"".join(entry.looks for entry in journal.entries))
             note(f"goes on after the {journal.frames} frames that are done")
-        if journal is not None and not journal.keeps:
+        if not journal.keeps:
             note("the source cannot be read again: if this run is stopped, it has to begin anew")
         frames, said, sink_for = _open_ends(plan, stack, inspection, journal, rule)
-        finished_before = journal is not None and journal.complete
+        finished_before = journal.complete
         with interrupts.welcome():
             engine, settings = _open_engine(plan, stack, tell, note, ledger.restored, idle=finished_before)
         sink: deque[_Sink] = deque(maxlen=1)  # filled by the writer thread with its first frame
@@ -229,7 +231,7 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
         except BaseException as error:
             if sink:
                 sink[0].abandon()
-            if journal is not None and journal.entries:
+            if journal.entries:
                 error.add_note(journal.way_on(plan.clip.picture.time_base))
             elif isinstance(error, KeyboardInterrupt) and not error.args:
                 error.add_note(f"nothing was written to {plan.target}")
@@ -263,31 +265,38 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _open_journal(plan: Plan, stack: ExitStack, rule: Rule) -> Journal | None:
-    """Locked, with what an earlier run has left; None for pictures."""
-    if plan.clip.pictures:
-        return None
+def _open_journal(plan: Plan, stack: ExitStack, rule: Rule) -> Journal:
+    """Locked, with what an earlier run has left."""
     source, options = plan.clip.source, plan.options
+    beside, whole = plan.target, entire
+    if plan.clip.pictures:
+        beside, whole, rule = place_of(plan.clip, plan.target), all_there, FEW
     same = made_with(plan, rule) if can_be_read_again(plan) else None
     asked = {
         "source": str(path_of(source).absolute()),
-        "target": plan.target.name,
+        "target": beside.name,
         "options": plain_options(options),
     }
-    journal = Journal(plan.target, asked, same, restart=options.restart, keep=options.keep_journal)
-    return stack.enter_context(journal)
+    return stack.enter_context(
+        Journal(
+            folder_of(beside),
+            plan.target,
+            asked,
+            same,
+            restart=options.restart,
+            keep=options.keep_journal,
+            whole=whole,
+        )
+    )
 
 
 def _open_ends(
-    plan: Plan, stack: ExitStack, inspection: Inspection, journal: Journal | None, rule: Rule
+    plan: Plan, stack: ExitStack, inspection: Inspection, journal: Journal, rule: Rule
 ) -> tuple[Iterable[Frame], Callable[[], list[str]], Callable[[], _Sink]]:
     """The source's frames, warnings so far (each once), and what opens the target."""
     if plan.output is None or plan.carried is None:
-        return (
-            read_pictures(plan.clip),
-            list,
-            lambda: PictureWriter(plan.target, plan.clip, overwrite=plan.options.overwrite),
-        )
+        gathered = KeepingPictures(plan, journal, inspection)
+        return gathered.frames(), list, lambda: gathered
     output, carried, options = plan.output, plan.carried, plan.options
     told: set[str] = set()
 
@@ -296,7 +305,6 @@ def _open_ends(
         told.update(found)
         return found
 
-    assert journal is not None
     if journal.keeps:
         keeping = Keeping(plan, journal, inspection, rule, stack)
         return keeping.frames(), lambda: fresh(keeping.said()), lambda: keeping
@@ -344,8 +352,14 @@ def _open_engine(
         tell(Started("none", "none", plan.expected_frames, None, done))
         return _passed, {"source": plan.clip.source, **asked}
 
+    from vdeblur.engine import budget
     from vdeblur.engine.deblurrer import Deblurrer
 
+    budget.keep_within(memory.for_tiles(plan))
+    if options.precision == "int8":
+        from vdeblur.jobs.quantising import prepare
+
+        prepare(plan.weights, options.device, options.precision, options.backend, note)
     engine = stack.enter_context(Deblurrer.load(**options.engine()))
     layout = plan.clip.picture.layout
     seconds = engine.estimate_s_per_frame(layout)

@@ -23,12 +23,16 @@ from vdeblur.video.source import is_url
 _WHOLE = 1 << 28  # files up to this size are read through, of larger ones samples
 _SAMPLES, _SAMPLE = 64, 1 << 16
 # These change what becomes of the result, not its frames; the weights are compared by what is in them.
-_NO_MATTER = frozenset({"keep_partial", "verify", "overwrite", "restart", "keep_journal", "model", "weights"})
+_NO_MATTER = frozenset(
+    ["keep_partial", "verify", "overwrite", "restart", "keep_journal", "memory", "model", "weights"]
+)
 
 
 def can_be_read_again(plan: Plan) -> bool:
     """Whether a later run finds the same source: a file, and no pipe, device or address."""
     source = plan.clip.source
+    if plan.clip.pictures:
+        return True
     return source != "-" and not is_url(source) and path_of(source).is_file()
 
 
@@ -41,7 +45,9 @@ def made_with(plan: Plan, rule: Rule) -> dict[str, str]:
 
     Keys that begin with "the " have values for nobody to read.
     """
-    found = {"the source": fingerprint(path_of(plan.clip.source))}
+    pictures = plan.clip.pictures
+    source = _fingerprint_of_many(pictures) if pictures else fingerprint(path_of(plan.clip.source))
+    found = {"the source": source}
     for name, value in plain_options(plan.options).items():
         if name not in _NO_MATTER:
             found["--" + name.replace("_", "-").removesuffix("s")] = _word(value)
@@ -86,6 +92,15 @@ def fingerprint(path: Path) -> str:
                 found.update(file.read(_SAMPLE))
             found.update(str(state.st_mtime_ns).encode())
     return f"{state.st_size} bytes, {found.hexdigest()}"
+
+
+def _fingerprint_of_many(files: tuple[str, ...]) -> str:
+    """Of pictures: how many, and a digest of their names, sizes and dates."""
+    found = blake2b(digest_size=16)
+    for name in files:
+        state = Path(name).stat()
+        found.update(f"{Path(name).name} {state.st_size} {state.st_mtime_ns}\n".encode(errors="replace"))
+    return f"{len(files)} pictures, {found.hexdigest()}"
 
 
 def plain_options(options: Options) -> dict[str, Any]:

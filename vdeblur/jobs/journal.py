@@ -5,6 +5,7 @@
         manifest.json    for whom it is: source, options, weights, versions; and the list of finished segments
         000001.mp4       a finished segment, playable
         000001.json      its record: digest of the file, times and fates of its frames
+        pictures/        finished ones, where the source is pictures; segments are lists of them then
         .*.mp4           what is being written; worthless after a kill
 
 Every file is written under another name, brought to the disk, and renamed; a segment counts once the
@@ -17,22 +18,24 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
-from vdeblur.errors import InputError, VdeblurError
+from vdeblur.errors import InputError
 from vdeblur.frame import Fate
 from vdeblur.jobs.lock import Lock
 from vdeblur.video.reader import Done
 from vdeblur.video.segments import Segment, digest_of
-from vdeblur.video.sink import to_disk
+from vdeblur.video.sink import speaking, to_disk
 
+PARTS = "pictures"  # the folder of finished ones
 _FORMAT = 1
 _NAME_LIMIT = 180  # bytes of the target's name that fit into ours
 _OURS = re.compile(r"\.?\d{6}(\.[0-9a-f]{8})?\.\w+|manifest\.json|lock|\..*\.(tmp|[0-9a-f]{8}\.\w+)")
@@ -62,6 +65,11 @@ def folder_of(target: Path) -> Path:
     return target.with_name(f".{name}.vdeblur")
 
 
+def entire(listed: Path) -> bool:
+    """Of segments that are nothing but their file."""
+    return True
+
+
 class Journal:
     """A context: the folder is locked inside; used by one thread at a time.
 
@@ -70,18 +78,20 @@ class Journal:
 
     def __init__(
         self,
+        folder: Path,
         target: Path,
         asked: dict[str, Any],
         made_with: dict[str, str] | None,
         *,
         restart: bool = False,
         keep: bool = False,
+        whole: Callable[[Path], bool] = entire,
     ) -> None:
         """`asked` is what `resume` needs to ask for the same; `made_with` names all that shapes the result
-        (None: this run cannot be continued)."""
-        self.folder = folder_of(target)
+        (None: this run cannot be continued); `whole` looks at a segment that is itself what was written."""
+        self.folder = folder
         self._target, self._asked, self._made_with, self._keep = target, asked, made_with, keep
-        self._restart = restart
+        self._restart, self._whole = restart, whole
         self.entries: list[Entry] = []
         self._records: list[dict[str, str]] = []
 
@@ -202,8 +212,9 @@ class Journal:
             if _digest(data) != listed["digest"]:
                 return None
             entry = _entry_of(json.loads(data))
-            whole = digest_of(self.folder / entry.segment.file)
-            return entry if whole == (entry.segment.bytes, entry.segment.digest) else None
+            file = self.folder / entry.segment.file
+            same = digest_of(file) == (entry.segment.bytes, entry.segment.digest)
+            return entry if same and self._whole(file) else None
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return None
 
@@ -214,16 +225,16 @@ class Journal:
 
     def _write(self, name: str, data: bytes) -> None:
         unfinished = self.folder / f".{name}.tmp"
-        try:
+        with speaking(self._target):
             unfinished.write_bytes(data)
             to_disk(unfinished)
             os.replace(unfinished, self.folder / name)
             to_disk(self.folder)
-        except OSError as error:
-            raise VdeblurError(f"{self.folder / name}: cannot be written ({error.strerror})") from error
 
     def _clear(self, keeping: set[str]) -> None:
         """Remove files of ours, but these and the lock; never raises, never touches what is not ours."""
+        if not keeping:
+            shutil.rmtree(self.folder / PARTS, ignore_errors=True)
         with suppress(OSError):
             for path in list(self.folder.iterdir()):
                 if path.name in keeping or path.name == "lock" or not _OURS.fullmatch(path.name):

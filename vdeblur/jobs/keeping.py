@@ -61,6 +61,7 @@ class Keeping:
             folder=journal.folder,
             rule=rule,
             number=len(self._segments) + 1,
+            sparing=options.memory is not None,
             done=self._done,
         )
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from vdeblur.engine.device import check_choice, cpu_threads, guess_kind
 from vdeblur.errors import InputError
+from vdeblur.jobs import memory
 from vdeblur.jobs.compare import compared_layout
 from vdeblur.video import carry, codecs, ffmpeg, hwaccel, pictures
 from vdeblur.video.clip import Clip, Picture, probe
@@ -53,6 +54,7 @@ class Options:
     restart: bool = False
     keep_journal: bool = False
     hwaccel: hwaccel.HwAccel = "auto"
+    memory: int | None = None  # bytes of the host's memory that the run may take
 
     def engine(self) -> dict[str, Any]:
         """The part that `Deblurrer.load` takes."""
@@ -126,9 +128,7 @@ class Plan:
             rows.append(("network", "none (strength 0: frames pass as they are)"))
         else:
             rows.append(("network", f"{self.weights.name} ({self.weights.path})"))
-            rows.append(
-                ("device", f"{options.device}, precision {options.precision}, backend {options.backend}")
-            )
+            rows.append(("device", _runs_on(self.weights, options)))
             rows.append(("tile", options.tile))
             rows.append(("strength", f"{options.strength:g}"))
         rows += [("note", note) for note in self.notes]
@@ -167,7 +167,9 @@ def make_plan(source: str, target: Path | None, options: Options, *, folder: Pat
         target = folder / f"{Path(source).stem}{output.suffix}"
     target = target or beside(source, f"deblurred{output.suffix}")
     check_target(target, source, overwrite=options.overwrite, new_folder=folder is not None)
-    return Plan(clip, target, options, _weights(options), output, carry.plan_carry(clip, output))
+    plan = Plan(clip, target, options, _weights(options), output, carry.plan_carry(clip, output))
+    memory.check(plan)
+    return plan
 
 
 def beside(source: str, ending: str) -> Path:
@@ -216,6 +218,18 @@ def _pace(options: Options) -> tuple[float, float] | None:
     if options.strength == 0 or options.encoder == "ffmpeg" or guess_kind(options.device) != "cuda":
         return None
     return GPU_MEGAPIXELS_S, max(1, cpu_threads() - 1)  # one for decoding and all else
+
+
+def _runs_on(weights: store.WeightsRef, options: Options) -> str:
+    """What is decided of it without torch: all on a processor, on a GPU what was asked for."""
+    if guess_kind(options.device) != "cpu":
+        return f"{options.device}, precision {options.precision}, backend {options.backend}"
+    from vdeblur.engine.deblurrer import decide
+
+    decision = decide(weights, options.device, options.precision, options.backend)
+    why = f" ({decision.why})" if decision.why else ""
+    choice = decision.choice
+    return f"{choice.name}, precision {choice.precision}{why}, backend {choice.backend}"
 
 
 def _weights(options: Options) -> store.WeightsRef | None:

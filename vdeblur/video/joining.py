@@ -6,6 +6,7 @@ segments restart with each.  The source is read once more for its other streams,
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, islice
@@ -42,6 +43,7 @@ class Passing:
         moved: int = 0,
     ) -> None:
         self._idle = not plan.wanted
+        clip = dataclasses.replace(clip, by_gpu=False)  # nothing is decoded here
         self._decoding = Decoding(clip, self._offer, plan.wanted, steady=True, timeout_s=10.0)
         origin = self._decoding.origin
         self._begin = origin + start if start else None

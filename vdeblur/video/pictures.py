@@ -37,6 +37,7 @@ __all__ = [
     "write_png",
 ]
 
+INSIDE = "pictures"  # stands for a folder's own name inside it
 _TICK = Fraction(1, 25)  # pictures have no time; messages count them
 _PRINTF = re.compile(r"%(0\d+)?d")
 
@@ -97,9 +98,9 @@ def probe_pictures(source: str) -> Clip:
     )
 
 
-def read_pictures(clip: Clip) -> Iterator[Frame]:
-    """The pictures in natural order of their names, times counting them."""
-    for index, name in enumerate(clip.pictures):
+def read_pictures(clip: Clip, first: int = 0) -> Iterator[Frame]:
+    """The pictures in natural order of their names, from this number on, times counting them."""
+    for index, name in enumerate(clip.pictures[first:], first):
         frame, layout = _shaped(_decode(Path(name))[0])
         frame.make_writable()
         yield Frame(formats.views(frame), layout, index, _TICK, 1, index, side=frame)
@@ -142,25 +143,37 @@ def check_target(clip: Clip, target: Path, *, overwrite: bool = False, new_folde
             raise TargetExistsError(goal)
 
 
+def place_of(clip: Clip, target: Path) -> Path:
+    """A name in the target's own file system: hidden ones beside it can be renamed to targets in one step."""
+    if _is_single(clip) and not target.is_dir():
+        return target
+    return target / INSIDE if target.is_dir() else target
+
+
 class PictureWriter:
     """Writes each frame as the picture it came from; `finish` gives the names, `abandon` leaves nothing.
 
     target   a folder, or a file for a single picture
+    parts    a folder of somebody's where they are gathered, and stay when they are abandoned
     """
 
-    def __init__(self, target: Path, clip: Clip, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, target: Path, clip: Clip, *, overwrite: bool = False, parts: Path | None = None
+    ) -> None:
         check_target(clip, target, overwrite=overwrite)
         self._target, self._clip = target, clip
-        folder = _folder(clip, target)
-        # In the target's own file system, so that taking the name is one step.
-        self._unfinished = hidden_beside(folder if not folder.is_dir() else folder / "pictures")
+        self._keeps = parts is not None
+        self._unfinished = parts or hidden_beside(place_of(clip, target))
         self._done: list[tuple[Path, Path]] = []
 
-    def write(self, frame: Frame) -> None:
-        """Encode one frame into the format that its target's name says."""
+    def take_over(self, count: int) -> None:
+        """Go on after the first `count` pictures, which are among the parts already."""
+        self._done = [self._part_and_goal(index) for index in range(count)]
+
+    def write(self, frame: Frame) -> Path:
+        """Encode one frame into the format that its target's name says; returns the part."""
         source = Path(self._clip.pictures[frame.index])
-        goal = _goal(self._clip, self._target, str(source))
-        part = self._unfinished / f"{frame.index:08d}{goal.suffix}"
+        part, goal = self._part_and_goal(frame.index)
         try:
             self._unfinished.mkdir(exist_ok=True)
             if _is_untouched(frame) and source.suffix.lower() == goal.suffix.lower():
@@ -170,6 +183,11 @@ class PictureWriter:
         except OSError as error:
             raise VdeblurError(f"{goal}: cannot be written ({error.strerror or error})") from error
         self._done.append((part, goal))
+        return part
+
+    def _part_and_goal(self, index: int) -> tuple[Path, Path]:
+        goal = _goal(self._clip, self._target, self._clip.pictures[index])
+        return self._unfinished / f"{index:08d}{goal.suffix}", goal
 
     def finish(self) -> Path:
         """All results take their names; the folder, or the file of a single picture."""
@@ -185,8 +203,9 @@ class PictureWriter:
         return self._target
 
     def abandon(self) -> None:
-        """Remove what has no name yet; never raises."""
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+        """Remove what has no name yet, if it is ours; never raises."""
+        if not self._keeps:
+            shutil.rmtree(self._unfinished, ignore_errors=True)
 
 
 def _is_untouched(frame: Frame) -> bool:

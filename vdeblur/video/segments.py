@@ -100,8 +100,9 @@ class SegmentWriter:
     An encoder that is emptied gives back the 50 frames or so that it looks ahead.  A thread of its own does
     that, one segment at a time, while the next one begins.
 
-    number  of the first segment
-    done    is called by that thread with every finished segment, and whether it is the last one
+    number   of the first segment
+    sparing  whether a segment begins when the one before is closed: two encoders take more memory than one
+    done     is called by that thread with every finished segment, and whether it is the last one
     """
 
     def __init__(
@@ -114,10 +115,11 @@ class SegmentWriter:
         folder: Path,
         rule: Rule,
         number: int,
+        sparing: bool,
         done: Callable[[Segment, bool], None],
     ) -> None:
         self._target, self._clip, self._choice, self._kind = target, clip, playable(choice), kind
-        self._folder, self._number, self._done = folder, number, done
+        self._folder, self._number, self._sparing, self._done = folder, number, sparing, done
         self._borders = Borders(rule)
         self._segment: _Open | None = None
         self._closer = ThreadPoolExecutor(1, "segment")
@@ -135,7 +137,7 @@ class SegmentWriter:
         moved = frame.pts - (segment.times[0] if segment.times else frame.pts)
         segment.times.append(frame.pts)
         segment.durations.append(frame.duration)
-        segment.fates.append(str(frame.fate))
+        segment.fates.append(frame.fate.value)  # one string for all
         segment.writer.write(dataclasses.replace(frame, pts=moved))
 
     def finish(self) -> None:
@@ -168,6 +170,8 @@ class SegmentWriter:
         if self._segment is not None:
             segment, self._segment = self._segment, None
             self._closing = self._closer.submit(self._end, segment, last)
+            if self._sparing:
+                self._settle()
 
     def _settle(self) -> None:
         """Wait for the segment that is being closed, if there is one; raises what went wrong with it."""

@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,18 @@ def suspect_beside(target: Path) -> Path:
 
 def _short(stem: str) -> str:
     return os.fsdecode(os.fsencode(stem)[:_NAME_LIMIT])
+
+
+@contextmanager
+def speaking(target: Path) -> Iterator[None]:
+    """Errors of the disk and of a muxer as one sentence about the target."""
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise VdeblurError(f"{target}: disk full; free some space or write elsewhere with -o") from error
+        text = getattr(error, "strerror", None) or str(error)
+        raise VdeblurError(f"{target}: cannot be written ({text})") from error
 
 
 def to_disk(path: Path) -> None:
@@ -159,15 +171,6 @@ class Sink:
         with suppress(OSError):
             self._unfinished.unlink()
 
-    @contextmanager
-    def speaking(self) -> Iterator[None]:
+    def speaking(self) -> AbstractContextManager[None]:
         """Errors of the disk and of the muxer as one sentence."""
-        try:
-            yield
-        except (OSError, av.FFmpegError) as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise VdeblurError(
-                    f"{self.target}: disk full; free some space or write elsewhere with -o"
-                ) from error
-            text = getattr(error, "strerror", None) or str(error)
-            raise VdeblurError(f"{self.target}: cannot be written ({text})") from error
+        return speaking(self.target)
