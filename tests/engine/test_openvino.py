@@ -20,7 +20,7 @@ pytest.importorskip("openvino")
 import openvino as ov
 
 from vdeblur import colour
-from vdeblur.engine import device, guard
+from vdeblur.engine import deblurrer, device, guard
 from vdeblur.engine.deblurrer import Deblurrer, decide
 from vdeblur.engine.device import choose
 from vdeblur.engine.openvino import Bodies, OpenVinoBackend, bodies_of
@@ -290,7 +290,8 @@ def test_a_graph_of_other_weights_is_never_used(tmp_path: Path, monkeypatch: pyt
     (note,) = decision.notes
     assert "made for other weights" in note
     assert note.endswith(f"running in {decision.choice.precision}")
-    with pytest.raises(MissingRuntimeError, match=r"^--precision int8: .*other weights"):
+    monkeypatch.setattr(deblurrer, "has_nncf", lambda: False)
+    with pytest.raises(MissingRuntimeError, match=r"^--precision int8: .*other weights.*pip install nncf"):
         decide(ref, "cpu", "int8", "auto")
     (tmp_path / f"mimo-unet-tiny{quantised.SUFFIX}").write_bytes(b"PK\x03\x04 cut off")
     assert "damaged" in decide(ref, "cpu", "auto", "openvino").notes[0]
@@ -350,6 +351,9 @@ def test_weights_become_int8_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found, _ = quantised.find(path)
     assert found is not None
     assert found.facts == judged.graph.facts
+    ref = store.resolve("auto", path, "cpu")
+    assert decide(ref, "cpu", "auto", "auto").int8 == judged.graph
+    quantising.prepare(ref, "cpu", "int8", "auto", pytest.fail)  # nothing is left to do
     engine = Deblurrer.load(weights=path, device="cpu", precision="int8")
     (result,) = engine.deblur([smooth_frame(layout("yuv420p", 64, 48))])
     assert engine.describe()["precision"] == "int8"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vdeblur.engine import tiles
-from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind
+from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind, has_nncf
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
 from vdeblur.errors import InputError, MissingRuntimeError
 from vdeblur.frame import Component, Fate, Frame, PlaneLayout
@@ -94,6 +94,10 @@ class Deblurrer:
         """
         ref = resolve(model, weights, guess_kind(device))
         decision = decide(ref, device, precision, backend)
+        if decision.choice.precision == "int8" and decision.int8 is None:
+            raise MissingRuntimeError(
+                f"--precision int8: there is no int8 graph of {ref.name} yet; `vdeblur FILE` makes one, once"
+            )
         network: DeblurNetwork | Weights
         if decision.choice.backend == "openvino":
             network = load_arrays(ref.path, ensemble=ref.ensemble)
@@ -274,33 +278,44 @@ class Decision:
     """What will run weights on this machine.
 
     int8     the graph of these weights, where there is one
+    why      of the precision, on a CPU
     notes    why it is not what could have been expected, one line each
     """
 
     choice: Choice
     int8: Quantised | None
-    notes: tuple[str, ...]
+    why: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def decide(ref: WeightsRef, device: str, precision: str, backend: str) -> Decision:
     """What `Deblurrer.load` will do with weights; without torch where that is the processor.
 
-    Raises InputError or MissingRuntimeError for what cannot be done.
+    A choice of int8 without a graph means that one can be made (`jobs/quantising.py`). Raises InputError or
+    MissingRuntimeError for what cannot be done.
     """
     found, reason = quantised.find(ref.path, ensemble=ref.ensemble)
-    good = found is not None and found.facts.gain_kept >= quantised.LEAST_GAIN_KEPT
+    kept = 0.0 if found is None else found.facts.gain_kept
+    good = kept >= quantised.LEAST_GAIN_KEPT
     choice = choose(device, precision, backend, leaves_torch=True, int8=good)
     if choice.backend != "openvino":
-        return Decision(choice, None, ())
-    if precision == "int8" and found is None:
-        raise MissingRuntimeError(
-            f"--precision int8: {reason or f'there is no int8 graph of {ref.name}'}; "
-            "with nncf installed (pip install nncf) `vdeblur FILE --precision int8` makes one"
-        )
-    if found is not None and not good and precision == "auto":
-        reason = f"int8 keeps {found.facts.gain_kept:.0%} of the gain of {ref.name}: not the default"
-    notes = (f"{reason}: running in {choice.precision}",) if reason and precision == "auto" else ()
-    return Decision(choice, found, notes)
+        why = "openvino is not installed" if choice.kind == "cpu" and backend == "auto" else ""
+        return Decision(choice, None, why)
+    if precision == "int8" and found is None and not has_nncf():
+        reason = reason or f"there is no int8 graph of {ref.name}"
+        raise MissingRuntimeError(f"--precision int8: {reason}, and making one needs nncf: pip install nncf")
+    if precision != "auto":
+        return Decision(choice, found, "asked for")
+    if choice.precision == "int8":
+        return Decision(choice, found, f"it keeps {kept:.1%} of the gain of float32")
+    if found is not None and not good:
+        reason = f"int8 keeps {kept:.0%} of the gain of {ref.name}"
+    if found is not None and good:
+        return Decision(choice, found, "this processor is not known to have instructions for int8")
+    if reason:
+        return Decision(choice, found, reason, (f"{reason}: running in {choice.precision}",))
+    hint = "; --precision int8 makes one, once" if has_nncf() else ""
+    return Decision(choice, found, f"there is no int8 graph of {ref.name}{hint}")
 
 
 def _open_backend(

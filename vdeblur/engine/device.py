@@ -152,6 +152,11 @@ def has_openvino() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
+def has_nncf() -> bool:
+    """Whether networks can be made int8 here."""
+    return importlib.util.find_spec("nncf") is not None
+
+
 def free_bytes(device: str = "cpu") -> int:
     """Memory that can be had now: what Linux calls available, within the container's limit and `--memory`."""
     if device.startswith("cuda"):

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vdeblur.engine.deblurrer import decide
 from vdeblur.weights import quantised
 from vdeblur.weights.arrays import load_arrays
+from vdeblur.weights.store import WeightsRef
 
 if TYPE_CHECKING:
     from vdeblur.data.drawings import Picture
@@ -30,6 +32,15 @@ class Judged:
     graph: quantised.Quantised
     float32_db: float
     int8_db: float
+
+
+def prepare(ref: WeightsRef, device: str, precision: str, backend: str, tell: Callable[[str], None]) -> None:
+    """Make the graph that a run in int8 needs, where there is none."""
+    decision = decide(ref, device, precision, backend)
+    if decision.choice.precision == "int8" and decision.int8 is None:
+        judged = quantise(ref.path, ensemble=ref.ensemble, tell=tell)
+        kept = judged.graph.facts.gain_kept
+        tell(f"int8 keeps {kept:.0%} of the gain of {ref.name}, kept in {judged.graph.path}")
 
 
 def quantise(

@@ -107,13 +107,19 @@ def _versions() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
+    from vdeblur.engine.deblurrer import decide
     from vdeblur.engine.device import choose, cpu_features, cpu_threads
+    from vdeblur.weights import places
+    from vdeblur.weights.store import resolve
 
     choice = choose("cpu", "auto", "auto")
     features = ", ".join(sorted(cpu_features())) or "none known"
     yield f"{choice.name}, {cpu_threads()} of {os.cpu_count()} cores may be used", True
     yield f"extensions: {features} (bf16 and VNNI are the fast ones)", True
-    yield f"networks run in {choice.precision} on it", True
+    for name in places.shipped():
+        decision = decide(resolve(name, None, "cpu"), "cpu", "auto", "auto")
+        why = f" ({decision.why})" if decision.why else ""
+        yield f"{name} runs in {decision.choice.precision}{why} with {decision.choice.backend} on it", True
 
 
 def _memory() -> Iterator[Finding]:
@@ -249,7 +255,10 @@ def _speed() -> Iterator[Finding]:
             rates = ", ".join(
                 f"{1 / s:.3g} frames/s at {w}x{h}" for s, (w, h) in zip(seconds, SIZES, strict=True)
             )
-            yield f"{name} on {where['device']}, {where['precision']}: about {rates}", True
+            yield (
+                f"{name} on {where['device']}, {where['precision']}, {where['backend']}: about {rates}",
+                True,
+            )
         except Exception as error:
             yield f"{name}: {_one_line(error)}", False
     yield _encoding_speed()
