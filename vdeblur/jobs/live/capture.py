@@ -15,7 +15,7 @@ from vdeblur.errors import InputError, VdeblurError, presentable
 from vdeblur.jobs.live.picture import Captured
 from vdeblur.jobs.live.sources import Source, SourceAsk, open_source
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 10.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 5.0
 QUICK_S = 1.5
 """Waits between two tries grow to this within a short outage, then to a tenth of the time since the loss."""
 STALLED_S = 1.0
@@ -136,7 +136,8 @@ class Capture:
         """What is wrong with the source just now, if anything is."""
         lost = self._lost
         if lost is not None:
-            return f"{lost[0]}; trying again in {max(0.0, lost[1] - now_s):.1f} s"
+            left_s = lost[1] - now_s
+            return f"{lost[0]}; trying again" + (f" in {left_s:.1f} s" if left_s > 0 else "")
         quiet_s = now_s - self._latest_s
         usual_s = 3 / self._rate if self._rate else 0.0
         return f"no new picture for {quiet_s:.0f} s" if quiet_s > max(STALLED_S, usual_s) else None
