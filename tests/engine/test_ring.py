@@ -193,6 +193,22 @@ def test_the_host_never_waits_for_a_frame_that_others_are_before() -> None:
     assert sum(callable(work) for work in network.queue) == SLOTS - 1
 
 
+def test_for_one_picture_nothing_is_captured() -> None:
+    """Opening takes longer than the picture; with `latency` more will come, one at a time."""
+    schedule = Schedule()
+    lane = open_lane(TowardsGrey(), schedule)
+    one, more = frames_of(1), frames_of(4)
+    assert same(list(lane.deblur(one)), expected_of(TowardsGrey(), one))
+    assert not schedule.made
+    assert same(list(lane.deblur(more)), expected_of(TowardsGrey(), more))
+    made = dict(schedule.made)
+    assert made["graph"]
+    assert same(list(lane.deblur(one)), expected_of(TowardsGrey(), one))
+    assert dict(schedule.made) == made
+    assert list(open_lane(TowardsGrey(), schedule, latency=True).deblur(one))
+    assert schedule.made["graph"] > made["graph"]
+
+
 def test_whole_frames_are_dealt_out_in_turn() -> None:
     schedule = Schedule(0.5)
     lane = open_lane(TowardsGrey(), schedule, devices=[LateDevice(schedule) for _ in range(3)])
@@ -289,8 +305,7 @@ def test_a_lane_that_was_left_in_the_middle_goes_on_with_another_source(haste: f
 
 def test_a_fast_way_that_deviates_is_not_used_and_said() -> None:
     lane = open_lane(standins.WildInLowPrecision(), Schedule(), precision="fp16")
-    (result,) = lane.deblur(frames_of(1))
-    assert result.fate is Fate.DEBLURRED
+    assert [result.fate for result in lane.deblur(frames_of(2))] == [Fate.DEBLURRED] * 2
     notes = lane._corrector.notes
     assert len(notes) == 2
     assert all("float16" in note and " is not used: " in note for note in notes)
@@ -307,12 +322,12 @@ def test_a_fast_way_is_not_judged_by_a_black_picture_alone() -> None:
 
     black = dataclasses.replace(smooth_frame(GREY), planes=(np.full((8, 16), 90, np.uint8),))
     lane = open_lane(WildWithContrast(), Schedule(), precision="fp16")
-    list(lane.deblur([black]))
+    list(lane.deblur([black, black]))
     assert lane._corrector.choice.precision == "fp32"
     # And a first frame that goes wrong counts too, however well the made-up picture goes.
     dark = dataclasses.replace(smooth_frame(GREY), planes=(np.full((8, 16), 20, np.uint8),))
     lane = open_lane(standins.WildWhenDark(), Schedule(), precision="fp16")
-    list(lane.deblur([dark]))
+    list(lane.deblur([dark, dark]))
     assert lane._corrector.choice.precision == "fp32"
 
 
@@ -376,7 +391,7 @@ def test_memory_that_runs_out_leads_to_smaller_tiles() -> None:
 def test_memory_for_no_tile_at_all_is_one_sentence() -> None:
     lay = layout("gray", 640, 400, "full")
     with pytest.raises(VdeblurError, match=r"^out of memory on a late device, .*--model"):
-        list(open_lane(Greedy(100), Schedule(), lay).deblur(frames_of(1, lay)))
+        list(open_lane(Greedy(100), Schedule(), lay).deblur(frames_of(2, lay)))
 
 
 def test_the_steps_of_a_frame_can_be_taken_one_by_one() -> None:

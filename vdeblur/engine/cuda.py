@@ -19,7 +19,7 @@ from vdeblur.engine import footprint
 from vdeblur.engine.eager import Corrector, EagerLane
 from vdeblur.engine.lane import Step
 from vdeblur.engine.opening import Opening, Timed
-from vdeblur.engine.ring import Event, Stream, Work
+from vdeblur.engine.ring import Event, Stream, Work, take
 from vdeblur.engine.station import StationSlot
 from vdeblur.engine.tiles import Grid
 from vdeblur.frame import Frame, PlaneLayout
@@ -32,7 +32,8 @@ Run = Callable[[Iterable[Frame]], Iterator[Frame]]
 
 
 class CudaLane:
-    """`engine.lane.Lane`. Graphs and buffers are made when the first frame comes, and kept until `close`.
+    """`engine.lane.Lane`. Graphs and buffers are made when the first frame comes, and kept until `close`; for
+    a picture by itself they are not worth their making, plain torch does it.
 
     `devices` stands in for the GPUs of the corrector's choice: so tests need none.
     """
@@ -57,17 +58,23 @@ class CudaLane:
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Frames of this layout, in order; three of them (or batches) are in flight on each device."""
         source = iter(frames)
-        for first in source:
-            if self._run is None:
-                self._run = self._open(first)
-            yield from self._run(chain([first], source))
+        worth = 1 if self._latency or self._run is not None else 2
+        early, failure = take(source, worth)
+        if self._run is None and len(early) == worth:
+            self._run = self._open(early[0])
+        if self._run is None:
+            yield from self._plain().deblur(early)
+        elif early:
+            yield from self._run(chain(early, source))
+        if failure is not None:
+            raise failure
 
     def steps(self, frame: Frame) -> dict[str, Step]:
         """See `lane.Stepped`: each piece of the graph as a graph of its own, on the first device."""
         if self._run is None:
             self._run = self._open(frame)
         if self._slot is None:
-            return EagerLane(self._corrector, self.layout, self.grid, self._strength).steps(frame)
+            return self._plain().steps(frame)
         slot, streams = self._slot, self._slot.streams
         slot.load([frame] * slot.capacity)
         for stream, work in ((streams.upload, slot.upload), (streams.compute, slot.compute)):
@@ -101,7 +108,10 @@ class CudaLane:
             self._slot = ring.slots[0]
             return ring.run
         self._corrector.notes.append("no captured graph holds on this device: running plain torch")
-        return EagerLane(self._corrector, self.layout, self.grid, self._strength).deblur
+        return self._plain().deblur
+
+    def _plain(self) -> EagerLane:
+        return EagerLane(self._corrector, self.layout, self.grid, self._strength)
 
 
 class Cuda:

@@ -101,7 +101,7 @@ class Ring(Generic[SlotT]):
         flying: deque[SlotT] = deque()
         try:
             for slot in cycle(self.slots):
-                batch, failure = _take(source, slot.capacity)
+                batch, failure = take(source, slot.capacity)
                 if batch:
                     flying.append(slot)
                     _launch(slot, batch)
@@ -117,8 +117,8 @@ class Ring(Generic[SlotT]):
                 slot.downloaded.synchronize()
 
 
-def _take(source: Iterator[Frame], count: int) -> tuple[list[Frame], Exception | None]:
-    """Up to `count` frames, and the error that kept it from being more."""
+def take(source: Iterator[Frame], count: int) -> tuple[list[Frame], Exception | None]:
+    """Up to `count` frames, and the error that kept them from being more."""
     batch: list[Frame] = []
     try:
         for frame in islice(source, count):
