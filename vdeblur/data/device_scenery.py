@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vdeblur.data.synthesis import BlurSettings
 
-_LEAVES = 160
+_LEAVES = 200
 
 
 def sources(

@@ -22,6 +22,7 @@ from vdeblur.data.sensor import make_response
 from vdeblur.data.synthesis import BlurSettings
 
 AT_ONCE = 256  # warped pictures in memory at a time, in batches of all sub-frames
+_UNLIKE = 0.2  # how much lengths within a batch differ: natural logarithm
 _DRAWINGS = 64  # drawn pictures that are made once and used like photographs
 
 
@@ -42,10 +43,8 @@ class DevicePairs:
         self.device = pictures[0].device
         self.pictures = list(pictures)
         random = torch.Generator(self.device).manual_seed(seed)
-        self.drawings = [
-            scenery.dead_leaves(random, 2 * motion.size, self.device)
-            for _ in range(_DRAWINGS if motion.drawn else 0)
-        ]
+        drawings = _DRAWINGS if motion.drawn else 0
+        self.drawings = [scenery.dead_leaves(random, motion.size, self.device) for _ in range(drawings)]
 
     @torch.no_grad()
     def __call__(self, number: int) -> tuple[Tensor, Tensor]:
@@ -59,7 +58,7 @@ class DevicePairs:
             still |= rng.random(n) < 0.5
         layers = int(rng.integers(1, 4)) if rng.random() < s.layers else 0
         longest = float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
-        frames = _sub_frames(rng, longest, s)
+        frames = _sub_frames(rng, longest * np.exp(_UNLIKE), s)
 
         curves = [_random_curve(rng) for _ in range(n)]
         to_light = self._of([make_response(*curve).to_light for curve in curves])
@@ -76,12 +75,10 @@ class DevicePairs:
             linear = to_light.gather(1, level.flatten(1)).view_as(picture)
             return lift_highlights(linear, threshold, self._column(lift))
 
-        # Within a batch the longest path is the camera's or a layer's; all others are shorter.
-        camera = (
-            longest
-            * rng.uniform(0.8, 1.0, n)
-            * np.where(rng.random(n) < 0.25 * (layers > 0), rng.random(n), 1)
-        )
+        # Lengths within a batch are alike; in scenes with layers the camera moves less at times.
+        camera = longest * np.exp(rng.uniform(-_UNLIKE, _UNLIKE, n))
+        if layers:
+            camera *= np.where(rng.random(n) < 0.25, rng.random(n), 1.0)
         moves = random_poses(rng, np.where(still, 0.0, camera), frames, s.size)
         scene = [(light(), torch.ones(n, 1, s.size, s.size, device=self.device), self._of(moves))]
         for _ in range(layers):
