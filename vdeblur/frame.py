@@ -24,7 +24,8 @@ class Fate(StrEnum):
     DEBLURRED = "deblurred"
     REDONE = "redone in float32"  # the fast result was refused by the guard, the float32 one was good
     REFUSED = "passed (refused by the guard)"  # no good result: the source frame goes on, bit-identical
-    PASSED = "passed"  # not sent through the network (strength 0, skipped)
+    PASSED = "passed"  # not sent through the network (strength 0)
+    SHARP = "passed (sharp already)"  # not sent through the network either: nothing to win (`--skip-sharp`)
 
 
 @dataclass(frozen=True, slots=True)

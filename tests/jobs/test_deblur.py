@@ -317,3 +317,53 @@ def test_file_jobs_and_the_demo_need_no_opencv(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "d" / "shaken.deblurred.mp4").is_file()
+
+
+def test_sharp_frames_are_skipped_and_counted(
+    tmp_path: Path, fake_engine: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sharp, blurred and sharp frames again: only the blurred ones meet the network, the others stay."""
+    from skimage import data
+
+    sharp = data.coins()[:288, :384]
+    blurred = np.mean([np.roll(sharp, i, 1) for i in range(9)], axis=0).astype(np.uint8)
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 384, 288, "gray"
+        for picture in (sharp, sharp, blurred, blurred, blurred, sharp):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "gray")))
+        container.mux(stream.encode())
+    seen: list[int] = []
+
+    def darker(frame: Frame) -> Frame:
+        import dataclasses
+
+        seen.append(frame.index)
+        return dataclasses.replace(frame, planes=(frame.planes[0] // 2,), fate=Fate.DEBLURRED)
+
+    fake_engine(darker)
+    out, report = tmp_path / "out.mkv", tmp_path / "report.json"
+    words = ["--codec", "ffv1", "--model", "mimo-unet-tiny", "--report", str(report)]
+    assert main([str(source), "-o", str(out), "--skip-sharp", "auto", *words]) == 0
+    assert seen == [2, 3, 4]
+    before, after = planes_of(source), planes_of(out)
+    assert [old == new for old, new in zip(before, after, strict=True)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert "3 frames passed (sharp already)" in capsys.readouterr().err
+    assert "sharp already" in report.read_text()
+    assert main([str(source), "-o", str(out), "--overwrite", *words]) == 0
+    assert seen[3:] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("word", ["maybe", "0", "-1", "nan"])
+def test_skip_sharp_takes_no_nonsense(word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = media.write_clip(tmp_path / "in.mkv", codec="ffv1")
+    assert main([str(made.path), f"--skip-sharp={word}"]) == 2
+    assert "give auto, off or a number" in capsys.readouterr().err

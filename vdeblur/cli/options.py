@@ -71,6 +71,13 @@ def deblur_parser() -> Parser:
 
     part = parser.add_argument_group("what to do")
     part.add_argument("--strength", type=float, default=1.0, help="0 (nothing) to 1 (all); default 1")
+    part.add_argument(
+        "--skip-sharp",
+        type=least_sharpness,
+        metavar="auto|off|N",
+        help="frames that are sharp all over pass as they are: the faster the more there are (default off);\n"
+        "N: from this sharpness on, auto is 1, less skips more",
+    )
     part.add_argument("--start", type=seconds, metavar="TIME", help="from here: seconds or h:m:s")
     part.add_argument("--end", type=seconds, metavar="TIME", help="to here")
     part.add_argument(
@@ -213,6 +220,7 @@ def options_of(asked: argparse.Namespace) -> Options:
     return Options(
         **network_of(asked),
         strength=asked.strength,
+        skip_sharp=asked.skip_sharp,
         codec=asked.codec,
         crf=asked.crf,
         preset=asked.preset,
@@ -239,6 +247,19 @@ def fraction(text: str) -> Fraction:
         return Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"{text!r} is no number: give seconds, as 1/25 or 0.04") from None
+
+
+def least_sharpness(text: str) -> float | None:
+    """`off` is None, `auto` 1."""
+    if text in ("auto", "off"):
+        return 1.0 if text == "auto" else None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 100.0:
+        raise argparse.ArgumentTypeError(f"{text!r}: give auto, off or a number above 0")
+    return value
 
 
 def seconds(text: str) -> Fraction:

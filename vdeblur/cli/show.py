@@ -132,7 +132,7 @@ def summary(result: Result) -> None:
     print(presentable(f"{result.target}: {done}"))
     if result.receipt is not None:
         print(presentable(result.receipt.line()))
-    for fate in (Fate.REDONE, Fate.REFUSED):
+    for fate in (Fate.SHARP, Fate.REDONE, Fate.REFUSED):
         if ledger.fates[fate]:
             _say(f"note: {ledger.fates[fate]} frames {fate}")
 

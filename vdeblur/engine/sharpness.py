@@ -9,13 +9,16 @@ much over one pixel as over four.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vdeblur.frame import Frame
+from vdeblur.frame import Fate, Frame
 
 Values = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -44,6 +47,17 @@ def sharpness(frame: Frame) -> float:
     ratios = ((near + 0.25) / (far + 1.0)).min(axis=0)[textured]
     softest, middle = np.percentile(ratios, (10, 50))
     return float(min(middle / MIDDLE, softest / SOFTEST))
+
+
+def all_but_sharp(
+    frames: Iterable[Frame], least: float, deblur: Callable[[Iterable[Frame]], Iterator[Frame]]
+) -> Iterator[Frame]:
+    """Frames in order: those of a `sharpness` of `least` and more as they are, the others by `deblur`."""
+    for is_sharp, group in groupby(frames, key=lambda frame: sharpness(frame) >= least):
+        if is_sharp:
+            yield from (dataclasses.replace(frame, fate=Fate.SHARP) for frame in group)
+        else:
+            yield from deblur(group)
 
 
 def _luma(frame: Frame) -> Any:

@@ -45,6 +45,7 @@ from vdeblur.video.pictures import place_of
 from vdeblur.video.reader import Reader
 from vdeblur.video.receipt import Receipt
 from vdeblur.video.segments import Rule
+from vdeblur.video.source import stop_pipe
 from vdeblur.video.writer import Writer
 
 QUEUE = 4  # frames waiting between two stages; more only costs memory
@@ -208,6 +209,7 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
             finished.stop()
         finally:
             decoded.stop()
+            stop_pipe()
             for thread in threads:
                 thread.join()
 
@@ -354,6 +356,7 @@ def _open_engine(
 
     from vdeblur.engine import budget
     from vdeblur.engine.deblurrer import Deblurrer
+    from vdeblur.engine.sharpness import all_but_sharp
 
     budget.keep_within(memory.for_tiles(plan))
     if options.precision == "int8":
@@ -372,7 +375,9 @@ def _open_engine(
     def deblurred(frames: Iterable[Frame]) -> Iterator[Frame]:
         """With a word on what was decided on the way: a path that does not hold, memory that ran out."""
         known = len(engine.notes)
-        for frame in engine.deblur(frames):
+        least = options.skip_sharp
+        results = engine.deblur(frames) if least is None else all_but_sharp(frames, least, engine.deblur)
+        for frame in results:
             if len(engine.notes) > known:
                 for text in engine.notes[known:]:
                     note(text)

@@ -38,6 +38,7 @@ class Options:
     backend: str = "auto"
     tile: str = "auto"
     strength: float = 1.0
+    skip_sharp: float | None = None  # frames of this sharpness and more pass as they are; 1 is "auto"
     codec: str | None = None
     crf: int | None = None
     preset: str | None = None
@@ -131,6 +132,8 @@ class Plan:
             rows.append(("device", _runs_on(self.weights, options)))
             rows.append(("tile", options.tile))
             rows.append(("strength", f"{options.strength:g}"))
+            if options.skip_sharp is not None:
+                rows.append(("skipped", f"frames of sharpness {options.skip_sharp:g} and more"))
         rows += [("note", note) for note in self.notes]
         return rows
 

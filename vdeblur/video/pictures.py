@@ -210,7 +210,7 @@ class PictureWriter:
 
 def _is_untouched(frame: Frame) -> bool:
     """The engine let the picture pass, and nobody put another one beside it (the size tells)."""
-    if frame.fate not in (Fate.PASSED, Fate.REFUSED) or not isinstance(frame.side, av.VideoFrame):
+    if frame.fate not in (Fate.PASSED, Fate.SHARP, Fate.REFUSED) or not isinstance(frame.side, av.VideoFrame):
         return False
     return (frame.side.width, frame.side.height) == (frame.layout.width, frame.layout.height)
 
