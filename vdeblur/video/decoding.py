@@ -7,6 +7,7 @@ Used by one thread.  Errors in the middle are counted and the stream goes on; th
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -196,6 +197,8 @@ class Decoding:
             try:
                 packet = next(self._packets, None)
             except av.FFmpegError as error:
+                if self._is_end(error):
+                    return None
                 what = "the connection broke off" if self._live else "reading stops"
                 self._stopped = f"{what}: {error.strerror or type(error).__name__}"
                 return None
@@ -212,6 +215,11 @@ class Decoding:
             if packet.stream.index in self._wanted and packet.stream.index != self.video.index:
                 self._on_packet(packet)
             return packet
+
+    def _is_end(self, error: av.FFmpegError) -> bool:
+        """FFmpeg's word for a server that closes an answer for which it had stated no length."""
+        unstated = self._clip.size_bytes is None and self._clip.source.lower().startswith("http")
+        return unstated and error.errno == errno.EIO
 
     def _decode(self, packet: Packet | None) -> list[av.VideoFrame]:
         if packet is not None:

@@ -8,6 +8,7 @@ first look read from a pipe is kept and read again.
 from __future__ import annotations
 
 import re
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -210,6 +211,7 @@ class _Replay:
         self._head = bytearray()  # all that was read while it may be wanted again
         self._at = 0
         self._last = False
+        self._stopped = False
         self.read_bytes = 0
 
     def restart(self, last: bool) -> _Replay:
@@ -222,7 +224,7 @@ class _Replay:
         if self._at < len(self._head):
             data = bytes(self._head[self._at : self._at + count])
         else:
-            data = bytes(self._raw.read1(count))
+            data = self._wait(count)
             self.read_bytes += len(data)
             if not self._last:
                 self._head += data
@@ -231,17 +233,37 @@ class _Replay:
         self._at += len(data)
         return data
 
+    def stop(self) -> None:
+        """From any thread: who waits for more has come to the end."""
+        self._stopped = True
+
+    def _wait(self, count: int) -> bytes:
+        """What comes next; a sender that says nothing holds nobody who wants to stop."""
+        file = getattr(self._raw, "raw", None)  # without the buffer, which would hide what is there
+        if file is None or sys.platform == "win32":
+            return bytes(self._raw.read1(count))
+        while not select.select([file], [], [], 0.2)[0]:
+            if self._stopped:
+                return b""
+        return file.read(count) or b""
+
     def is_cut(self) -> bool:
         """Whether the pipe ended before the size that the file's own head promises."""
         promised = soundness.promised_size(bytes(self._head[:4096]))
         while promised is not None and self.read_bytes < promised:
-            if not (data := self._raw.read1(1 << 16)):
+            if not (data := self._wait(1 << 16)):
                 return True
             self.read_bytes += len(data)
         return False
 
 
 _pipe: _Replay | None = None  # there is one stdin
+
+
+def stop_pipe() -> None:
+    """Whoever waits for more from stdin gets the end instead."""
+    if _pipe is not None:
+        _pipe.stop()
 
 
 def pipe_is_cut() -> bool:
