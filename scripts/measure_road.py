@@ -4,6 +4,7 @@
     bare        --strength 0 against a bare PyAV decode -> encode with the same settings, 1280x720
     stopwatch   what bench says of 200 frames, against a clock around the command
     linear      seconds by pixels (180p to 1080p) and by frames (50 to 400), memory; --svg FILE draws them
+    presets     processor milliseconds for a megapixel by encoder and preset (`paces` in video/encoders.py)
 
 Clocks of a machine with other work on it say little: `bare` takes turns and prints the ratio of the best
 laps and that of processor seconds. `--model` and `--precision` as in `vdeblur` (mimo-unet-tiny, auto).
@@ -27,6 +28,7 @@ import numpy as np
 from vdeblur.jobs import deblur
 from vdeblur.jobs.plan import Options, Plan, make_plan
 from vdeblur.measure import reel, whole
+from vdeblur.video.encoders import ENCODERS
 from vdeblur.video.encoding import configure
 
 SIZES = ((320, 180), (640, 360), (960, 540), (1280, 720), (1920, 1080))
@@ -38,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["clips", "bare", "stopwatch", "linear"])
+    parser.add_argument("what", choices=["clips", "bare", "stopwatch", "linear", "presets"])
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR")
     parser.add_argument("--model", default="mimo-unet-tiny")
     parser.add_argument("--precision", default="auto")
@@ -57,7 +59,8 @@ def main() -> int:
             for count in FRAMES:
                 clip(asked.clips, AT, count)
             return 0
-        return {"bare": bare, "stopwatch": stopwatch, "linear": linear}[asked.what](asked, Path(folder))
+        what = {"bare": bare, "stopwatch": stopwatch, "linear": linear, "presets": presets}
+        return what[asked.what](asked, Path(folder))
 
 
 def clip(folder: Path, size: tuple[int, int], count: int) -> Path:
@@ -135,47 +138,70 @@ def stopwatch(asked: argparse.Namespace, folder: Path) -> int:
 
 
 def linear(asked: argparse.Namespace, folder: Path) -> int:
-    """Each run a process of its own; the seconds are those after the first frame was written."""
+    """Each run a process of its own; the seconds are those after the first frame was written.
+
+    Drawn and fitted are processor seconds, which other work disturbs less (a clock where they are unknown).
+    """
     words = ["--model", asked.model, "--precision", asked.precision]
     by_size: list[tuple[float, float, float]] = []
-    print("| size | frames | ms a frame | ms a megapixel | MiB at most |\n|---|---|---|---|---|")
+    print("| size | ms a frame | processor ms a frame | a megapixel | MiB at most |\n|---|---|---|---|---|")
     for size in SIZES:
-        ms, memory = cost(clip(asked.clips, size, OF_SIZES), folder, words, asked.rounds)
+        ms, cpu_ms, memory = cost(clip(asked.clips, size, OF_SIZES), folder, words, asked.rounds)
         megapixels = size[0] * size[1] / 1e6
-        by_size.append((megapixels, ms, memory))
-        print(
-            f"| {size[0]}x{size[1]} | {OF_SIZES} | {ms:.1f} | {ms / megapixels:.1f} | {memory:.0f} |",
-            flush=True,
-        )
+        by_size.append((megapixels, cpu_ms, memory))
+        each = f"{ms:.1f} | {cpu_ms:.1f} | {cpu_ms / megapixels:.1f}"
+        print(f"| {size[0]}x{size[1]} | {each} | {memory:.0f} |", flush=True)
     by_count: list[tuple[float, float, float]] = []
-    print("\n| frames at 640x360 | seconds after the first | MiB at most |\n|---|---|---|")
+    print("\n| frames at 640x360 | seconds | processor seconds | MiB at most |\n|---|---|---|---|")
     for count in FRAMES:
-        ms, memory = cost(clip(asked.clips, AT, count), folder, words, asked.rounds)
-        by_count.append((count, ms * count / 1000, memory))
-        print(f"| {count} | {by_count[-1][1]:.2f} | {memory:.0f} |", flush=True)
+        ms, cpu_ms, memory = cost(clip(asked.clips, AT, count), folder, words, asked.rounds)
+        by_count.append((count, cpu_ms * count / 1000, memory))
+        print(f"| {count} | {ms * count / 1000:.2f} | {by_count[-1][1]:.2f} | {memory:.0f} |", flush=True)
     for name, rows in (("pixels", by_size), ("frames", by_count)):
         x, y = (np.array([row[k] for row in rows]) for k in (0, 1))
         slope, rest = np.polyfit(x, y, 1)
         likeness = np.corrcoef(x, y)[0, 1] ** 2
-        print(
-            f"\nby {name}: R^2 {likeness:.5f}, {rest / y[-1]:+.1%} of the largest at zero, slope {slope:.4g}"
-        )
+        print(f"by {name}: R^2 {likeness:.5f}, {rest / y[-1]:+.1%} of the largest at zero, slope {slope:.4g}")
     print(f"memory: {by_count[-1][2] - by_count[0][2]:+.0f} MiB from {FRAMES[0]} to {FRAMES[-1]} frames")
     if asked.svg is not None:
         asked.svg.write_text(drawn(by_size, by_count), encoding="utf-8")
     return 0
 
 
-def cost(source: Path, folder: Path, words: list[str], rounds: int) -> tuple[float, float]:
-    """(milliseconds a frame after the first, MiB at most) of the fastest run."""
-    runs = [whole.run(source, folder / "out.mp4", words) for _ in range(rounds)]
+def cost(source: Path, folder: Path, words: list[str], rounds: int) -> tuple[float, float, float]:
+    """(milliseconds a frame after the first, processor milliseconds, MiB at most) of the cheapest run."""
     found = []
-    for run in runs:
+    for _ in range(rounds):
+        run = whole.run(source, folder / "out.mp4", words)
         totals, first = run.report["totals"], run.report["frames"][0]["written_after_s"]
-        found.append(
-            ((totals["wall_s"] - first) / (totals["frames"] - 1) * 1000, run.memory_mib or most_mib())
-        )
-    return min(found)
+        start_s, rest = run.total_s - totals["wall_s"], totals["frames"] - 1
+        cpu_s = whole.cpu_between(run.cpu, start_s + first, run.total_s)
+        wall_s = totals["wall_s"] - first
+        used_s = wall_s if cpu_s is None else cpu_s
+        found.append((wall_s / rest * 1000, used_s / rest * 1000, run.memory_mib or most_mib()))
+    return min(found, key=lambda each: each[1])
+
+
+def presets(asked: argparse.Namespace, folder: Path) -> int:
+    """40 frames of 640x360 at each encoder's default quality; the size says what a faster preset costs."""
+    frames = list(reel.frames(*AT, 40))
+    megapixels = len(frames) * AT[0] * AT[1] / 1e6
+    print("| encoder | preset | processor ms a megapixel | kB |\n|---|---|---|---|")
+    os.environ.setdefault("SVT_LOG", "1")
+    for name, table in ENCODERS.items():
+        for preset, _ in table.paces:
+            pictures = [reel.picture(frame) for frame in frames]
+            context = av.CodecContext.create(name, "w")
+            context.width, context.height, context.pix_fmt = *AT, "yuv420p"
+            context.time_base, context.framerate = frames[0].time_base, reel.RATE
+            context.options = {str(table.quality): str(table.default), str(table.preset): preset}
+            if name == "libx265":
+                context.options |= {"x265-params": "log-level=none"}
+            begin = time.process_time()
+            size = sum(packet.size for picture in [*pictures, None] for packet in context.encode(picture))
+            ms = (time.process_time() - begin) * 1000 / megapixels
+            print(f"| {name} | {preset} | {ms:.1f} | {size / 1000:.0f} |", flush=True)
+    return 0
 
 
 def most_mib() -> float:
@@ -189,11 +215,15 @@ def drawn(by_size: list[tuple[float, float, float]], by_count: list[tuple[float,
         '<svg xmlns="http://www.w3.org/2000/svg" width="860" height="330" font-size="12"',
         ' font-family="sans-serif">',
         '<rect width="860" height="330" fill="white"/>',
-        plot(50, by_size, "megapixels a frame (50 frames)", "ms a frame"),
-        plot(480, by_count, "frames (640x360)", "s after the first frame"),
+        plot(50, by_size, "megapixels a frame (50 frames)", "processor ms a frame"),
+        plot(480, by_count, "frames (640x360)", "processor s after the first frame"),
         "</svg>\n",
     ]
     return "\n".join(parts)
+
+
+def label(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def plot(left: int, rows: list[tuple[float, float, float]], across: str, up: str) -> str:
@@ -218,10 +248,10 @@ def plot(left: int, rows: list[tuple[float, float, float]], across: str, up: str
         (px, py), (mx, my) = at(a, b, most_y), at(a, memory, most_m)
         lines += [
             f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4" fill="#1f5fbf"/>',
-            f'<text x="{px - 6:.1f}" y="{py - 8:.1f}" text-anchor="end" fill="#1f5fbf">{b:.3g}</text>',
+            f'<text x="{px + 6:.1f}" y="{py + 13:.1f}" fill="#1f5fbf">{b:.3g}</text>',
             f'<rect x="{mx - 3.5:.1f}" y="{my - 3.5:.1f}" width="7" height="7" fill="#b0501e"/>',
             f'<text x="{mx:.1f}" y="{my - 8:.1f}" text-anchor="middle" fill="#b0501e">{memory:.0f}</text>',
-            f'<text x="{px:.1f}" y="{bottom + 18}" text-anchor="middle">{a:.3g}</text>',
+            f'<text x="{px:.1f}" y="{bottom + 18}" text-anchor="middle" font-size="10">{label(a)}</text>',
         ]
     return "\n".join(lines)
 

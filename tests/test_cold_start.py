@@ -48,6 +48,8 @@ def answer(*words: str, folder: Path) -> tuple[str, str]:
         (["info", "missing.mp4"], 2),
         (["data", "check", "empty"], 2),
         (["eval", "missing.mp4"], 2),
+        (["bench", "--size", "7x7"], 2),
+        (["bench", "--compare", "missing.json"], 2),
         (["eval", "empty", "--protocol", "mimo"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

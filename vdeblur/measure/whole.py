@@ -86,7 +86,7 @@ def judged(ran: Ran, stages: Sequence[Stage]) -> Whole:
     parts = [stage for stage in stages if stage.name in ("decode", "network", "encode")]
     parts_cpu_s = [stage.laps.cpu_s for stage in parts if stage.laps.cpu_s is not None]
     start_up_s = ran.total_s - totals["wall_s"]
-    cpu_s = _cpu_between(ran.cpu, start_up_s + written[warm_up], start_up_s + written[-1])
+    cpu_s = cpu_between(ran.cpu, start_up_s + written[warm_up], start_up_s + written[-1])
     cpu_s = None if cpu_s is None or counted < 1 else cpu_s / counted
     return Whole(
         frames=len(written),
@@ -166,7 +166,7 @@ def first_frames(clip: Clip, count: int) -> Iterator[Frame]:
         yield from itertools.islice(reader, count)
 
 
-def _cpu_between(seen: Sequence[tuple[float, float]], begin_s: float, end_s: float) -> float | None:
+def cpu_between(seen: Sequence[tuple[float, float]], begin_s: float, end_s: float) -> float | None:
     """Processor seconds of a stretch of a run; None where it was hardly looked at."""
     within = [cpu for at, cpu in seen if begin_s <= at <= end_s]
     times = [at for at, _ in seen if begin_s <= at <= end_s]
