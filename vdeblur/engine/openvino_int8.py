@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+from openvino import opset15 as op
 
 from vdeblur.engine.openvino import bodies_of
 from vdeblur.engine.openvino_graph import network
@@ -45,8 +46,24 @@ def quantised_body(weights: Weights, pictures: Sequence[Picture]) -> ov.Model:
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
         ),
     )
+    _centre_what_is_enlarged(found)
     found.reshape(ov.PartialShape([1, 3 * step**2, -1, -1]))
     return found
+
+
+def _centre_what_is_enlarged(body: ov.Model) -> None:
+    """Give the inputs of transposed convolutions a range without a zero point: else they stay float."""
+    for operation in body.get_ordered_ops():
+        source = operation.input_value(0).get_node() if operation.get_input_size() else None
+        if operation.get_type_name() != "ConvolutionBackpropData" or source is None:
+            continue
+        if source.get_type_name() != "FakeQuantize":
+            continue
+        limits = [source.input_value(number).get_node().get_data() for number in (1, 2)]
+        reach = max(float(np.abs(limit).max()) for limit in limits)
+        for number in range(1, 5):
+            limit = op.constant(np.full_like(limits[0], -reach if number % 2 else reach * 127 / 128))
+            source.input(number).replace_source_output(limit.output(0))
 
 
 def serialised(model: ov.Model) -> tuple[bytes, bytes]:
