@@ -17,8 +17,6 @@ from video import media
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/security.md").read_text(encoding="utf-8")
 COMMAND = re.search(r"```sh\n(bwrap .*?)```", PAGE, re.DOTALL)
-    r"```sh\n(bwrap .*?)```", (ROOT / "docs/security.md").read_text(encoding="utf-8"), re.DOTALL
-)
 
 
 def _possible() -> bool:
