@@ -25,7 +25,8 @@ def make_optimizers(network: DeblurNetwork, s: Settings) -> list[torch.optim.Opt
     for weight in network.parameters():
         is_inner = weight.dim() == 4 and min(weight.shape[:2]) > 12
         (inner if is_inner else plain).append(weight)
-    return [Muon(inner, s.rate), torch.optim.Adam(plain, s.rate, fused=True)]
+    adam = torch.optim.Adam(plain, s.rate, fused=True)
+    return [Muon(inner, s.rate), adam] if inner else [adam]  # a very narrow network has no inner ones
 
 
 def rate_at(step: int, s: Settings) -> float:
