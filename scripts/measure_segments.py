@@ -67,7 +67,7 @@ def main() -> None:
                     made.append((result.target.stat().st_size, time.perf_counter() - began))
                 (whole, whole_s), (parts, parts_s) = made
                 print(
-                    f"  {codec:5} crf {crf}: {whole / 1e6:7.2f} MB in one piece, {parts / 1e6:7.2f} in segments: "
+                    f"  {codec:5} crf {crf}: {whole / 1e6:7.2f} MB whole, {parts / 1e6:7.2f} in segments: "
                     f"{100 * (parts / whole - 1):+.2f} %   ({whole_s:.0f} s, {parts_s:.0f} s)",
                     flush=True,
                 )

@@ -6,6 +6,7 @@ the table, the source and the user's wishes into the options of one encoder.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -237,6 +238,8 @@ def encoder_options(
         options[table.capped] = str(cap)
         if table.capped == "maxrate" and table.family != "av1":
             options["bufsize"] = str(cap)
+    if table in (ENCODERS["libx264"], ENCODERS["libx264rgb"], ENCODERS["libx265"]):
+        options["g"] = str(_key_interval(clip.picture.rate))
     if table.family == "prores":
         options["profile"] = _prores_profile(clip.picture, pix_fmt)
     return options
@@ -249,6 +252,14 @@ def preset_for_pace(table: Encoder, megapixels_s: float, cores: float) -> str | 
     keeps_up = [preset for preset, ms in table.paces if ms * megapixels_s <= 1000 * cores]
     preset = keeps_up[0] if keeps_up else table.paces[-1][0]
     return None if preset == table.default_preset else preset
+
+
+def _key_interval(rate: Fraction | None) -> int:
+    """Frames in 10 s, at least 250, which is where these encoders would put a key frame by themselves.
+
+    A segment (`video.segments`) is as long; a key frame shortly before its end would be for nothing.
+    """
+    return max(250, math.ceil(10 * rate)) if rate and rate <= 300 else 250
 
 
 def source_bit_rate(clip: Clip) -> int | None:

@@ -32,7 +32,7 @@ from vdeblur.video.writer import Writer
 class Rule:
     """A segment ends as soon as it has both this length and this many frames.
 
-    250 frames are how far apart x264 and x265 put their key frames anyway, so that hardly any are added.
+    x264 and x265 put their key frames as far apart (`encoders`), so that hardly any are added.
     """
 
     seconds: Fraction = Fraction(10)
