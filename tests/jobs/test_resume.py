@@ -565,3 +565,18 @@ def test_what_is_done_is_not_decoded_from_the_start_again(
     monkeypatch.setattr(Decoding, "_decode", counted)
     assert run(made.path, tmp_path / "out.mp4").ledger.restored == 60
     assert 30 <= len(given) < 45
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's way of filling fresh memory")
+def test_the_same_bits_whatever_lies_in_memory(tmp_path: Path) -> None:
+    """x264 with AVX-512 reads behind the rows of a picture of this width, see `video.encoding`."""
+    made = media.write_clip(tmp_path / "in.mp4", frames=48, size=(320, 96))
+    for fill in ("1", "200"):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(made.path), str(tmp_path / f"{fill}.mp4"), ""],
+            env=os.environ | {"MALLOC_PERTURB_": fill},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    same(tmp_path / "1.mp4", tmp_path / "200.mp4")
