@@ -304,3 +304,16 @@ def test_write_png(dtype: type, tmp_path: Path) -> None:
         write_png(tmp_path / "a.png", pixels)
         (frame,) = read_pictures(probe(str(tmp_path / "a.png")))
         np.testing.assert_array_equal(frame.planes[0], pixels)
+
+
+def test_large_jpegs_open_whatever_their_name(tmp_path: Path) -> None:
+    """FFmpeg takes small JPEGs by their content, large ones by their suffix and as a series of pictures."""
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    for number, name in enumerate(["a.jpg", "b.jpeg", "shot_%03d.jpg", "shot_001.jpg"]):
+        Image.fromarray(np.roll(noise, number * 100, 1)).save(tmp_path / name, quality=90)
+    clip = probe(str(tmp_path))
+    assert len(clip.pictures) == 4
+    for path, frame in zip(clip.pictures, read_pictures(clip), strict=True):
+        with Image.open(path) as picture:
+            expected = np.asarray(picture.convert("L"), int)
+        assert np.abs(frame.planes[0].astype(int) - expected).mean() < 2

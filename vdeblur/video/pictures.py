@@ -271,7 +271,7 @@ def _decode(path: Path) -> tuple[av.VideoFrame, str, str]:
     refuse_several(path)
     try:
         with av.open(
-            f"file:{path}", metadata_errors="surrogateescape", options=trust.options_for_file()
+            f"file:{path}", metadata_errors="surrogateescape", options=trust.options_for_picture()
         ) as container:
             trust.refuse_excess(container, str(path))
             for frame in container.decode(video=0):

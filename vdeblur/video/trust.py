@@ -45,6 +45,12 @@ def options_for_file(protocol: str = "file") -> dict[str, str]:
     return _sizes() | {"protocol_whitelist": protocol, "format_whitelist": _single()}
 
 
+def options_for_picture() -> dict[str, str]:
+    """The same for a picture; FFmpeg opens most of them as a series of one, whose name is no pattern."""
+    options = options_for_file()
+    return options | {"format_whitelist": options["format_whitelist"] + ",image2", "pattern_type": "none"}
+
+
 def options_for_url(source: str) -> dict[str, str]:
     """What FFmpeg is told of an address: its parts come the same way or not at all."""
     scheme = source.partition(":")[0].lower()
