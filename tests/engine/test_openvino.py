@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -239,6 +240,8 @@ def test_the_package_brings_its_networks_in_int8(name: str) -> None:
     found, reason = quantised.find(path)
     assert found is not None, f"{reason}; run scripts/make_int8.py"
     assert found.facts.gain_kept >= quantised.LEAST_GAIN_KEPT
+    relative = Path(os.path.relpath(path))
+    assert quantised.find(relative)[0] is not None
     assert found.path.stat().st_size < {"mimo-unet-tiny": 1.5e6, "mimo-unet-small": 5e6}[name]
 
 

@@ -262,8 +262,9 @@ def versions() -> dict[str, str]:
     found |= {"av": av.__version__, "ffmpeg": str(av.ffmpeg_version_info)}
     import sys
 
-    if "torch" in sys.modules:
-        found["torch"] = str(sys.modules["torch"].__version__)
+    for name in ("torch", "openvino"):
+        if name in sys.modules:
+            found[name] = str(sys.modules[name].__version__)
     return found
 
 

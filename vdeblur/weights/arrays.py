@@ -39,7 +39,8 @@ class Weights:
 
 def load_arrays(path: Path, *, ensemble: bool = False) -> Weights:
     """The tensors of a weights file; raises InputError, in one line, as `loading.load_network` does."""
-    if path.parent not in (places.package_folder(), places.imported_folder()):
+    own = (places.package_folder(), places.imported_folder())
+    if path.resolve().parent not in [folder.resolve() for folder in own]:
         from vdeblur.weights.loading import load_network
 
         loaded = load_network(path, ensemble=ensemble)

@@ -1,7 +1,7 @@
 """Networks in int8: where their graphs lie, and whose each is.  Finding one needs no OpenVINO.
 
 A graph is one file, a zip of an OpenVINO model (`body.xml`, `body.bin`: the network's body, of any height and
-width) and `facts.json`.  The package brings graphs for its own weights; those made later lie in the user's
+width) and `facts.json`.  The package brings graphs beside its own weights; those made later lie in the user's
 cache folder.  A graph of other weights, or of another version of these bodies, is never used.
 """
 
@@ -59,8 +59,9 @@ def find(weights: Path, *, ensemble: bool = False) -> tuple[Quantised | None, st
     """The graph of a weights file, and one line about one that is there but cannot be used (else "")."""
     checksum = sha256(weights)
     reason = ""
-    for path in (_shipped(weights, ensemble), cached(checksum, ensemble)):
-        if path is None or not path.is_file():
+    beside = weights.with_name(f"{weights.stem}{'-rotations' if ensemble else ''}{SUFFIX}")
+    for path in (beside, cached(checksum, ensemble)):
+        if not path.is_file():
             continue
         facts = _facts(path)
         if facts is None:
@@ -95,13 +96,6 @@ def write(path: Path, facts: Facts, xml: bytes, weights: bytes) -> Quantised:
     finally:
         beside.unlink(missing_ok=True)
     return Quantised(path, facts)
-
-
-def _shipped(weights: Path, ensemble: bool) -> Path | None:
-    """The package's own graphs stand beside its weights."""
-    if ensemble or weights.parent != places.package_folder():
-        return None
-    return weights.with_name(f"{weights.stem}{SUFFIX}")
 
 
 def _facts(path: Path) -> Facts | None:
