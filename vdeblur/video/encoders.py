@@ -257,7 +257,7 @@ def preset_for_pace(table: Encoder, megapixels_s: float, cores: float) -> str | 
 def _key_interval(rate: Fraction | None) -> int:
     """Frames in 10 s, at least 250, which is where these encoders would put a key frame by themselves.
 
-    A segment (`video.segments`) is as long; a key frame shortly before its end would be for nothing.
+    A segment (`video.segments`) is twice as long; a key frame shortly before its end would be for nothing.
     """
     return max(250, math.ceil(10 * rate)) if rate and rate <= 300 else 250
 

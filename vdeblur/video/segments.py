@@ -32,10 +32,10 @@ from vdeblur.video.writer import Writer
 class Rule:
     """A segment ends as soon as it has both this length and this many frames.
 
-    x264 and x265 put their key frames as far apart (`encoders`), so that hardly any are added.
+    Shorter ones lose less work when a run is killed, longer ones cost less in size (docs/resume.md).
     """
 
-    seconds: Fraction = Fraction(10)
+    seconds: Fraction = Fraction(20)
     frames: int = 250
 
 
