@@ -30,9 +30,9 @@ from vdeblur.video.shapes import shape_of
 
 # Encoders that print to the terminal by themselves, and how each is asked not to.
 _QUIET = {"libx265": ("x265-params", "log-level=none")}
-# The AVX-512 part of x264's macroblock tree reads behind the rows of a picture that is not a multiple of 8
-# macroblocks wide: what happens to lie in memory there decides on its bits, and no two runs are the same
-# (seen with MALLOC_PERTURB_).
+# With AVX-512, x264's bits depend on what happens to lie in memory (MALLOC_PERTURB_ changes them) where a
+# picture is not a multiple of 8 macroblocks wide; without AVX-512, or without its macroblock tree, they do
+# not. So it probably reads behind its rows there. No two runs would be the same.
 _WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
 _TOP_FIRST, _BOTTOM_FIRST = (2, 4), (3, 5)
 
