@@ -32,7 +32,7 @@ from vdeblur.weights.quantised import Quantised
 if TYPE_CHECKING:
     from vdeblur.models.contract import DeblurNetwork
 
-SIZE = {"fp32": 1.0, "bf16": 0.6, "int8": 0.45}
+SIZE = {"fp32": 1.0, "bf16": 0.6, "int8": 0.6}
 """Memory of a precision, as a share of what float32 tensors would take."""
 STREAMS = 4
 """Frames computed at the same time, at most; each needs memory of its own."""
