@@ -25,6 +25,7 @@ from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.ffmpeg import FfmpegWriter
 from vdeblur.video.sink import Sink
+from vdeblur.video.trust import options_for_file
 from vdeblur.video.writer import Writer
 
 
@@ -224,7 +225,7 @@ def digest_of(path: Path) -> tuple[int, str]:
 
 def _look(path: Path) -> tuple[str, array[int]]:
     """Digest of the parameter sets, and each packet's place in the order of showing."""
-    with av.open(str(path)) as container:
+    with av.open(str(path), options=options_for_file()) as container:
         stream = container.streams.video[0]
         header = blake2b(stream.codec_context.extradata or b"", digest_size=16).hexdigest()
         times = [packet.pts for packet in container.demux(stream) if packet.size]
