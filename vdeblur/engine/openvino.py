@@ -98,7 +98,8 @@ class OpenVinoBackend:
         self.multiple_of, self.reach = bodies.multiple_of, bodies.reach
         self.threads: int | None = cpu_threads()
         self._bodies = bodies
-        self._single: tuple[tuple[int, int, bool], ov.CompiledModel] | None = None
+        # For single pictures, fast and careful: the size each was compiled for, and what came of it.
+        self._single: dict[bool, tuple[tuple[int, int], ov.CompiledModel]] = {}
 
     def warm_up(self) -> float:
         side = -(-TRIAL_PX // self.multiple_of) * self.multiple_of
@@ -123,11 +124,10 @@ class OpenVinoBackend:
     def difference(self, rgb: Pixels, grid: tiles.Grid, height: int, width: int) -> Pixels | None:
         planar = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
         for careful in (False, True) if self.choice.precision != "fp32" else (True,):
-            key = (*grid.tile, careful)
-            if self._single is None or self._single[0] != key:
-                self._single = None
-                self._single = key, self.compiled_body(grid.tile, careful=careful)
-            found = by_tiles(self._single[1], planar, grid)[0, :, :height, :width]
+            if careful not in self._single or self._single[careful][0] != grid.tile:
+                self._single.pop(careful, None)  # the old one goes before the new one comes
+                self._single[careful] = grid.tile, self.compiled_body(grid.tile, careful=careful)
+            found = by_tiles(self._single[careful][1], planar, grid)[0, :, :height, :width]
             if guard.within(guard.figures_of(found)):
                 return found.transpose(1, 2, 0)
         return None
