@@ -444,6 +444,7 @@ def main() -> int:
             if asked.only in fault.name:
                 for _ in range(asked.runs):
                     campaign.run(fault)
+                print(f"{fault.name}: done after {(time.monotonic() - began) / 60:.1f} min", flush=True)
     _table(campaign.tallies, time.monotonic() - began)
     return 1 if any(tally.broken for tally in campaign.tallies.values()) else 0
 
