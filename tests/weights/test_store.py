@@ -13,8 +13,7 @@ from weights.files import mimo_state, msresnet_state, write_safetensors, write_t
 
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
 from vdeblur.weights import catalogue, places, store
-from vdeblur.weights.containers import read_header
-from vdeblur.weights.containers import sha256
+from vdeblur.weights.containers import read_header, sha256
 from vdeblur.weights.loading import load_network
 
 
