@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vdeblur.cli.options import Parser, network_of, network_options, seconds, size
+from vdeblur.cli.options import Parser, network_of, network_options, quality_option, seconds, size
 from vdeblur.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def _parser() -> Parser:
     part.add_argument("--duration", type=seconds, metavar="TIME", help="end after this time")
     network_options(parser)
     part = parser.add_argument_group("what to do")
+    quality_option(part)
     part.add_argument("--strength", type=float, default=1.0, help="how much of the correction, 0 to 1")
     part.add_argument(
         "--target-fps",
@@ -89,6 +90,7 @@ def _parser() -> Parser:
 
 
 def _options(asked: argparse.Namespace) -> LiveOptions:
+    from vdeblur.jobs import quality
     from vdeblur.jobs.live.ladder import Goal
     from vdeblur.jobs.live.options import LiveOptions
     from vdeblur.jobs.live.record import RecordAsk
@@ -101,7 +103,7 @@ def _options(asked: argparse.Namespace) -> LiveOptions:
         fps = DEFAULT_FPS
     return LiveOptions(
         source=SourceAsk(asked.source, asked.capture, asked.size, asked.rate, asked.loop),
-        **network_of(asked),
+        **quality.filled(asked.quality, network_of(asked), live=True),
         goal=Goal(fps or None, asked.max_latency),
         duration_s=None if asked.duration is None else float(asked.duration),
         record=RecordAsk(asked.record, asked.overwrite, asked.codec, asked.crf, asked.preset),

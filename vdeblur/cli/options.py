@@ -70,6 +70,7 @@ def deblur_parser() -> Parser:
     network_options(parser)
 
     part = parser.add_argument_group("what to do")
+    quality_option(part)
     part.add_argument("--strength", type=float, default=1.0, help="0 (nothing) to 1 (all); default 1")
     part.add_argument(
         "--skip-sharp",
@@ -191,6 +192,17 @@ def network_options(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--tile", default="auto", help="auto, off, or the side of a tile in pixels")
 
 
+def quality_option(part: argparse._ArgumentGroup) -> None:
+    """For the commands that users have results from."""
+    part.add_argument(
+        "--quality",
+        choices=("fast", "balanced", "best"),
+        default="balanced",
+        help="how much time a frame may take: chooses what is not asked for by name (default balanced;\n"
+        "`vdeblur doctor` says what each is on this machine)",
+    )
+
+
 def network_of(asked: argparse.Namespace) -> dict[str, Any]:
     return {
         key: getattr(asked, key) for key in ("model", "weights", "device", "precision", "backend", "tile")
@@ -219,6 +231,7 @@ def options_of(asked: argparse.Namespace) -> Options:
 
     return Options(
         **network_of(asked),
+        quality=asked.quality,
         strength=asked.strength,
         skip_sharp=asked.skip_sharp,
         codec=asked.codec,
@@ -249,10 +262,10 @@ def fraction(text: str) -> Fraction:
         raise argparse.ArgumentTypeError(f"{text!r} is no number: give seconds, as 1/25 or 0.04") from None
 
 
-def least_sharpness(text: str) -> float | None:
-    """`off` is None, `auto` 1."""
+def least_sharpness(text: str) -> float:
+    """`off` is 0, `auto` 1."""
     if text in ("auto", "off"):
-        return 1.0 if text == "auto" else None
+        return 1.0 if text == "auto" else 0.0
     try:
         value = float(text)
     except ValueError:

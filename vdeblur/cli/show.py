@@ -59,6 +59,8 @@ class Display:
 
     def __enter__(self) -> Display:
         if not self._quiet:
+            if self._plan.weights is not None and self._plan.options.quality != "balanced":
+                _say(f"quality {self._plan.quality}")
             for note in self._plan.notes:
                 _say(f"note: {note}")
             if _err.is_terminal:

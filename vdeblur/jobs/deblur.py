@@ -377,7 +377,7 @@ def _open_engine(
         """With a word on what was decided on the way: a path that does not hold, memory that ran out."""
         known = len(engine.notes)
         least = options.skip_sharp
-        results = engine.deblur(frames) if least is None else all_but_sharp(frames, least, engine.deblur)
+        results = all_but_sharp(frames, least, engine.deblur) if least else engine.deblur(frames)
         for frame in results:
             if len(engine.notes) > known:
                 for text in engine.notes[known:]:

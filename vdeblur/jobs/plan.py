@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from vdeblur.engine.device import check_choice, cpu_threads, guess_kind
 from vdeblur.errors import InputError
-from vdeblur.jobs import memory
+from vdeblur.jobs import memory, quality
 from vdeblur.jobs.compare import compared_layout
 from vdeblur.video import carry, codecs, ffmpeg, hwaccel, pictures
 from vdeblur.video.clip import Clip, Picture, probe
@@ -31,6 +31,7 @@ GPU_MEGAPIXELS_S = 92.0
 class Options:
     """What the user asked for beside the source and the target; the defaults suit most files."""
 
+    quality: str = "balanced"  # fast, balanced or best: fills in what is left open below
     model: str = "auto"
     weights: Path | None = None
     device: str = "auto"
@@ -38,7 +39,7 @@ class Options:
     backend: str = "auto"
     tile: str = "auto"
     strength: float = 1.0
-    skip_sharp: float | None = None  # frames of this sharpness and more pass as they are; 1 is "auto"
+    skip_sharp: float | None = None  # frames of this sharpness and more pass as they are; 1: "auto", 0: "off"
     codec: str | None = None
     crf: int | None = None
     preset: str | None = None
@@ -100,6 +101,11 @@ class Plan:
         )
         return max(1, round((last - float(start or 0)) * float(picture.rate)))
 
+    @property
+    def quality(self) -> str:
+        """Which it is and why, in words."""
+        return f"{self.options.quality}: {quality.reason(self.options)}"
+
     def describe(self) -> list[tuple[str, str]]:
         """The plan in words, for `--dry-run`."""
         layout, options = self.clip.picture.layout, self.options
@@ -128,11 +134,12 @@ class Plan:
         if self.weights is None:
             rows.append(("network", "none (strength 0: frames pass as they are)"))
         else:
+            rows.append(("quality", self.quality))
             rows.append(("network", f"{self.weights.name} ({self.weights.path})"))
             rows.append(("device", _runs_on(self.weights, options)))
             rows.append(("tile", options.tile))
             rows.append(("strength", f"{options.strength:g}"))
-            if options.skip_sharp is not None:
+            if options.skip_sharp:
                 rows.append(("skipped", f"frames of sharpness {options.skip_sharp:g} and more"))
         rows += [("note", note) for note in self.notes]
         return rows
@@ -147,6 +154,7 @@ def make_plan(source: str, target: Path | None, options: Options, *, folder: Pat
     target that may not be written, unknown model, codec or option, impossible combination.
     """
     check_options(options)
+    options = filled(options)
     clip = probe(source, video_stream=options.video_stream)
     if not options.keep_partial:
         clip.refuse_broken()
@@ -194,6 +202,14 @@ def check_options(options: Options) -> None:
             f"--end {float(options.end):g}: must come after --start {float(options.start or 0):g}"
         )
     check_choice(options.device, options.precision, options.backend)
+
+
+def filled(options: Options) -> Options:
+    """With what `quality` stands for in place of what was not asked for; done twice it is the same."""
+    if options.strength == 0:
+        return options
+    chosen = quality.filled(options.quality, options.engine())
+    return dataclasses.replace(options, **chosen, skip_sharp=quality.skip_sharp(options))
 
 
 def _plan_pictures(clip: Clip, target: Path | None, folder: Path | None, options: Options) -> Plan:

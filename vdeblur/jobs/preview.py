@@ -9,7 +9,7 @@ import numpy as np
 
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
-from vdeblur.jobs.plan import Options, beside, check_options
+from vdeblur.jobs.plan import Options, beside, check_options, filled
 from vdeblur.video.clip import probe
 from vdeblur.video.pictures import read_pictures, write_png
 from vdeblur.video.reader import Reader
@@ -21,6 +21,7 @@ def preview(source: str, time: Fraction, target: Path | None, options: Options) 
     Raises InputError where the source has no frame at that time, and all that planning raises.
     """
     check_options(options)
+    options = filled(options)
     clip = probe(source, video_stream=options.video_stream)
     target = target or beside(source, "preview.png")
     if target.suffix.lower() != ".png":
