@@ -59,6 +59,13 @@ def test_speed_is_measured_and_called_an_estimate(report: doctor.Report) -> None
     assert "estimates" in speed[-1].found
 
 
+def test_each_quality_is_a_choice_with_a_rate(report: doctor.Report) -> None:
+    found = [check.found for check in report.of("speed") if check.found.startswith("--quality ")]
+    assert [line.split()[1] for line in found] == ["fast:", "balanced:", "best:"]
+    assert all("frames/s at 1280x720" in line for line in found)
+    assert "mimo-unet-tiny@ensemble on " in found[2]
+
+
 def test_weights_that_are_here_are_listed(report: doctor.Report) -> None:
     assert [check.found.split(" ")[0] for check in report.of("weights")] == ["mimo-unet-tiny"]
 

@@ -241,31 +241,47 @@ def _weights() -> Iterator[Finding]:
 
 
 def _speed() -> Iterator[Finding]:
-    """Frames a second by network: one small picture is timed on the best device, the rest is arithmetic."""
-    from vdeblur.engine.deblurrer import Deblurrer
-    from vdeblur.weights import places
+    """Frames a second by network and by quality: of each a small picture is timed, the rest is arithmetic."""
+    from vdeblur.engine.device import guess_kind
+    from vdeblur.jobs import quality
+    from vdeblur.jobs.plan import Options
+    from vdeblur.weights import places, store
 
+    timed: dict[tuple[str, str], tuple[str, list[str]]] = {}  # by network and precision
     for name in SPEED_NAMES:
         if name not in places.shipped():
             continue
         try:
-            with Deblurrer.load(name) as engine:
-                seconds = [engine.estimate_s_per_frame(_layout(*size)) for size in SIZES]
-                where = engine.describe()
-            rates = ", ".join(
-                f"{1 / s:.3g} frames/s at {w}x{h}" for s, (w, h) in zip(seconds, SIZES, strict=True)
-            )
-            yield (
-                f"{name} on {where['device']}, {where['precision']}, {where['backend']}: about {rates}",
-                True,
-            )
+            what, rates = timed[name, "auto"] = _timed(name, "auto")
+            yield f"{what}: about {', '.join(rates)}", True
         except Exception as error:
             yield f"{name}: {_one_line(error)}", False
+    for word in quality.QUALITIES:
+        try:
+            chosen = quality.filled(word, Options().engine())
+            name = store.resolve(chosen["model"], None, guess_kind("auto")).name
+            key = name, str(chosen["precision"])
+            what, rates = timed.get(key) or _timed(*key)
+            sharp = ", more where frames are sharp" if quality.skip_sharp(Options(quality=word)) else ""
+            yield f"--quality {word}: {what}: about {rates[-1]}{sharp}", True
+        except Exception as error:
+            yield f"--quality {word}: {_one_line(error)}", False
     yield _encoding_speed()
     yield (
         "these are estimates of the network alone, scaled by pixels; decoding and encoding come on top",
         True,
     )
+
+
+def _timed(name: str, precision: str) -> tuple[str, list[str]]:
+    """A network, where and how it runs; and its rate for each of SIZES."""
+    from vdeblur.engine.deblurrer import Deblurrer
+
+    with Deblurrer.load(name, precision=precision) as engine:
+        seconds = [engine.estimate_s_per_frame(_layout(*size)) for size in SIZES]
+        where = engine.describe()
+    rates = [f"{1 / s:.3g} frames/s at {w}x{h}" for s, (w, h) in zip(seconds, SIZES, strict=True)]
+    return f"{name} on {where['device']}, {where['precision']}, {where['backend']}", rates
 
 
 def _encoding_speed() -> Finding:
