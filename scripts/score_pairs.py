@@ -25,7 +25,8 @@ from vdeblur.data.opencv import opencv
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.learn import checkpoint
 from vdeblur.metrics import psnr
-from vdeblur.models.mimo_unet import MimoUNet
+from vdeblur.models.mimo_unet import MimoUNet, RotationEnsemble
+from vdeblur.weights.catalogue import ENSEMBLE
 
 CHOOSING = ("reds/000", "reds_x4/v000", "gopro/car", "gopro/building")
 
@@ -42,26 +43,31 @@ def main() -> None:
     parser.add_argument("--brief", action="store_true", help="one line for each file of weights")
     parser.add_argument("--precision", default="fp32", help="fp32, bf16, ...; as for `vdeblur --precision`")
     parser.add_argument("--backend", default="torch", help="torch, openvino; as for `vdeblur --backend`")
+    parser.add_argument("--ensemble", action="store_true", help="the mean over four rotations")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     for weights in options.weights:
-        with open_deblurrer(weights, options.precision, options.backend) as deblurrer:
+        with open_deblurrer(
+            weights, options.precision, options.backend, ensemble=options.ensemble
+        ) as deblurrer:
             rows = score(deblurrer, options.pairs, options.every)
         print(brief(weights, rows) if options.brief else table(weights, rows), flush=True)
 
 
-def open_deblurrer(path: Path, precision: str, backend: str) -> Deblurrer:
+def open_deblurrer(path: Path, precision: str, backend: str, *, ensemble: bool = False) -> Deblurrer:
     """The production engine with a file of weights; a run's own checkpoint holds its network as "average"."""
     if path.suffix != ".pt":
-        return Deblurrer.load(weights=path, device="cpu", precision=precision, backend=backend)
+        model = ENSEMBLE if ensemble else "auto"
+        return Deblurrer.load(model, weights=path, device="cpu", precision=precision, backend=backend)
     state = checkpoint.load(path)["average"]
     channels, inputs = state["feat_extract.0.main.0.weight"].shape[:2]
     blocks = 1 + max(int(key.split(".")[3]) for key in state if key.startswith("Encoder.0.layers."))
     network = MimoUNet(channels, blocks, "half" if inputs == 12 else "full")
     network.load_state_dict(state)
-    return Deblurrer(network, device="cpu", precision=precision, backend=backend)
+    whole = RotationEnsemble(network) if ensemble else network
+    return Deblurrer(whole, device="cpu", precision=precision, backend=backend)
 
 
 Row = dict[str, float]
