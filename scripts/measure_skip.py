@@ -1,10 +1,12 @@
 """What `--skip-sharp auto` saves and what it costs, on a clip that is half sharp.
 
-    python scripts/measure_skip.py PAIRS/reds/000 [--model mimo-unet-small] [--repeat 4]
+    python scripts/measure_skip.py PAIRS/reds/000 [--model mimo-unet-small] [--repeat 4] [--size 1280x720] \
+        [--preset veryfast]
 
-The clip (lossless, 4:2:0) shows the sharp pictures of CLIP/sharp `repeat` times over, then the blurred ones
-of CLIP/blur as often. Both runs write a lossless file; speed is frames over the seconds from the first frame
-to the last.
+The clip (H.264, CRF 10, 4:2:0) shows the sharp pictures of CLIP/sharp `repeat` times over, then the blurred
+ones of CLIP/blur as often; with `--size` each is mirrored at its borders until it fills that size. Two runs
+each way: one writes what `vdeblur` writes by itself and gives the speed (frames over the seconds from the
+first frame to the last), one writes a lossless file and gives the loss.
 """
 
 from __future__ import annotations
@@ -30,33 +32,42 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--model", default="mimo-unet-small")
     parser.add_argument("--repeat", type=int, default=4)
+    parser.add_argument("--preset", help="of the encoder")
+    parser.add_argument("--size", help="WIDTHxHEIGHT to fill by mirroring")
     options = parser.parse_args()
     blurred, sharp = (pictures(options.clip / side) for side in ("blur", "sharp"))
+    if options.size:
+        width, height = map(int, options.size.split("x"))
+        blurred, sharp = ([mirrored(p, height, width) for p in side] for side in (blurred, sharp))
     with tempfile.TemporaryDirectory() as folder:
         source = write(Path(folder) / "half-sharp.mkv", sharp * options.repeat + blurred * options.repeat)
-        runs: dict[str, tuple[Result, list[np.ndarray]]] = {}
+        runs: dict[str, tuple[Result, float, list[np.ndarray]]] = {}
         for name, least in (("all frames", None), ("--skip-sharp auto", 1.0)):
-            result = deblur_file(
-                source,
-                Path(folder) / f"{len(runs)}.mkv",
-                model=options.model,
-                codec="ffv1",
-                skip_sharp=least,
+            as_usual, lossless = (
+                deblur_file(
+                    source,
+                    Path(folder) / f"{len(runs)}-{codec or 'usual'}.mkv",
+                    model=options.model,
+                    codec=codec,
+                    preset=None if codec else options.preset,
+                    skip_sharp=least,
+                )
+                for codec in (None, "ffv1")
             )
-            runs[name] = result, read(result.target)
+            runs[name] = lossless, as_usual.ledger.steady_fps or 0.0, read(lossless.target)
         originals = read(source)
     count, half = len(sharp), len(sharp) * options.repeat
-    for name, (result, frames) in runs.items():
+    for name, (result, fps, frames) in runs.items():
         gains = [
             psnr(frames[half + i], sharp[i], 255) - psnr(blurred[i], sharp[i], 255) for i in range(count)
         ]
         same = all(np.array_equal(frames[i], originals[i]) for i in range(half))
         fates = ", ".join(f"{number} {fate}" for fate, number in result.ledger.fates.items())
         print(
-            f"{name}: {result.ledger.steady_fps:.2f} frames a second ({fates}); blurred half "
+            f"{name}: {fps:.2f} frames a second ({fates}); blurred half "
             f"{sum(gains) / count:+.3f} dB; sharp half {'bit-identical' if same else 'changed'}"
         )
-    speeds = [result.ledger.steady_fps or 0.0 for result, _ in runs.values()]
+    speeds = [fps for _, fps, _ in runs.values()]
     skipped = runs["--skip-sharp auto"][0].ledger.fates[Fate.SHARP]
     print(f"{skipped} of {2 * half} skipped, {speeds[1] / speeds[0]:.2f} times as fast")
 
@@ -65,9 +76,16 @@ def pictures(folder: Path) -> list[np.ndarray]:
     return [rgb_of(frame) for frame in read_pictures(probe_pictures(str(folder)))]
 
 
+def mirrored(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    rows, columns = (
+        max(0, wanted - own) for wanted, own in zip((height, width), picture.shape, strict=False)
+    )
+    return np.pad(picture, ((0, rows), (0, columns), (0, 0)), "symmetric")[:height, :width]
+
+
 def write(path: Path, frames: list[np.ndarray]) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=24)
+        stream = container.add_stream("libx264", rate=24, options={"crf": "10"})
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"

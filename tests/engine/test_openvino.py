@@ -361,3 +361,40 @@ def test_weights_become_int8_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (result,) = engine.deblur([smooth_frame(layout("yuv420p", 64, 48))])
     assert engine.describe()["precision"] == "int8"
     assert result.fate == Fate.DEBLURRED
+
+
+def test_a_long_video_makes_the_graph_first_and_a_stopped_run_knows_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nncf")
+    from safetensors.numpy import save_file
+
+    from vdeblur.jobs import deblur, identity, plan, quantising
+    from vdeblur.video.segments import Rule
+
+    monkeypatch.setattr(quantising, "PICTURES", 2)
+    monkeypatch.setattr(quantising, "PAIRS", 1)
+    monkeypatch.setattr(deblurrer, "has_int8", lambda: True)
+    weights = tmp_path / "mine.safetensors"
+    save_file(dict(weights_of(small(seed=3)).arrays), weights)
+    source = media.write_clip(tmp_path / "in.mkv", codec="ffv1").path
+    options = plan.Options(device="cpu", weights=weights)
+
+    short = plan.make_plan(str(source), tmp_path / "short.mkv", options)
+    assert not short.makes_int8
+    assert identity.made_with(short, Rule())["the int8 graph"] == "none"
+    deblur.run(short)
+    assert quantised.find(weights)[0] is None
+
+    monkeypatch.setattr(plan, "LONG_PX", 1)
+    long = plan.make_plan(str(source), tmp_path / "long.mkv", options)
+    assert "made first" in dict(long.describe())["device"]
+    before = identity.made_with(long, Rule())
+    said: list[str] = []
+    deblur.run(long, lambda event: said.append(event.text) if isinstance(event, deblur.Note) else None)
+    assert quantised.find(weights)[0] is not None
+    assert any("making an int8 graph" in text for text in said)
+    again = plan.make_plan(str(source), tmp_path / "again.mkv", options)
+    assert not again.makes_int8
+    assert before["the int8 graph"] == "there"
+    assert identity.made_with(again, Rule()) == before

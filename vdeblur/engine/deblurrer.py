@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vdeblur.engine import tiles
-from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind, has_nncf
+from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind, has_int8, has_nncf
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
 from vdeblur.errors import InputError, MissingRuntimeError
 from vdeblur.frame import Component, Fate, Frame, PlaneLayout
@@ -277,15 +277,17 @@ def deblur_array(picture: Pixels, model: str = "auto", **options: Any) -> Pixels
 class Decision:
     """What will run weights on this machine.
 
-    int8     the graph of these weights, where there is one
-    why      of the precision, on a CPU
-    notes    why it is not what could have been expected, one line each
+    int8        the graph of these weights, where there is one
+    why         of the precision, on a CPU
+    notes       why it is not what could have been expected, one line each
+    lacks_int8  with such a graph, which can be made here, precision auto might be int8
     """
 
     choice: Choice
     int8: Quantised | None
     why: str = ""
     notes: tuple[str, ...] = ()
+    lacks_int8: bool = False
 
 
 def decide(ref: WeightsRef, device: str, precision: str, backend: str) -> Decision:
@@ -314,8 +316,9 @@ def decide(ref: WeightsRef, device: str, precision: str, backend: str) -> Decisi
         return Decision(choice, found, "this processor is not known to have instructions for int8")
     if reason:
         return Decision(choice, found, reason, (f"{reason}: running in {choice.precision}",))
-    hint = "; --precision int8 makes one, once" if has_nncf() else ""
-    return Decision(choice, found, f"there is no int8 graph of {ref.name}{hint}")
+    lacks = has_nncf() and has_int8()
+    hint = "; --precision int8 makes one, once, and so does a long video" if lacks else ""
+    return Decision(choice, found, f"there is no int8 graph of {ref.name}{hint}", lacks_int8=lacks)
 
 
 def _open_backend(

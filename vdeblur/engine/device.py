@@ -134,7 +134,7 @@ def choose(
             )
     elif kind == "cpu":
         chosen = "bf16" if has_bfloat16() else "fp32"
-        if openvino and int8 and cpu_features() & {"avx512_vnni", "avx_vnni", "amx_int8"}:
+        if openvino and int8 and has_int8():
             chosen = "int8"
     else:
         chosen = "fp16" if half_is_safe and _half_is_fast(place) else "fp32"
@@ -145,6 +145,11 @@ def choose(
 def has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 faster than float32."""
     return bool(cpu_features() & {"avx512_bf16", "amx_bf16"})
+
+
+def has_int8() -> bool:
+    """Whether this processor has instructions for products in int8."""
+    return bool(cpu_features() & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def has_openvino() -> bool:

@@ -323,7 +323,7 @@ def _open_ends(
         )
     )
     inspection.gathered = reader.gathered
-    carry = Carry(carried, reader)
+    carry = Carry(carried, reader, memory.for_waiting(plan))
     inspection.lost, inspection.warnings = carry.lost, reader.warnings
     reader.on_packet = carry.offer
     kind = FfmpegWriter if options.encoder == "ffmpeg" else Writer
@@ -347,23 +347,24 @@ def _open_engine(
 ) -> tuple[Callable[[Iterable[Frame]], Iterator[Frame]], dict[str, Any]]:
     """The function from frames to frames, and what it runs on."""
     options = plan.options
-    asked = {
+    given = {
         key: str(value) if isinstance(value, Path | Fraction) else value
         for key, value in dataclasses.asdict(options).items()
     }
     if plan.weights is None or idle:
         tell(Started("none", "none", plan.expected_frames, None, done))
-        return _passed, {"source": plan.clip.source, **asked}
+        return _passed, {"source": plan.clip.source, **given}
 
     from vdeblur.engine import budget
     from vdeblur.engine.deblurrer import Deblurrer
     from vdeblur.engine.sharpness import all_but_sharp
 
     budget.keep_within(memory.for_tiles(plan))
-    if options.precision == "int8":
+    if options.precision == "int8" or plan.makes_int8:
         from vdeblur.jobs.quantising import prepare
 
-        prepare(plan.weights, options.device, options.precision, options.backend, note)
+        asked = options.device, options.precision, options.backend
+        prepare(plan.weights, *asked, note, long=plan.makes_int8)
     engine = stack.enter_context(Deblurrer.load(**options.engine()))
     layout = plan.clip.picture.layout
     seconds = engine.estimate_s_per_frame(layout)
@@ -371,7 +372,7 @@ def _open_engine(
         note(text)
     described = engine.describe(layout)
     tell(Started(plan.weights.name, described["device"], plan.expected_frames, seconds, done))
-    settings = {"source": plan.clip.source, **asked, **described, "weights_name": plan.weights.name}
+    settings = {"source": plan.clip.source, **given, **described, "weights_name": plan.weights.name}
 
     def deblurred(frames: Iterable[Frame]) -> Iterator[Frame]:
         """With a word on what was decided on the way: a path that does not hold, memory that ran out."""

@@ -65,6 +65,9 @@ def made_with(plan: Plan, rule: Rule) -> dict[str, str]:
     if plan.weights is not None:
         found["--model"] = plan.weights.name
         found["the weights file"] = fingerprint(plan.weights.path)
+        decision = plan.decision()
+        if decision is not None:  # one that will be made is there when the run goes on
+            found["the int8 graph"] = "there" if decision.int8 or plan.makes_int8 else "none"
     if plan.options.encoder == "ffmpeg":
         found["your ffmpeg"] = ffmpeg.version_of(ffmpeg.find_binary())
     found["length of segments"] = f"{rule.seconds} s and {rule.frames} frames"

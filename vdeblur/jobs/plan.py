@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from vdeblur.engine.deblurrer import Decision, decide
 from vdeblur.engine.device import check_choice, cpu_threads, guess_kind
 from vdeblur.errors import InputError
 from vdeblur.jobs import memory, quality
@@ -25,6 +26,9 @@ Compare = Literal["side", "split"]
 
 GPU_MEGAPIXELS_S = 92.0
 """What a network on a GPU may well give: 100 frames a second of 1280x720."""
+LONG_PX = 2e9
+"""Pixels of a video (2170 frames of 1280x720) for which making an int8 graph of the weights, a minute or two,
+is made up for by its speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,22 @@ class Plan:
         return max(1, round((last - float(start or 0)) * float(picture.rate)))
 
     @property
+    def makes_int8(self) -> bool:
+        """Whether this run is long enough to make an int8 graph of weights that have none yet."""
+        layout = self.clip.picture.layout
+        if (self.expected_frames or 0) * layout.height * layout.width < LONG_PX:
+            return False
+        decision = self.decision()
+        return decision is not None and decision.lacks_int8
+
+    def decision(self) -> Decision | None:
+        """What will run on a processor; None without a network, and on a GPU, which is asked with torch."""
+        options = self.options
+        if self.weights is None or guess_kind(options.device) != "cpu":
+            return None
+        return decide(self.weights, options.device, options.precision, options.backend)
+
+    @property
     def quality(self) -> str:
         """Which it is and why, in words."""
         return f"{self.options.quality}: {quality.reason(self.options)}"
@@ -136,13 +156,23 @@ class Plan:
         else:
             rows.append(("quality", self.quality))
             rows.append(("network", f"{self.weights.name} ({self.weights.path})"))
-            rows.append(("device", _runs_on(self.weights, options)))
+            rows.append(("device", self._runs_on()))
             rows.append(("tile", options.tile))
             rows.append(("strength", f"{options.strength:g}"))
             if options.skip_sharp:
                 rows.append(("skipped", f"frames of sharpness {options.skip_sharp:g} and more"))
         rows += [("note", note) for note in self.notes]
         return rows
+
+    def _runs_on(self) -> str:
+        """What is decided of it without torch: all on a processor, on a GPU what was asked for."""
+        options, decision = self.options, self.decision()
+        if decision is None:
+            return f"{options.device}, precision {options.precision}, backend {options.backend}"
+        choice = decision.choice
+        why = f" ({decision.why})" if decision.why else ""
+        precision = "int8 (made first, a minute or more)" if self.makes_int8 else f"{choice.precision}{why}"
+        return f"{choice.name}, precision {precision}, backend {choice.backend}"
 
 
 def make_plan(source: str, target: Path | None, options: Options, *, folder: Path | None = None) -> Plan:
@@ -237,18 +267,6 @@ def _pace(options: Options) -> tuple[float, float] | None:
     if options.strength == 0 or options.encoder == "ffmpeg" or guess_kind(options.device) != "cuda":
         return None
     return GPU_MEGAPIXELS_S, max(1, cpu_threads() - 1)  # one for decoding and all else
-
-
-def _runs_on(weights: store.WeightsRef, options: Options) -> str:
-    """What is decided of it without torch: all on a processor, on a GPU what was asked for."""
-    if guess_kind(options.device) != "cpu":
-        return f"{options.device}, precision {options.precision}, backend {options.backend}"
-    from vdeblur.engine.deblurrer import decide
-
-    decision = decide(weights, options.device, options.precision, options.backend)
-    why = f" ({decision.why})" if decision.why else ""
-    choice = decision.choice
-    return f"{choice.name}, precision {choice.precision}{why}, backend {choice.backend}"
 
 
 def _weights(options: Options) -> store.WeightsRef | None:

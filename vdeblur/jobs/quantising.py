@@ -34,10 +34,19 @@ class Judged:
     int8_db: float
 
 
-def prepare(ref: WeightsRef, device: str, precision: str, backend: str, tell: Callable[[str], None]) -> None:
-    """Make the graph that a run in int8 needs, where there is none."""
+def prepare(
+    ref: WeightsRef,
+    device: str,
+    precision: str,
+    backend: str,
+    tell: Callable[[str], None],
+    *,
+    long: bool = False,
+) -> None:
+    """Make the graph that a run in int8 needs, where there is none; with precision auto for a `long` one."""
     decision = decide(ref, device, precision, backend)
-    if decision.choice.precision == "int8" and decision.int8 is None:
+    asked = decision.choice.precision == "int8" and decision.int8 is None
+    if asked or (long and decision.lacks_int8):
         judged = quantise(ref.path, ensemble=ref.ensemble, tell=tell)
         kept = judged.graph.facts.gain_kept
         tell(f"int8 keeps {kept:.0%} of the gain of {ref.name}, kept in {judged.graph.path}")
