@@ -12,13 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 from video import media
-from video.through import leftovers
+from video.through import hashes, leftovers
 
 from vdeblur.cli.main import main
+from vdeblur.jobs import memory
+from vdeblur.video.carry import Carry
 from vdeblur.video.reader import Reader
 
 Serve = Callable[[socket.socket, bytes], None]
@@ -162,6 +165,88 @@ def test_noise_without_end_is_refused(
     assert main([sending(_babbles), "-o", str(tmp_path / "out.mkv"), "--strength", "0"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+# -- what passes by while pictures are waited for
+
+ROOM = 400_000
+SOUND = {"codec": "pcm_s16le"}  # 96 kB a second
+
+
+@pytest.fixture
+def most_waiting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of packets that waited, after each that came; there is room for three seconds of sound."""
+    monkeypatch.setattr(memory, "for_waiting", lambda plan: ROOM)
+    offer, found = Carry.offer, [0]
+
+    def watched(self: Carry, packet: Any) -> None:
+        offer(self, packet)
+        found.append(self.waiting_bytes)
+
+    monkeypatch.setattr(Carry, "offer", watched)
+    return found
+
+
+@pytest.fixture
+def badly_woven(tmp_path: Path) -> Path:
+    """Twenty seconds of sound, then their pictures."""
+    made = media.write_clip(tmp_path / "well.mkv", frames=20, rate=1, audio=(SOUND,))
+    return media.badly_woven(made.path, tmp_path / "badly.mkv")
+
+
+def test_a_badly_woven_file_loses_nothing_and_needs_no_memory(
+    badly_woven: Path, tmp_path: Path, most_waiting: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.mkv"
+    assert main([str(badly_woven), "-o", str(out), "--strength", "0", "--preset", "ultrafast"]) == 0
+    assert "20 of 20 frames on time" in capsys.readouterr().out
+    assert hashes(out)[1] == hashes(badly_woven)[1]
+    assert ROOM / 2 < max(most_waiting) < ROOM
+    with av.open(str(out)) as container:  # woven well again
+        reached = {0: 0.0, 1: 0.0}
+        for packet in container.demux():
+            if packet.size:
+                reached[packet.stream.index] = float(packet.pts * packet.time_base)
+                assert abs(reached[0] - reached[1]) < 2.5
+
+
+def test_of_a_badly_woven_stream_the_sound_is_given_up_in_one_line(
+    badly_woven: Path,
+    tmp_path: Path,
+    most_waiting: list[int],
+    sending: Callable[[Serve], str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def serve(to: socket.socket, data: bytes) -> None:
+        _whole(to, badly_woven.read_bytes())
+
+    out = tmp_path / "out.mkv"
+    assert main([sending(serve), "-o", str(out), "--strength", "0", "--preset", "ultrafast"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    said = [line for line in lines if "stream 1 is given up at 0.00 s" in line]
+    assert len(said) == 1, lines
+    assert "save the source as a file first" in said[0]
+    assert max(most_waiting) <= ROOM
+    assert list(hashes(out)) == [0]
+    assert _frames(out) == 20
+
+
+def test_sound_before_a_range_of_a_stream_does_not_wait(
+    tmp_path: Path, most_waiting: list[int], sending: Callable[[Serve], str]
+) -> None:
+    made = media.write_clip(tmp_path / "well.mkv", frames=200, rate=10, audio=(SOUND,), options={"g": "10"})
+
+    def serve(to: socket.socket, data: bytes) -> None:
+        _whole(to, made.path.read_bytes())
+
+    out = tmp_path / "out.mkv"
+    words = [sending(serve), "-o", str(out), "--strength", "0", "--preset", "ultrafast"]
+    assert main([*words, "--start", "19"]) == 0
+    assert max(most_waiting) <= ROOM
+    with av.open(str(out)) as container:
+        sound = [float(p.pts * p.time_base) for p in container.demux(audio=0) if p.size]
+    assert sound[0] < 0.1
+    assert sound[-1] > 0.9
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

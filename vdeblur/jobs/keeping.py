@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from vdeblur.frame import Frame
+from vdeblur.jobs import memory
 from vdeblur.jobs.inspection import Inspection
 from vdeblur.jobs.journal import Entry, Journal
 from vdeblur.jobs.plan import Plan
@@ -94,6 +95,7 @@ class Keeping:
             start=options.start,
             end=options.end,
             moved=self._reader.moved if self._reader is not None else self._journal.entries[-1].moved,
+            room=memory.for_waiting(self._plan),
         )
         self._stack.callback(self._passing.close)
         self._inspection.lost = self._passing.carry.lost

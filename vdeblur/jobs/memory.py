@@ -1,7 +1,8 @@
 """What a run takes of the host's memory beside its network's tiles, and whether that fits `--memory`.
 
-Measured figures (docs/reliability.md): encoders look ahead, and hold frames several times over while they do;
-everything else is small beside them.  Tiles get what remains (`engine.budget`).
+An estimate, by measured figures (docs/reliability.md): encoders look ahead, and hold frames several times over
+while they do; everything else is small beside them, or has a limit of its own that follows from `--memory`.
+Tiles get what remains (`engine.budget`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vdeblur.errors import InputError
+from vdeblur.video.carry import ROOM
 
 if TYPE_CHECKING:
     from vdeblur.jobs.plan import Plan
@@ -25,7 +27,7 @@ _OTHERS = 60
 
 
 def needed_bytes(plan: Plan) -> int:
-    """At the peak of a run, without tiles: program, engine, and the frames in decoder, queues and encoder."""
+    """At the peak of a run, without tiles: program, engine, frames in decoder, queues and encoder, packets."""
     layout = plan.clip.picture.layout
     across, down = layout.subsampling
     samples = 1 + (2 / (across * down) if layout.kind == "yuv" else len(layout.components) - 1)
@@ -35,7 +37,15 @@ def needed_bytes(plan: Plan) -> int:
         held = _HELD.get(plan.output.encoder, _OTHERS)
         if plan.output.encoder == "libx264":
             held = _QUICK.get(plan.output.options.get("preset", ""), held)
-    return int(PROGRAM + (ENGINE if plan.weights is not None else 0) + frame * held)
+    # What a file has beside its pictures is read when all are encoded: it finds the encoder's part free.
+    waiting = for_waiting(plan) if plan.clip.size_bytes is None and plan.carried is not None else 0
+    return int(PROGRAM + (ENGINE if plan.weights is not None else 0) + frame * held + waiting)
+
+
+def for_waiting(plan: Plan) -> int:
+    """What packets of other streams may take while they wait for their pictures."""
+    budget = plan.options.memory
+    return ROOM if budget is None else min(ROOM, budget // 8)
 
 
 def check(plan: Plan) -> None:

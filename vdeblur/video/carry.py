@@ -7,12 +7,19 @@ demands it.  A stream that fails in the middle is given up with a warning, never
 Threads: `offer` is called by the reading thread, everything else by the writing one; the queue between them
 is guarded by one lock.  Input streams are only looked at, never decoded here, except text subtitles, which
 nobody else touches.
+
+Packets wait for the pictures they belong to, and the reader is kept to a few pictures ahead, so little waits
+in most files.  Where a file is woven badly (all its sound before its pictures) the reader has to go past any
+number of packets to the next picture, and holding it back would wait for ever: what may wait has a limit
+(`room`).  Whoever has all pictures at hand writes on once half of it is taken (`overdue_s`); where pictures
+come as they are decoded, the stream that takes most is given up at the limit, with one line.
 """
 
 from __future__ import annotations
 
 import heapq
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +34,11 @@ from vdeblur.video.cut import Cut, Reads
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.subtitles import TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
+
+ROOM = 256 << 20
+"""Bytes of packets that may wait, unless there is less memory."""
+_EACH = 720
+"""What a packet takes beside its bytes (measured)."""
 
 _TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 # muxer -> (subtitle codecs that it takes as they are, what text is converted to)
@@ -159,20 +171,22 @@ class _Muxes(Protocol):
 class Carry:
     """Carries out a plan, between a reader's packets and an output container."""
 
-    def __init__(self, plan: CarryPlan, reader: Reads) -> None:
+    def __init__(self, plan: CarryPlan, reader: Reads, room: int = ROOM) -> None:
         self.plan = plan
         self.warnings: list[str] = []
         self.lost: dict[int, str] = {}  # streams that failed in the middle, and why
         self._reader = reader
+        self._room = room
         self._cut = Cut(reader, self.warnings)
         self._lock = threading.Lock()
+        self._taken: Counter[int] = Counter()  # source index -> bytes that wait; guarded by _lock
         self._waiting: list[tuple[float, int, Any]] = []  # heap; guarded by _lock
         self._offered = 0  # guarded by _lock
         self._latest: dict[int, float] = {}  # guarded by _lock
         self._into: dict[int, Any] = {}  # source index -> output stream
         self._converters: dict[int, TextConverter] = {}
         self._keeps_hidden = plan.muxer in ("mp4", "mov")  # their edit lists hide what is before the start
-        self._moving = plan.wanted
+        self._moving = set(plan.wanted)  # reading thread
 
     def offer(self, packet: Any) -> None:
         """Take a packet of another stream; reading thread."""
@@ -181,7 +195,7 @@ class Carry:
             return
         if packet.is_discard and not self._keeps_hidden:
             return
-        if not self._cut.admit(packet):
+        if self._cut.is_far_outside(packet):
             return
         with self._lock:
             # Packets of a stream stay in their order; Matroska gives the first ones no decoding time.
@@ -189,6 +203,23 @@ class Carry:
                 self._latest[index] = float(packet.dts * packet.time_base)
             self._offered += 1
             heapq.heappush(self._waiting, (self._latest.get(index, float("-inf")), self._offered, packet))
+            self._taken[index] += packet.size + _EACH
+            if self._taken.total() > self._room:
+                self._give_up_the_largest()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits now."""
+        with self._lock:
+            return self._taken.total()
+
+    @property
+    def overdue_s(self) -> float | None:
+        """Once half of the room is taken: the time of what waits first.  Else None."""
+        with self._lock:
+            if self._taken.total() * 2 <= self._room:
+                return None
+            return self._waiting[0][0] - float(self._reader.shift)
 
     def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
         """Make the output's streams in the source's order; `add_video` makes the deblurred one."""
@@ -201,6 +232,8 @@ class Carry:
                 self._label(made, stream, encoded_anew=True)
                 if self._reader.shift and made.metadata.pop("timecode", None):
                     self.warnings.append("the timecode is left out: it belongs to the source's beginning")
+            elif stream.index in self.lost:
+                continue
             elif (carried := actions[stream.index]).action in (Action.COPY, Action.CONVERT):
                 self._add(output, carried, inputs[stream.index])
         self._attach_covers(output, inputs)
@@ -211,13 +244,15 @@ class Carry:
 
     def drain(self, sink: _Muxes, until_s: float | None) -> None:
         """Write what is due up to this time (None: everything)."""
+        due = None if until_s is None else until_s + float(self._reader.shift)
         while True:
             with self._lock:
-                if not self._waiting or (until_s is not None and self._waiting[0][0] > until_s):
+                if not self._waiting or (due is not None and self._waiting[0][0] > due):
                     return
                 packet = heapq.heappop(self._waiting)[2]
-            index = packet.stream.index
-            if index not in self._into:
+                index = packet.stream.index
+                self._taken[index] -= packet.size + _EACH
+            if index not in self._into or not self._cut.admit(packet):
                 continue
             try:
                 self._put(sink, index, packet)
@@ -229,6 +264,26 @@ class Carry:
                 at_s = float((packet.dts or 0) * packet.time_base)
                 self.lost[index] = f"given up at {at_s:.2f} s: {self.plan.muxer} refuses its packets"
                 self.warnings.append(f"stream {index} is {self.lost[index]}")
+
+    def _give_up_the_largest(self) -> None:
+        """More waits than there is room for; under the lock."""
+        index = max(self._taken, key=self._taken.__getitem__)
+        packets = self._take_out(index)
+        self._moving.discard(index)
+        begins = (float(p.pts * p.time_base) for p in packets if p.pts is not None)
+        self.lost[index] = (
+            f"given up at {next(begins, 0.0):.2f} s: {_words(self._room)} of packets were waiting for their "
+            "pictures, most of them its own; save the source as a file first, and nothing is lost"
+        )
+        self.warnings.append(f"stream {index} is {self.lost[index]}")
+
+    def _take_out(self, index: int) -> list[Any]:
+        """All that waits of one stream; under the lock."""
+        found = [entry[2] for entry in sorted(self._waiting) if entry[2].stream.index == index]
+        self._waiting = [entry for entry in self._waiting if entry[2].stream.index != index]
+        heapq.heapify(self._waiting)
+        del self._taken[index]
+        return found
 
     def _put(self, sink: _Muxes, index: int, packet: Any) -> None:
         converter = self._converters.get(index)
@@ -272,9 +327,7 @@ class Carry:
                 continue
             index = carried.stream.index
             with self._lock:
-                found = [entry for entry in self._waiting if entry[2].stream.index == index]
-                self._waiting = [entry for entry in self._waiting if entry[2].stream.index != index]
-                heapq.heapify(self._waiting)
+                found = self._take_out(index)
             if not found:
                 self.lost[index] = "came too late to be attached"
                 self.warnings.append(f"the cover picture (stream {index}) {self.lost[index]}")
@@ -282,4 +335,8 @@ class Carry:
             kind = "png" if carried.stream.codec == "png" else "jpg"
             name = carried.stream.metadata.get("filename", f"cover.{kind}")
             mimetype = carried.stream.metadata.get("mimetype", "image/png" if kind == "png" else "image/jpeg")
-            output.add_attachment(name, mimetype, bytes(found[0][2]))
+            output.add_attachment(name, mimetype, bytes(found[0]))
+
+
+def _words(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"

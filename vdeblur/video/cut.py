@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 _NOTICEABLE = Fraction(1, 10)  # seconds
+_BEFORE = 1  # a range begins where it was asked for, or less than one tick of its pictures before
 
 
 class Reads(Protocol):
@@ -24,11 +25,21 @@ class Reads(Protocol):
 
 
 class Cut:
-    """`admit` is for the reading thread, `chapters` for the writing one."""
+    """`is_far_outside` is for the reading thread, all else for the writing one, after the first frame."""
 
     def __init__(self, reader: Reads, warnings: list[str]) -> None:
         self._reader, self._warnings = reader, warnings
         self._keyed: set[int] = set()  # copied video streams that have begun
+
+    def is_far_outside(self, packet: Any) -> bool:
+        """Whether a packet cannot belong to the range, before it is known where exactly that begins."""
+        begin, end = self._reader.span
+        if packet.pts is None:
+            return False
+        begins, lasts = packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base
+        if end is not None and begins >= end:
+            return True
+        return begin is not None and begins + lasts < begin - _BEFORE
 
     def admit(self, packet: Any) -> bool:
         """Move a packet to the range's clock; False for one that lies outside."""

@@ -107,10 +107,10 @@ class Decoding:
         for _ in self.passing(end):
             pass
 
-    def passing(self, end: Fraction | None) -> Iterator[Fraction]:
+    def passing(self, end: Fraction | None) -> Iterator[Fraction | None]:
         """Read without decoding, to the end of the file or until all streams have come to `end`.
 
-        Yields the time of each packet of the video (on the file's clock), where it has one.
+        Yields the time of each packet of the video (on the file's clock), None for all others.
         """
         sounds = {s.index for s in self.container.streams if s.type == "audio"} & self._wanted
         self._last_video = (
@@ -125,8 +125,8 @@ class Decoding:
                     return
             if (packet := self._next()) is None:
                 return
-            if packet.stream.index == self.video.index and packet.dts is not None:
-                yield packet.dts * self.tick
+            is_other = packet.stream.index != self.video.index
+            yield None if is_other or packet.dts is None else packet.dts * self.tick
 
     def verdict(self) -> str | None:
         """After the last picture: why the source counts as broken off, else None.

@@ -16,7 +16,7 @@ from typing import Any
 import av
 
 from vdeblur.errors import VdeblurError
-from vdeblur.video.carry import Carry, CarryPlan
+from vdeblur.video.carry import ROOM, Carry, CarryPlan
 from vdeblur.video.clip import Clip
 from vdeblur.video.decoding import Decoding
 from vdeblur.video.encoders import OutputChoice
@@ -32,6 +32,7 @@ class Passing:
     """A source that is read for all but its pictures; `close` it.
 
     start, end, moved   as the reader of the pictures had (seconds) or found (ticks) them
+    room                bytes of packets that may wait
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Passing:
         start: Fraction | None = None,
         end: Fraction | None = None,
         moved: int = 0,
+        room: int = ROOM,
     ) -> None:
         self._idle = not plan.wanted
         clip = dataclasses.replace(clip, by_gpu=False)  # nothing is decoded here
@@ -52,7 +54,7 @@ class Passing:
         self.shift = moved * self._decoding.tick
         if self._begin is not None:
             self._decoding.seek(self._begin)
-        self.carry = Carry(plan, self)
+        self.carry = Carry(plan, self, room)
 
     @property
     def container(self) -> Any:
@@ -69,12 +71,18 @@ class Passing:
         """The range on the source's own clock; None where it is open."""
         return self._begin, self._end
 
-    def clock(self) -> Iterator[Fraction]:
-        """Read on, handing packets to `carry`; yields the times of the pictures in between, moved."""
+    def clock(self) -> Iterator[float]:
+        """Read on, handing packets to `carry`; yields the seconds up to which all may be written.
+
+        Those are the times of the pictures in between, and of packets where too many wait for a picture.
+        """
         if self._idle:
             return
         for when in self._decoding.passing(self._end):
-            yield when - self.shift
+            if when is not None:
+                yield float(when - self.shift)
+            elif (overdue_s := self.carry.overdue_s) is not None:
+                yield overdue_s
 
     def close(self) -> None:
         """Let go of the source; may be called twice."""
@@ -114,11 +122,12 @@ def join(
         own = joined(segments, folder, stream, tick)
         waiting = next(own, None)
         for when in chain([] if begun is None else [begun], clock):
-            while waiting is not None and waiting.dts * tick <= when:
+            while waiting is not None and float(waiting.dts * tick) <= when:
                 mux_in_step(carry, sink, waiting)
                 waiting = next(own, None)
             if waiting is None and not whole:
                 break
+            carry.drain(sink, when)
         for packet in chain([] if waiting is None else [waiting], own):
             mux_in_step(carry, sink, packet)
         last = segments[-1]

@@ -68,13 +68,14 @@ class Reader:
 
     start, end   seconds from where the file starts; the frames from `start` up to, not including, `end`
     deinterlace  interlaced pictures become progressive ones, one for each
-    on_packet    takes the packets of the streams in `wanted`, in the order of the file; may be set later
+    on_packet    takes the packets of the streams in `wanted`, in the order of the file; may be set later.
+                 Those of a range are among others: where it begins is known with its first frame
     keep_partial a source that breaks off ends early instead of failing
     done         frames that are not wanted again: those that follow are given, as if they had been
     gathers      note what is read (see `gathered`): for a source that cannot be read again
 
-    shift        seconds taken off all times (0 unless a range was asked for); set before the first packet
-                 is handed over, so that the other streams can be cut and moved alike
+    shift        seconds taken off all times (0 unless a range was asked for); set before the first frame
+                 is given, so that the other streams can be cut and moved alike
     warnings     sentences, each once, growing while frames are read
     """
 
@@ -112,8 +113,6 @@ class Reader:
         origin = self._decoding.origin
         self._begin = origin + start if start else None
         self._end = None if end is None else origin + end
-        # Packets that come before the first frame of a range is known, and with it the shift.
-        self._early: list[Packet] | None = None if start is None and end is None else []
         self._until_s: float | None = None  # the end of the last good frame
         self._reformatter = VideoReformatter()
         if self._begin is not None:
@@ -177,11 +176,10 @@ class Reader:
         frames = self._chosen() if done is None else self._after(done)
         for index, timed in enumerate(frames, 0 if done is None else len(done.times)):
             yield self._frame(timed, index)
-        self._release()
         self._judge()
 
     def _chosen(self) -> Iterator[Timed[av.VideoFrame]]:
-        return self._timed() if self._early is None else self._cut()
+        return self._timed() if self.span == (None, None) else self._cut()
 
     def _after(self, done: Done) -> Iterator[Timed[av.VideoFrame]]:
         """What follows the frames that are done.
@@ -248,7 +246,6 @@ class Reader:
                 dropped = True
                 continue
             if end is not None and timed.pts * tick >= end:
-                self._release()
                 self._decoding.pass_on_until(end)
                 return
             if moved is None:
@@ -263,7 +260,6 @@ class Reader:
 
     def _move(self, moved: int) -> None:
         self.moved, self.shift = moved, moved * self._decoding.tick
-        self._release()
 
     def _frame(self, timed: Timed[av.VideoFrame], index: int) -> Frame:
         picture, layout = self._fitted(timed.item), self.clip.picture.layout
@@ -312,15 +308,8 @@ class Reader:
             self._warn(f"the source breaks off{when} ({why}): only what is there is used")
 
     def _offer(self, packet: Packet) -> None:
-        if self._early is not None:
-            self._early.append(packet)
-        elif self.on_packet is not None:
+        if self.on_packet is not None:
             self.on_packet(packet)
-
-    def _release(self) -> None:
-        early, self._early = self._early, None
-        for packet in early or ():
-            self._offer(packet)
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
