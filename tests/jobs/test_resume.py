@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import os
 import random
 import shutil
@@ -11,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from video import media
+from video.test_trust import LISTS, Server
 from video.through import hashes, leftovers, times
 
 from vdeblur.cli.main import main
@@ -31,6 +35,13 @@ NEEDS_FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffm
 SHORT = Rule(Fraction(2, 5), 6)
 FAST: dict[str, Any] = {"strength": 0.0, "preset": "ultrafast"}
 EXAMPLES = int(os.environ.get("VDEBLUR_RESUME_EXAMPLES", "6"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "www").mkdir()
+    with contextlib.closing(Server(tmp_path / "www")) as made:
+        yield made
 
 
 class StopError(Exception):
@@ -397,6 +408,32 @@ def test_a_damaged_segment_is_made_again(harm: str, unfinished: Path) -> None:
         victim.write_bytes(data)
     result = run(unfinished.with_name("in.mp4"), unfinished)
     assert result.ledger.restored == 10
+    run(unfinished.with_name("in.mp4"), unfinished.with_name("whole.mp4"))
+    same(unfinished, unfinished.with_name("whole.mp4"))
+
+
+@pytest.mark.usefixtures("short_segments")
+@pytest.mark.parametrize("name", ["playlist.m3u8", "map.m3u8", "list.ffconcat", "concat"])
+@pytest.mark.parametrize("reaches", ["file", "network"])
+def test_a_list_in_the_place_of_a_segment_opens_nothing(
+    name: str, reaches: str, unfinished: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A journal from a stranger, sound in all its digests."""
+    folder, canary = folder_of(unfinished), unfinished.parent / "www" / "canary.mp4"
+    shutil.copy(folder / "000001.mp4", canary)  # were it opened, nothing else would be wrong
+    uri = f"http://{server.address}/canary.mp4" if reaches == "network" else str(canary)
+    data = (LISTS | {"concat": "concat:{uri}"})[name].format(uri=uri).encode()
+    (folder / "000001.mp4").write_bytes(data)
+    record = json.loads((folder / "000001.json").read_bytes())
+    record["segment"] |= {"bytes": len(data), "digest": blake2b(data, digest_size=16).hexdigest()}
+    (folder / "000001.json").write_text(json.dumps(record), encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    written = (folder / "000001.json").read_bytes()
+    manifest["segments"][0]["digest"] = blake2b(written, digest_size=16).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert main(["resume", str(unfinished.parent)]) == 0
+    assert "goes on after" not in capsys.readouterr().err  # it is made again, with all that follows
+    assert server.asked == []
     run(unfinished.with_name("in.mp4"), unfinished.with_name("whole.mp4"))
     same(unfinished, unfinished.with_name("whole.mp4"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vdeblur.cli.main import main
 from vdeblur.errors import InputError
 from vdeblur.learn.recipe import Recipe, changes, make_recipe, read_recipe
 from vdeblur.models.mimo_unet import MimoUNet
@@ -79,6 +80,18 @@ def test_a_recipe_with_a_mistake_is_refused(line: str, tmp_path: Path) -> None:
     path.write_text(line, encoding="utf-8")
     with pytest.raises(InputError, match=r"recipe\.toml"):
         read_recipe(path)
+
+
+@pytest.mark.parametrize("data", [b"steps = 3 # \xbe", b"\xff\xfes\0t\0", bytes(range(128, 256))])
+def test_a_recipe_that_is_not_utf_8_is_refused_in_one_line(
+    data: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(data)
+    assert main(["train", str(path), "--output", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vdeblur: {path}: is no TOML")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
+import av
+
 from vdeblur.errors import InputError
 from vdeblur.frame import Fate
 from vdeblur.jobs.lock import Lock
 from vdeblur.video.reader import Done
 from vdeblur.video.segments import Segment, digest_of
 from vdeblur.video.sink import speaking, to_disk
+from vdeblur.video.trust import options_for_file
 
 PARTS = "pictures"  # the folder of finished ones
 _FORMAT = 1
@@ -66,8 +69,12 @@ def folder_of(target: Path) -> Path:
 
 
 def entire(listed: Path) -> bool:
-    """Of segments that are nothing but their file."""
-    return True
+    """Of segments that are nothing but their file: whether it opens as a video, by itself (`video.trust`)."""
+    try:
+        with av.open(str(listed), options=options_for_file()) as container:
+            return bool(container.streams.video)
+    except av.FFmpegError:
+        return False
 
 
 class Journal:

@@ -1,8 +1,8 @@
 """What a run takes of the host's memory beside its network's tiles, and whether that fits `--memory`.
 
-An estimate, by measured figures (docs/reliability.md): encoders look ahead, and hold frames several times over
-while they do; everything else is small beside them, or has a limit of its own that follows from `--memory`.
-Tiles get what remains (`engine.budget`).
+An estimate by measured figures (docs/reliability.md), not a wall: encoders look ahead, and hold frames
+several times over while they do; everything else is small beside them, or has a limit of its own that
+follows from `--memory`.  Tiles get what remains (`engine.budget`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OTHERS = 60
 
 
 def needed_bytes(plan: Plan) -> int:
-    """At the peak of a run, without tiles: program, engine, frames in decoder, queues and encoder, packets."""
+    """At the peak, without tiles: program, engine, frames in decoder, queues and encoder, packets."""
     layout = plan.clip.picture.layout
     across, down = layout.subsampling
     samples = 1 + (2 / (across * down) if layout.kind == "yuv" else len(layout.components) - 1)
