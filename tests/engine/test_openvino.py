@@ -21,12 +21,12 @@ pytest.importorskip("openvino")
 import openvino as ov
 
 from vdeblur import colour
-from vdeblur.engine import deblurrer, device, guard
+from vdeblur.engine import deblurrer, device, guard, openvino
 from vdeblur.engine.deblurrer import Deblurrer, decide
 from vdeblur.engine.device import choose
 from vdeblur.engine.openvino import Bodies, OpenVinoBackend, bodies_of
 from vdeblur.engine.openvino_graph import network as network_of
-from vdeblur.errors import InputError, MissingRuntimeError
+from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
 from vdeblur.frame import Fate, Frame
 from vdeblur.models.contract import DeblurNetwork
 from vdeblur.models.mimo_unet import MimoUNet, RotationEnsemble
@@ -167,6 +167,55 @@ def test_a_source_may_be_left_in_the_middle() -> None:
     again = list(engine.deblur([smooth_frame(lay, 0, 0)] * 5))
     assert len(again) == 5
     assert all(np.array_equal(first.planes[0], frame.planes[0]) for frame in again)
+
+
+RAN_OUT = (
+    "Check 'ptr' failed at src/plugins/intel_cpu/src/cpu_memory.cpp:257:\nFailed to allocate 154583040 bytes"
+)
+
+
+@pytest.mark.parametrize("where", ["compile", "start", "wait"])
+def test_memory_that_runs_out_costs_smaller_tiles_and_no_frame(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [smooth_frame(layout("yuv420p", 400, 300), seed, seed) for seed in range(9)]
+    network = small("half")
+    meant = list(opened(network).deblur(frames))
+    calls = itertools.count()
+    patched, name = {
+        "compile": (OpenVinoBackend, "compiled_frame"),
+        "start": (openvino._Request, "start"),
+        "wait": (openvino._Request, "wait"),
+    }[where]
+    real = getattr(patched, name)
+
+    def runs_out(*asked: object, **more: object) -> object:
+        if next(calls) >= (0 if where == "compile" else 4):
+            raise RuntimeError(RAN_OUT)
+        return real(*asked, **more)
+
+    monkeypatch.setattr(patched, name, runs_out)
+    engine = opened(network)
+    results = list(engine.deblur(iter(frames)))
+    assert [frame.index for frame in results] == list(range(9))
+    assert {frame.fate for frame in results} == {Fate.DEBLURRED}
+    assert engine.notes[-1] == "out of memory: going on in tiles of 384x304"
+    assert sum("memory" in text for text in engine.notes) == 1
+    for one, other in zip(meant, results, strict=True):
+        assert all(
+            np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(one.planes, other.planes, strict=True)
+        )
+
+
+def test_memory_that_no_tile_helps_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs_out(*asked: object) -> object:
+        raise MemoryError
+
+    engine = opened(small())
+    engine.estimate_s_per_frame(layout("yuv420p", 64, 48))  # warm by now
+    monkeypatch.setattr(openvino._Request, "start", runs_out)
+    with pytest.raises(VdeblurError, match=r"out of memory on .* smaller network"):
+        list(engine.deblur([smooth_frame(layout("yuv420p", 64, 48))]))
 
 
 def test_with_latency_no_frame_waits_for_a_later_one() -> None:

@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from vdeblur.engine import footprint
+from vdeblur.engine import shortage
 from vdeblur.engine.eager import Corrector, EagerLane
 from vdeblur.engine.lane import Step
 from vdeblur.engine.opening import Opening, Timed
@@ -101,7 +101,7 @@ class CudaLane:
                 ring = opening.ring(self._devices, latency=self._latency)
                 break
             except Exception as error:
-                if not footprint.ran_out(error):
+                if not shortage.ran_out(error):
                     raise
             self.grid = self._corrector.smaller(self.grid)
         if ring is not None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vdeblur.engine import footprint, guard, planes, tiles
+from vdeblur.engine import footprint, guard, planes, shortage, tiles
 from vdeblur.engine.device import Choice, cpu_threads
 from vdeblur.engine.lane import Lane, Pixels, Step, component_sizes, padded
 from vdeblur.errors import VdeblurError
@@ -73,22 +73,14 @@ class Corrector:
     def smaller(self, grid: tiles.Grid) -> tiles.Grid:
         """`cut`, with a note."""
         smaller = self.cut(grid)
-        rows, columns = smaller.tile
-        self.notes.append(f"out of memory: going on in tiles of {columns}x{rows}")
+        self.notes.append(shortage.note(smaller))
         return smaller
 
     def cut(self, grid: tiles.Grid) -> tiles.Grid:
         """After memory ran out: the next smaller tiles; VdeblurError where there are none."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        smaller = tiles.smaller(grid, self.multiple_of, tiles.overlap_for(self.reach, self.multiple_of))
-        if smaller is None:
-            side = "x".join(str(size) for size in reversed(grid.tile))
-            raise VdeblurError(
-                f"out of memory on {self.choice.name}, and tiles smaller than {side} make no sense: "
-                "use a smaller network (--model) or close other programs"
-            )
-        return smaller
+        return shortage.smaller(grid, self.multiple_of, self.reach, self.choice.name)
 
     def warm_up(self) -> float:
         """A few laps on a small picture; answers with the seconds for a pixel in the fastest one.
@@ -100,7 +92,7 @@ class Corrector:
             try:
                 return self._laps(trial_px)
             except Exception as error:
-                if not footprint.ran_out(error):
+                if not shortage.ran_out(error):
                     raise
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -248,7 +240,7 @@ class EagerLane:
             try:
                 return self._attempt(frame)
             except Exception as error:
-                if not footprint.ran_out(error):
+                if not shortage.ran_out(error):
                     raise
             self.grid = self._corrector.smaller(self.grid)
 

@@ -1,4 +1,4 @@
-"""How much memory a network in torch needs, counted on a small picture; and the signs of its lack."""
+"""How much memory a network in torch needs, counted on a small picture."""
 
 from __future__ import annotations
 
@@ -22,14 +22,6 @@ def bytes_per_px(network: DeblurNetwork, device: torch.device) -> float:
     with torch.inference_mode(), watch:
         network.correction(picture)
     return watch.peak / (side * side)
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether this is what torch, CUDA, cuDNN or numpy raise when memory is short."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

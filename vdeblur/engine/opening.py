@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vdeblur.engine import footprint, guard
+from vdeblur.engine import guard, shortage
 from vdeblur.engine.eager import Corrector, Staging
 from vdeblur.engine.ring import Ring, Stream, Work
 from vdeblur.engine.station import Device, Station, StationSlot
@@ -99,7 +99,7 @@ class Opening:
                 station = self._station(device, self._corrector, way, 1)
                 wrong = self._wrong(device, station)
             except Exception as error:  # compilers and libraries fail in many ways; the next one may hold
-                if footprint.ran_out(error):
+                if shortage.ran_out(error):
                     if best is None:
                         raise
                     break  # no room for two at a time: the one that holds will do
@@ -123,7 +123,7 @@ class Opening:
                     break
                 seconds = device.seconds(station.replay, station.streams.compute) / capacity
             except RuntimeError as error:
-                if not footprint.ran_out(error):
+                if not shortage.ran_out(error):
                     raise
                 break
             if seconds > WORTH * best.seconds:
@@ -140,7 +140,7 @@ class Opening:
                 try:
                     return corrector.careful(rgb, self._careful_grid)
                 except RuntimeError as error:
-                    if not footprint.ran_out(error):
+                    if not shortage.ran_out(error):
                         raise
                 self._careful_grid = corrector.cut(self._careful_grid)
 

@@ -13,6 +13,7 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 
-from vdeblur.engine import guard, openvino_graph, tiles
+from vdeblur.engine import guard, openvino_graph, shortage, tiles
 from vdeblur.engine.device import Choice, cpu_threads, free_bytes, has_bfloat16
 from vdeblur.engine.lane import Pixels, Step, component_sizes
 from vdeblur.engine.openvino_body import body as float_body
@@ -94,7 +95,7 @@ class OpenVinoBackend:
 
     def __init__(self, bodies: Bodies, choice: Choice) -> None:
         self.choice = choice
-        self.notes: Sequence[str] = ()
+        self.notes: list[str] = []
         self.multiple_of, self.reach = bodies.multiple_of, bodies.reach
         self.threads: int | None = cpu_threads()
         self._bodies = bodies
@@ -120,6 +121,13 @@ class OpenVinoBackend:
         self, layout: PlaneLayout, grid: tiles.Grid, strength: float, *, latency: bool = False
     ) -> OpenVinoLane:
         return OpenVinoLane(self, layout, grid, strength, latency=latency)
+
+    def smaller(self, grid: tiles.Grid) -> tiles.Grid:
+        """After memory ran out: the next smaller tiles, with a note; VdeblurError where there are none."""
+        found = shortage.smaller(grid, self.multiple_of, self.reach, self.choice.name)
+        self.notes.append(shortage.note(found))
+        _core.cache_clear()  # it keeps memory of what it could not compile
+        return found
 
     def difference(self, rgb: Pixels, grid: tiles.Grid, height: int, width: int) -> Pixels | None:
         planar = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
@@ -168,7 +176,10 @@ class OpenVinoBackend:
 
 
 class OpenVinoLane:
-    """A backend opened for one layout; see `lane.Lane`."""
+    """A backend opened for one layout; see `lane.Lane`.
+
+    Where memory runs out, all frames in flight are done again in smaller tiles, and what follows too.
+    """
 
     def __init__(
         self,
@@ -183,16 +194,10 @@ class OpenVinoLane:
         self.grid = grid
         self._backend = backend
         self._strength = strength
-        self._in_pieces = not grid.is_whole
+        self._latency = latency
         self._careful: _Pieces | None = None
-        self._slots: list[_Request | _Pieces]
-        if self._in_pieces:
-            self._slots = [_Pieces(backend, layout, grid, strength)]
-            return
-        streams = 1 if latency else self._streams()
-        compiled = backend.compiled_frame(layout, grid, strength, streams)
-        # One more than streams: it is filled and emptied while the others compute.
-        self._slots = [_Request(compiled, layout) for _ in range(1 if latency else streams + 1)]
+        self._slots: list[_Request | _Pieces] = []
+        self._open()
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Frames of this layout with the difference added, in new arrays, and their fate."""
@@ -200,18 +205,10 @@ class OpenVinoLane:
         free = deque(self._slots)
         try:
             for frame in frames:
-                slot = free.popleft()
-                slot.start(frame)
-                flying.append((frame, slot))
-                if not free:
-                    frame, slot = flying[0]
-                    result = self._landed(frame, slot)
-                    flying.popleft()
-                    free.append(slot)
-                    yield result
+                flying.append((frame, free.popleft()))
+                yield from self._next(flying, free, start=True)
             while flying:
-                yield self._landed(*flying[0])
-                flying.popleft()
+                yield from self._next(flying, free)
         finally:
             for _, slot in flying:
                 slot.wait()
@@ -233,6 +230,69 @@ class OpenVinoLane:
     def close(self) -> None:
         """Compiled models and their memory go; nothing is in flight here."""
         self._slots, self._careful = [], None
+
+    def _open(self) -> None:
+        """For the grid, or the first smaller one that memory bears."""
+        while True:
+            try:
+                self._slots = self._compiled()
+                return
+            except Exception as error:
+                if not shortage.ran_out(error):
+                    raise
+            self.grid = self._backend.smaller(self.grid)
+
+    def _compiled(self) -> list[_Request | _Pieces]:
+        if not self.grid.is_whole:
+            return [_Pieces(self._backend, self.layout, self.grid, self._strength)]
+        streams = 1 if self._latency else self._streams()
+        compiled = self._backend.compiled_frame(self.layout, self.grid, self._strength, streams)
+        # One more than streams: it is filled and emptied while the others compute.
+        return [_Request(compiled, self.layout) for _ in range(1 if self._latency else streams + 1)]
+
+    def _next(
+        self,
+        flying: deque[tuple[Frame, _Request | _Pieces]],
+        free: deque[_Request | _Pieces],
+        *,
+        start: bool = False,
+    ) -> list[Frame]:
+        """The last in flight is started; the first one's result, unless a slot is free for another."""
+        try:
+            if start:
+                flying[-1][1].start(flying[-1][0])
+            if start and free:
+                return []
+            result = self._landed(*flying[0])
+            free.append(flying.popleft()[1])
+            return [result]
+        except Exception as error:
+            if not shortage.ran_out(error):
+                raise
+        frames = [frame for frame, _ in flying]
+        while flying:
+            with suppress(Exception):
+                flying.popleft()[1].wait()
+        free.clear()  # what was compiled goes before the smaller comes
+        results = self._again(frames)
+        free.extend(self._slots)
+        return results
+
+    def _again(self, frames: Sequence[Frame]) -> list[Frame]:
+        while True:
+            self.close()
+            self.grid = self._backend.smaller(self.grid)
+            self._open()
+            try:
+                return [self._alone(frame) for frame in frames]
+            except Exception as error:
+                if not shortage.ran_out(error):
+                    raise
+
+    def _alone(self, frame: Frame) -> Frame:
+        slot = self._slots[0]
+        slot.start(frame)
+        return self._landed(frame, slot)
 
     def _streams(self) -> int:
         """As many as threads can feed and half of the free memory takes."""
