@@ -231,6 +231,24 @@ def test_of_a_badly_woven_stream_the_sound_is_given_up_in_one_line(
     assert _frames(out) == 20
 
 
+def test_a_pipe_without_a_picture_is_given_up_in_one_line(badly_woven: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from vdeblur.cli.main import main; from vdeblur.video import source; "
+        "source._MOST_HEAD = 1 << 20; sys.exit(main(['-', '-o', 'out.mkv', '--strength', '0']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=badly_woven.read_bytes(),
+        capture_output=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == ["vdeblur: stdin: no picture within its first 1 MiB"]
+
+
 def test_sound_before_a_range_of_a_stream_does_not_wait(
     tmp_path: Path, most_waiting: list[int], sending: Callable[[Serve], str]
 ) -> None:
