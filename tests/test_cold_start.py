@@ -68,3 +68,20 @@ def test_importing_the_package_is_silent_and_light(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_program_ends_beside_a_thread_that_is_stuck(tmp_path: Path) -> None:
+    """As with a camera that never answers: the exit code counts, nothing is torn down under the thread."""
+    stuck = """
+import atexit, sys, threading, time
+from vdeblur.cli.main import command
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+atexit.register(print, "torn down")
+sys.argv[1:] = ["missing.mp4"]
+command()
+"""
+    run = [sys.executable, "-c", stuck]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""

@@ -1,7 +1,5 @@
 """`python -m vdeblur` is the `vdeblur` command."""
 
-import sys
+from vdeblur.cli.main import command
 
-from vdeblur.cli.main import main
-
-sys.exit(main())
+command()

@@ -11,8 +11,10 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -40,6 +42,19 @@ if TYPE_CHECKING:
     from vdeblur.jobs.batch import Item
     from vdeblur.jobs.plan import Options, Plan
     from vdeblur.measure.benchmark import Asked
+
+
+def command() -> NoReturn:
+    """The `vdeblur` program: `main`, and the end of the process."""
+    code = main()
+    if any(thread.is_alive() and thread.daemon for thread in threading.enumerate()):
+        # One is stuck in a library, as in a camera that does not answer. Python would pull the floor from
+        # under it, which can crash; everything else is closed by now.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -462,4 +477,4 @@ def _one_line(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

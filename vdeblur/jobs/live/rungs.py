@@ -108,6 +108,8 @@ class Rungs:
     def close(self) -> None:
         if self._opening is not None:
             self._opening[1].join(10.0)
+            if self._opening[1].is_alive():  # on a busy machine: what it works on must stay
+                return
         for engine in self._engines.values():
             engine.close()
 
