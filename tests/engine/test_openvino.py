@@ -199,8 +199,11 @@ def test_memory_that_runs_out_costs_smaller_tiles_and_no_frame(
     results = list(engine.deblur(iter(frames)))
     assert [frame.index for frame in results] == list(range(9))
     assert {frame.fate for frame in results} == {Fate.DEBLURRED}
-    assert engine.notes[-1] == "out of memory: going on in tiles of 384x304"
-    assert sum("memory" in text for text in engine.notes) == 1
+    said = [text for text in engine.notes if "memory" in text]
+    assert said == [
+        "out of memory: going on with one frame at a time",
+        "out of memory: going on in tiles of 384x304",
+    ]
     for one, other in zip(meant, results, strict=True):
         assert all(
             np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(one.planes, other.planes, strict=True)

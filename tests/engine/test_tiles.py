@@ -98,6 +98,13 @@ def test_auto_takes_the_whole_picture_where_memory_allows() -> None:
     assert small.tile == (180, 256)
 
 
+def test_auto_does_not_cut_where_tiles_take_more_than_the_whole() -> None:
+    asked = (720, 1280, 8, 104)
+    assert tiles.fit(*asked, 100.0, 100 << 20).tile == (512, 512)
+    assert tiles.fit(*asked, 100.0, 100 << 20, 100.0).tile == (256, 256)  # less room for a tile
+    assert tiles.fit(*asked, 100.0, 100 << 20, 200.0).is_whole
+
+
 def test_memory_is_measured_on_the_network_itself() -> None:
     """A box filter needs the filtered picture and the difference: 2 x 3 channels x 4 bytes."""
     assert bytes_per_px(standins.BoxFilter(), torch.device("cpu")) == 24.0

@@ -237,7 +237,8 @@ class Deblurrer:
         if self._bytes_per_px is None:
             self._bytes_per_px = self._backend.bytes_per_px()
         free = free_bytes(self._backend.choice.device)
-        return tiles.fit(rows, columns, multiple, overlap, self._bytes_per_px, free)
+        around = self._backend.bytes_around
+        return tiles.fit(rows, columns, multiple, overlap, self._bytes_per_px, free, around)
 
     def _timed(self, lane: Lane, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The lane's frames; keeps the time of the latest for estimates, without the wait for its source."""

@@ -47,6 +47,7 @@ class Corrector:
         self.notes: list[str] = []
         self.device = torch.device(choice.device)
         self.multiple_of, self.reach = network.multiple_of, network.reach
+        self.bytes_around = 0.0  # a few pictures: little beside the network
         network.eval().to(self.device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.network = network

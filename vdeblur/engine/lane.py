@@ -71,11 +71,13 @@ class Backend(Protocol):
     choice      what is really used; `warm_up` may change it (a precision that the network does not bear)
     notes       decisions that nobody asked for, one line each
     threads     processor threads the network runs on; None on a GPU
+    bytes_around   memory for each pixel of a picture that is cut into tiles, beside that of a tile
     """
 
     choice: Choice
     multiple_of: int
     reach: int
+    bytes_around: float
 
     @property
     def notes(self) -> Sequence[str]: ...

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 SIZE = {"fp32": 1.0, "bf16": 0.6, "int8": 0.6}
 """Memory of a precision, as a share of what float32 tensors would take."""
+AROUND = 290.0
+"""Bytes for each pixel of a picture that is cut: what stands before and behind the network is not (measured).
+Whole pictures do without, as one model shares its memory: small networks take less so."""
 STREAMS = 4
 """Frames computed at the same time, at most; each needs memory of its own."""
 TRIAL_PX = 256
@@ -97,6 +100,7 @@ class OpenVinoBackend:
         self.choice = choice
         self.notes: list[str] = []
         self.multiple_of, self.reach = bodies.multiple_of, bodies.reach
+        self.bytes_around = AROUND
         self.threads: int | None = cpu_threads()
         self._bodies = bodies
         # For single pictures, fast and careful: the size each was compiled for, and what came of it.
@@ -123,11 +127,13 @@ class OpenVinoBackend:
         return OpenVinoLane(self, layout, grid, strength, latency=latency)
 
     def smaller(self, grid: tiles.Grid) -> tiles.Grid:
-        """After memory ran out: the next smaller tiles, with a note; VdeblurError where there are none."""
-        found = shortage.smaller(grid, self.multiple_of, self.reach, self.choice.name)
-        self.notes.append(shortage.note(found))
+        """After memory ran out: the next smaller tiles; VdeblurError where there are none."""
+        return shortage.smaller(grid, self.multiple_of, self.reach, self.choice.name)
+
+    def went_short(self, note: str) -> None:
+        """Something could not be had: say what follows from it, and let go of what may have been left."""
+        self.notes.append(note)
         _core.cache_clear()  # it keeps memory of what it could not compile
-        return found
 
     def difference(self, rgb: Pixels, grid: tiles.Grid, height: int, width: int) -> Pixels | None:
         planar = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
@@ -178,7 +184,8 @@ class OpenVinoBackend:
 class OpenVinoLane:
     """A backend opened for one layout; see `lane.Lane`.
 
-    Where memory runs out, all frames in flight are done again in smaller tiles, and what follows too.
+    Where memory runs out, all frames in flight are done again, and what follows too: one at a time, then in
+    smaller tiles.
     """
 
     def __init__(
@@ -240,7 +247,17 @@ class OpenVinoLane:
             except Exception as error:
                 if not shortage.ran_out(error):
                     raise
-            self.grid = self._backend.smaller(self.grid)
+            self._make_less()
+
+    def _make_less(self) -> None:
+        """After memory ran out: one frame at a time, then tiles; VdeblurError where there are no smaller."""
+        self.close()
+        if self.grid.is_whole and not self._latency:
+            self._latency = True
+            self._backend.went_short("out of memory: going on with one frame at a time")
+            return
+        self.grid = self._backend.smaller(self.grid)
+        self._backend.went_short(shortage.note(self.grid))
 
     def _compiled(self) -> list[_Request | _Pieces]:
         if not self.grid.is_whole:
@@ -280,8 +297,7 @@ class OpenVinoLane:
 
     def _again(self, frames: Sequence[Frame]) -> list[Frame]:
         while True:
-            self.close()
-            self.grid = self._backend.smaller(self.grid)
+            self._make_less()
             self._open()
             try:
                 return [self._alone(frame) for frame in frames]

@@ -98,14 +98,29 @@ def cut(height: int, width: int, side: int, multiple_of: int, overlap: int) -> G
     )
 
 
-def fit(height: int, width: int, multiple_of: int, overlap: int, bytes_per_px: float, free: int) -> Grid:
-    """The whole picture where half of the free memory takes it, else the largest tiles that it takes."""
-    room_px = free / 2 / max(1.0, bytes_per_px * OVERHEAD)
-    if height * width <= room_px:
+def fit(
+    height: int,
+    width: int,
+    multiple_of: int,
+    overlap: int,
+    bytes_per_px: float,
+    free: int,
+    bytes_around: float = 0.0,
+) -> Grid:
+    """The whole picture where half of the free memory takes it, else the largest tiles that it takes.
+
+    Each pixel of a picture that is cut takes `bytes_around` beside its tiles: where that is more than the
+    whole picture takes, cutting is of no use.
+    """
+    each, around = max(1.0, bytes_per_px * OVERHEAD), height * width * bytes_around
+    if height * width * each <= free / 2:
         return whole(height, width)
+    room_px = (free / 2 - around) / each
     least = least_side(overlap, multiple_of)
     fitting = [side for side in SIZES if side**2 <= room_px and least <= side < max(height, width)]
-    return cut(height, width, fitting[0] if fitting else max(least, SIZES[-1]), multiple_of, overlap)
+    found = cut(height, width, fitting[0] if fitting else max(least, SIZES[-1]), multiple_of, overlap)
+    tile_px = found.tile[0] * found.tile[1]
+    return whole(height, width) if around + tile_px * each > height * width * each else found
 
 
 def smaller(grid: Grid, multiple_of: int, overlap: int) -> Grid | None:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 PROGRAM = 70 * MIB
-ENGINE = 260 * MIB
-"""Torch or OpenVINO, loaded, with the network's weights."""
+TORCH, OPENVINO = 260 * MIB, 100 * MIB
+"""Loaded, with the network's weights."""
 LEAST_TILES = 150 * MIB
-"""The smallest tiles of the networks in the package."""
+"""The smallest tiles of the networks in the package, with torch."""
+LEAST_PX = 210
+"""Bytes for each pixel of a picture with OpenVINO, which takes more for tiles than for the whole."""
 _HELD = {"libx264": 150, "libx265": 165, "libsvtav1": 180, "libvpx-vp9": 150}
 _QUICK = {"ultrafast": 50, "superfast": 70, "veryfast": 90}
 _OTHERS = 60
@@ -39,7 +41,7 @@ def needed_bytes(plan: Plan) -> int:
             held = _QUICK.get(plan.output.options.get("preset", ""), held)
     # What a file has beside its pictures is read when all are encoded: it finds the encoder's part free.
     waiting = for_waiting(plan) if plan.clip.size_bytes is None and plan.carried is not None else 0
-    return int(PROGRAM + (ENGINE if plan.weights is not None else 0) + frame * held + waiting)
+    return int(PROGRAM + _engine(plan) + frame * held + waiting)
 
 
 def for_waiting(plan: Plan) -> int:
@@ -53,7 +55,7 @@ def check(plan: Plan) -> None:
     budget = plan.options.memory
     if budget is None:
         return
-    needed = needed_bytes(plan) + (LEAST_TILES if plan.weights is not None else 0)
+    needed = needed_bytes(plan) + _least_of_tiles(plan)
     if needed > budget:
         raise InputError(
             f"--memory {_words(budget)}: this run needs about {_words(needed)}, most of it for the encoder "
@@ -65,8 +67,26 @@ def for_tiles(plan: Plan) -> int | None:
     """The limit within which the engine opens, so that encoder and decoder find their part afterwards."""
     if plan.options.memory is None:
         return None
-    loaded = PROGRAM + (ENGINE if plan.weights is not None else 0)
+    loaded = PROGRAM + _engine(plan)
     return plan.options.memory - (needed_bytes(plan) - loaded)
+
+
+def _engine(plan: Plan) -> int:
+    if plan.weights is None:
+        return 0
+    return OPENVINO if _by_openvino(plan) else TORCH
+
+
+def _least_of_tiles(plan: Plan) -> int:
+    if plan.weights is None:
+        return 0
+    layout = plan.clip.picture.layout
+    return LEAST_PX * layout.width * layout.height if _by_openvino(plan) else LEAST_TILES
+
+
+def _by_openvino(plan: Plan) -> bool:
+    decision = plan.decision()
+    return decision is not None and decision.choice.backend == "openvino"
 
 
 def _words(size: int) -> str:
