@@ -108,7 +108,10 @@ def deblur_parser() -> Parser:
     )
 
     part.add_argument(
-        "--memory", type=amount, metavar="AMOUNT", help="of this machine's memory take no more, e.g. 8G"
+        "--memory",
+        type=amount,
+        metavar="AMOUNT",
+        help="keep to so much of this machine's memory, by estimate, or refuse; e.g. 8G",
     )
 
     part = parser.add_argument_group("encoding (default: suited to the source)")
