@@ -3,10 +3,11 @@
     python scripts/measure_skip.py PAIRS/reds/000 [--model mimo-unet-small] [--repeat 4] [--size 1280x720] \
         [--preset veryfast]
 
-The clip (H.264, CRF 10, 4:2:0) shows the sharp pictures of CLIP/sharp `repeat` times over, then the blurred
-ones of CLIP/blur as often; with `--size` each is mirrored at its borders until it fills that size. Two runs
-each way: one writes what `vdeblur` writes by itself and gives the speed (frames over the seconds from the
-first frame to the last), one writes a lossless file and gives the loss.
+The clip (H.264, CRF 10, 4:2:0) shows the sharp pictures of CLIP/sharp forwards and backwards in turn (a cut
+after every few pictures would be hard on encoders), `repeat` times over, then the blurred ones of CLIP/blur
+as often; with `--size` each is mirrored at its borders until it fills that size. Two runs each way: one
+writes what `vdeblur` writes by itself and gives the speed (frames over the seconds from the first frame to
+the last), one writes a lossless file and gives the loss.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ def main() -> None:
         width, height = map(int, options.size.split("x"))
         blurred, sharp = ([mirrored(p, height, width) for p in side] for side in (blurred, sharp))
     with tempfile.TemporaryDirectory() as folder:
-        source = write(Path(folder) / "half-sharp.mkv", sharp * options.repeat + blurred * options.repeat)
+        source = write(
+            Path(folder) / "half-sharp.mkv",
+            to_and_fro(sharp, options.repeat) + to_and_fro(blurred, options.repeat),
+        )
         runs: dict[str, tuple[Result, float, list[np.ndarray]]] = {}
         for name, least in (("all frames", None), ("--skip-sharp auto", 1.0)):
             as_usual, lossless = (
@@ -74,6 +78,10 @@ def main() -> None:
 
 def pictures(folder: Path) -> list[np.ndarray]:
     return [rgb_of(frame) for frame in read_pictures(probe_pictures(str(folder)))]
+
+
+def to_and_fro(frames: list[np.ndarray], times: int) -> list[np.ndarray]:
+    return [frame for number in range(times) for frame in (frames[::-1] if number % 2 else frames)]
 
 
 def mirrored(picture: np.ndarray, height: int, width: int) -> np.ndarray:
