@@ -9,9 +9,8 @@ import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from vdeblur.engine.deblurrer import Decision, decide
 from vdeblur.engine.device import check_choice, cpu_threads, guess_kind
 from vdeblur.errors import InputError
 from vdeblur.jobs import memory, quality
@@ -21,6 +20,9 @@ from vdeblur.video.clip import Clip, Picture, probe
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.sink import check_target
 from vdeblur.weights import store
+
+if TYPE_CHECKING:
+    from vdeblur.engine.deblurrer import Decision
 
 Compare = Literal["side", "split"]
 
@@ -119,6 +121,8 @@ class Plan:
         options = self.options
         if self.weights is None or guess_kind(options.device) != "cpu":
             return None
+        from vdeblur.engine.deblurrer import decide
+
         return decide(self.weights, options.device, options.precision, options.backend)
 
     @property
