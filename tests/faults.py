@@ -186,12 +186,18 @@ KINDS: dict[str, Happens] = {
 
 def plant(site: str, nth: int, kind: str, patch: Patch = setattr) -> None:
     """Let `kind` happen when a run comes to `site` for the nth time."""
-    happens, count = KINDS[kind], 0
+    happens, count, noisy = KINDS[kind], 0, None
 
     def meet(self: Any, words: tuple[Any, ...]) -> Any:
-        nonlocal count
+        nonlocal count, noisy
         count += 1
-        return happens(self, words) if count == nth else GO_ON
+        if kind != "garbage":
+            return happens(self, words) if count == nth else GO_ON
+        place = getattr(words[0], "pos", None)
+        if count == nth:
+            noisy = place
+        # A packet that is noise in the file is noise again when it is read once more.
+        return happens(self, words) if place is not None and place == noisy else GO_ON
 
     _wrap(site, meet, patch)
 

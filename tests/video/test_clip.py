@@ -315,3 +315,10 @@ class _Unseekable:
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         pass
+
+
+def test_a_time_base_is_no_frame_rate(tmp_path: Path) -> None:
+    """FFmpeg guesses 90000 frames a second for MPEG-TS without a rhythm."""
+    made = media.make("mpegts", tmp_path, frames=36, pts=media.vfr_pts(36, 3, step=3213, start=9000))
+    rate = probe(str(made.path)).picture.rate
+    assert rate is None or rate < 100

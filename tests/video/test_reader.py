@@ -252,6 +252,19 @@ def test_an_incomplete_last_packet_breaks_off(tmp_path: Path) -> None:
     assert caught.value.at_s == pytest.approx(0.9, abs=0.15)
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_noise_in_place_of_the_last_picture_breaks_off(name: str, tmp_path: Path) -> None:
+    """Frame threads that are emptied say nothing of it, and lose the pictures shown around it too."""
+    made = media.write_clip(tmp_path / name, frames=36, size=(96, 64), b_frames=True)
+    with av.open(str(made.path)) as container:
+        last = [bytes(packet) for packet in container.demux(video=0) if packet.size][-1]
+    noise = np.random.default_rng(1).integers(0, 256, len(last), dtype=np.uint8).tobytes()
+    made.path.write_bytes(made.path.read_bytes().replace(last, noise))
+    with pytest.raises(BrokenSourceError, match="its last picture cannot be decoded"):
+        read(made.path)
+    assert len(read(made.path, keep_partial=True)[0]) == 35
+
+
 @pytest.mark.parametrize("name", ["a.flv", "a.mkv", "a.avi"])
 def test_keep_partial_ends_with_a_warning(name: str, tmp_path: Path) -> None:
     codec = {"a.avi": "mpeg4"}.get(name, "libx264")

@@ -25,6 +25,8 @@ from vdeblur.frame import PlaneLayout
 from vdeblur.video import formats, soundness
 from vdeblur.video.source import alpha_decoder, choose_video, is_url, opened, shown_name
 
+_MOST_GUESSED_RATE = 1000  # frames a second
+
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
 
@@ -286,7 +288,6 @@ def _picture(
     if matrix is None and frame.rotation:
         matrix = display_matrix(frame.rotation)
     dynamic = tuple(dict.fromkeys(name for key, name in _SIDE_NAMES.items() if key in side))
-    rate = video.average_rate or video.guessed_rate
     return (
         Picture(
             index=video.index,
@@ -295,7 +296,7 @@ def _picture(
             pix_fmt=pix_fmt,
             layout=layout,
             time_base=Fraction(video.time_base or frame.time_base or Fraction(1, 1000)),
-            rate=Fraction(rate) if rate else None,
+            rate=_rate(video),
             frames_from_header=video.frames or None,
             duration_from_header_s=_duration_s(container, video),
             first_pts=frame.pts,
@@ -312,6 +313,13 @@ def _picture(
         ),
         warnings,
     )
+
+
+def _rate(video: VideoStream) -> Fraction | None:
+    """Frames a second: stated, or FFmpeg's guess, which is the time base where times have no rhythm."""
+    guessed = video.guessed_rate if video.guessed_rate and video.guessed_rate <= _MOST_GUESSED_RATE else None
+    rate = video.average_rate or guessed
+    return Fraction(rate) if rate else None
 
 
 def _stated(frame: int, container: int) -> int:

@@ -144,10 +144,29 @@ class Decoding:
         pts, corrupt = self._last_video
         if corrupt:
             return "its last picture is incomplete"
-        if self._since_failure > _RECENT:
-            return None
-        came = pts in self._recent if pts is not None else self._since_failure > 0
-        return None if came else "its last picture cannot be decoded"
+        if pts is None:
+            failed = self._since_failure == 0
+        else:
+            heard = self._since_failure <= _RECENT
+            failed = pts not in self._recent and (heard or self._fails_unheard(pts))
+        return "its last picture cannot be decoded" if failed else None
+
+    def _fails_unheard(self, pts: int) -> bool:
+        """Whether the picture of the last packet was lost without a word, and others with it.
+
+        That is what FFmpeg's frame threads do with an error while they are emptied.  Not every packet has
+        a picture of its own, so the end is decoded again without such threads, which tell what fails.
+        """
+        if self._threads != "AUTO" or self._clip.source == "-":
+            return False
+        again = Decoding(self._clip, lambda packet: None, frozenset(), steady=True, timeout_s=10.0)
+        try:
+            again.seek(pts * self.tick)
+            for _ in again.pictures():
+                pass
+            return again.verdict() is not None
+        finally:
+            again.close()
 
     def _source_is_cut(self) -> bool:
         """For sources of unknown size, which could not be judged before: did all come that was promised?"""
