@@ -177,3 +177,24 @@ def test_live_takes_network_and_precision_but_no_ensemble() -> None:
     assert ladder("--quality", "best") == ladder() == ladder("--quality", "balanced")
     best = live._options(live._parser().parse_args(["0", "--device", "cpu", "--quality", "best"]))
     assert best.precision in ("bf16", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("words", "preset"),
+    [
+        ((), "medium"),
+        (("--skip-sharp", "auto"), "veryfast"),
+        (("--skip-sharp", "auto", "--preset", "slow"), "slow"),
+        (("--quality", "fast"), "veryfast"),
+        (("--quality", "fast", "--skip-sharp", "off"), "veryfast"),
+        (("--quality", "best"), "medium"),
+    ],
+)
+def test_the_encoder_does_not_hold_up_what_shall_be_fast(
+    words: tuple[str, ...], preset: str, tmp_path: Path
+) -> None:
+    made = media.write_clip(tmp_path / "in.mkv")
+    planned = make_plan(str(made.path), None, options("--device", "cpu", *words))
+    assert planned.output is not None
+    assert planned.output.options["preset"] == preset
+    assert any("--preset medium" in note for note in planned.notes) == (preset == "veryfast")

@@ -101,7 +101,7 @@ def choose_output(
     by_pace = preset_for_pace(table, *pace) if pace and is_free else None
     if by_pace:
         notes.append(
-            f"encoded with preset {by_pace} to keep up with the network on these cores; "
+            f"encoded with preset {by_pace} to keep up with the rest on these cores; "
             f"--preset {table.default_preset} is slower and better for its size"
         )
     foreign = encoder == "ffmpeg" and codec is not None and codec not in CODECS
