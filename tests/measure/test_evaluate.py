@@ -94,11 +94,14 @@ def test_worst_clip_and_worst_frame_are_named(tmp_path: Path, use: Use) -> None:
     assert found.worst_clip.worst_gain_db == found.worst_frame.gain_db
 
 
-def test_what_the_guard_refused_is_in_the_rows(tmp_path: Path, use: Use) -> None:
+@pytest.mark.parametrize("protocol", ["deepdeblur", "mimo"])
+def test_what_the_guard_refused_is_in_the_rows(tmp_path: Path, use: Use, protocol: str) -> None:
     use(NonsenseWhenDark())
     for side in ("blur", "sharp"):
         trees.series(tmp_path / "dark" / side, trees.numbers(2))
-    assert {row.fate for row in evaluate(tmp_path, network=NETWORK).rows} == {"passed (refused by the guard)"}
+    found = evaluate(tmp_path, protocol=protocol, network=NETWORK)
+    assert {row.fate for row in found.rows} == {"passed (refused by the guard)"}
+    assert {row.gain_db for row in found.rows} == {0.0}
 
 
 def test_two_videos_without_a_network(tmp_path: Path) -> None:

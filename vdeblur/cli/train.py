@@ -159,9 +159,10 @@ class _Display:
                 )
         elif isinstance(event, events.Scored):
             best = ", best so far" if event.best and event.step else ""
+            refused = f", {event.score.refused} refused by the guard" if event.score.refused else ""
             self._say(
                 f"step {event.step}: {event.score.gain_db:+.3f} dB over the blurred input, worst "
-                f"{event.score.worst_db:+.3f} dB ({event.score.pairs} held-out pairs){best}"
+                f"{event.score.worst_db:+.3f} dB ({event.score.pairs} held-out pairs{refused}){best}"
             )
         elif isinstance(event, events.Figures):
             self._figures(event)

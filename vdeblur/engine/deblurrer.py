@@ -116,7 +116,7 @@ class Deblurrer:
             tile=tile,
             strength=strength,
             latency=latency,
-            int8=decision.int8,
+            int8=decision.int8 if decision.choice.precision == "int8" else None,  # as its gate has decided
             sha256=sha256,
             notes=(*notes, *decision.notes),
         )
@@ -137,10 +137,14 @@ class Deblurrer:
         return next(self.deblur([_frame_of(picture)])).planes[0]
 
     def deblur_rgb(self, picture: Pixels) -> Pixels:
-        """A single picture, sharpened, as float32 from 0 to 1, neither rounded nor clipped: for scores."""
-        values = _checked(picture).astype(np.float32)
-        if picture.dtype.kind == "u":
-            values /= np.iinfo(picture.dtype).max
+        """A single picture, sharpened, as float32 from 0 to 1, neither rounded nor clipped; where the guard
+        refuses, as it was."""
+        found = self.deblur_rgb_or_none(picture)
+        return _values(picture) if found is None else found
+
+    def deblur_rgb_or_none(self, picture: Pixels) -> Pixels | None:
+        """The same for scores: None where the guard refuses, so that nonsense does not pass for caution."""
+        values = _values(_checked(picture))
         if self.strength == 0.0:
             return values
         height, width = picture.shape[:2]
@@ -150,7 +154,7 @@ class Deblurrer:
         self._warm()
         difference = self._backend.difference(rgb, self._grid(rows, columns), height, width)
         if difference is None:
-            return values
+            return None
         change = difference * np.float32(self.strength)
         result: Pixels = values + (change.mean(axis=2) if picture.ndim == 2 else change)
         return result
@@ -357,6 +361,14 @@ def _frame_of(picture: Pixels) -> Frame:
         matrix="rgb",
     )
     return Frame((picture,), layout, 0, Fraction(1, 25), 1, 0)
+
+
+def _values(picture: Pixels) -> Pixels:
+    """As float32 from 0 to 1."""
+    values = picture.astype(np.float32)
+    if picture.dtype.kind == "u":
+        values /= np.iinfo(picture.dtype).max
+    return values
 
 
 def _checked(picture: Pixels) -> Pixels:

@@ -17,18 +17,22 @@ from vdeblur.metrics import psnr
 from vdeblur.models.contract import DeblurNetwork
 
 LEAST_BLUR = 1.0  # root mean square difference in 1/255 below which a pair has nothing to gain
-MOST_DB = 100.0  # what an equal picture counts as
+MOST_DB = 100.0  # what an equal picture counts as; a refused result as a gain of minus this
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """Over pairs that are blurred by more than a level: mean and worst gain in PSNR (RGB in [0, 1], not
-    rounded), and the mean shift in brightness between input and result, in 1/255."""
+    rounded), and the mean shift in brightness between input and result, in 1/255.
+
+    A result that the guard refuses counts as -MOST_DB: a network must not win by nonsense that is not used.
+    """
 
     gain_db: float
     worst_db: float
     shift: float
     pairs: int
+    refused: int = 0
 
 
 Judge = Callable[[DeblurNetwork], Score]
@@ -45,12 +49,18 @@ def score(network: DeblurNetwork, pairs: Iterator[Pair], device: str = "cpu") ->
             )
             if np.square(blurred - sharp).mean(dtype=np.float64) < (LEAST_BLUR / 255) ** 2:
                 continue
-            result = engine.deblur_rgb(blurred).clip(0.0, 1.0)
+            found = engine.deblur_rgb_or_none(blurred)
+            if found is None:
+                gains.append(-MOST_DB)
+                continue
+            result = found.clip(0.0, 1.0)
             gains.append(min(MOST_DB, psnr(result, sharp, 1)) - psnr(blurred, sharp, 1))
             shifts.append(255 * float((result - blurred).mean(dtype=np.float64)))
     if not gains:
         return Score(0.0, 0.0, 0.0, 0)
-    return Score(sum(gains) / len(gains), min(gains), sum(shifts) / len(shifts), len(gains))
+    refused = len(gains) - len(shifts)
+    shift = sum(shifts) / len(shifts) if shifts else 0.0
+    return Score(sum(gains) / len(gains), min(gains), shift, len(gains), refused)
 
 
 def validation_pairs(

@@ -19,7 +19,7 @@ import numpy as np
 
 from vdeblur import metrics
 from vdeblur.errors import InputError, MissingRuntimeError
-from vdeblur.frame import Frame
+from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.deblur import versions
 from vdeblur.ledger import Ledger
 from vdeblur.measure import rows, shots
@@ -165,9 +165,11 @@ class _Judge:
             for frame, partner in pairs:
                 shown = _rgb(frame)
                 begin = time.perf_counter()
-                result = engine.deblur_rgb(shown)
+                result = engine.deblur_rgb_or_none(shown)
                 spent_s = self._spent(begin)
-                yield shown, result.clip(0.0, 1.0), _truth(partner), spent_s, "deblurred, not rounded"
+                fate = str(Fate.REFUSED) if result is None else "deblurred, not rounded"
+                after = shown if result is None else result.clip(0.0, 1.0)
+                yield shown, after, _truth(partner), spent_s, fate
             return
         waiting: deque[tuple[Pixels, Pixels | None]] = deque()
         waited_s = 0.0
