@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vdeblur.errors import InputError, VdeblurError
-from vdeblur.learn import checkpoint, loss
+from vdeblur.learn import checkpoint, log, loss
 from vdeblur.learn.events import Event, Figures, Scored, Started
 from vdeblur.learn.muon import orthogonal
 from vdeblur.learn.optimise import follow, make_optimizers, rate_at
@@ -106,6 +106,19 @@ def test_rows_of_steps_lost_in_a_crash_are_taken_out(photographs: Path, tmp_path
     assert isinstance(said[0], Started)
     assert said[0].step == state["step"] == 4
     assert said[0].notes == ("steps is 6 now, it was 4", "save_every is 3 now, it was 100")
+
+
+def test_a_table_that_is_no_log_of_a_run_is_left_alone(photographs: Path, tmp_path: Path) -> None:
+    mine = "step,loss,dollars\n5,0.1,3\n"
+    (tmp_path / "log.csv").write_text(mine, encoding="utf-8")
+    with pytest.raises(InputError, match=r"log\.csv: is there already and no log of a run; .* --output"):
+        material.run(photographs, tmp_path, steps=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+    assert (tmp_path / "log.csv").read_text(encoding="utf-8") == mine
+    # A run that ended before its first checkpoint begins anew.
+    (tmp_path / "log.csv").write_text(",".join(log.COLUMNS) + "\n5,0.1\n", encoding="utf-8")
+    material.run(photographs, tmp_path, steps=1, log_every=1)
+    assert [row["step"] for row in rows(tmp_path)] == ["1"]
 
 
 def test_steps_whose_gradient_is_not_finite_change_nothing(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vdeblur import metrics
+from vdeblur.cli.main import main
 from vdeblur.measure import demo
 
 
@@ -19,6 +20,36 @@ def test_frames_are_blurred_and_the_sharp_one_stands_in_the_middle() -> None:
     assert 15 < float(np.mean(scores)) < 40
     # Averaging in linear light never darkens.
     assert all(blurred.mean() >= sharp.mean() - 0.5 for blurred, sharp in pairs)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "nonsuch"], "--model nonsuch"),
+        (["--precision", "fp17"], "--precision fp17"),
+        (["--seconds", "inf"], "--seconds inf: give a length above 0 and at most 60"),
+        (["--seconds", "nan"], "--seconds nan"),
+        (["--seconds", "0"], "--seconds 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", str(tmp_path / "demo"), *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["sharp.mp4", "shaken.mp4", "shaken.deblurred.mp4", "before_after.png"])
+def test_files_of_its_names_are_left_alone(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    assert main(["demo", str(tmp_path), "--seconds", "0.1", "--model", "mimo-unet-tiny"]) == 2
+    assert f"{tmp_path / name}: exists already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"mine"
 
 
 @pytest.mark.slow

@@ -40,8 +40,9 @@ def train(words: list[str]) -> int:
     output = asked.output or Path("runs") / asked.recipe.stem
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output}: is a file; name a folder for the run")
-    from vdeblur.learn import run
+    from vdeblur.learn import log, run
 
+    log.check(output)
     found = run.find(recipe.settings, asked.data, asked.sharp)
     is_first = os.environ.get("RANK", "0") == "0"
     with _Stop() as stop, _Display(recipe.settings.steps, shown=is_first) as display:

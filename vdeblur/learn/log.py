@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vdeblur.errors import InputError
+
 COLUMNS = (
     "step", "loss", "rate", "gradient_norm", "skipped", "samples_per_s", "waited_share",
     "gain_db", "worst_gain_db", "mean_shift",
@@ -24,10 +26,13 @@ class Log:
         folder: of the run; `log.csv` and the events lie in it.
         step: the step that the run goes on from.
         tensorboard: write events too.
+
+    Raises InputError for a `log.csv` that is none of a run.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
         self.notes: tuple[str, ...] = ()
+        check(folder)
         self._path = folder / "log.csv"
         _cut_back(self._path, step)
         self._file = self._path.open("a", newline="", encoding="utf-8")
@@ -59,6 +64,17 @@ class Log:
             for key, value in figures.items():
                 self._events.add_scalar(key, value, step)
             self._events.flush()
+
+
+def check(folder: Path) -> None:
+    """InputError where a table of somebody else's stands at the log's place."""
+    path = folder / "log.csv"
+    if not path.is_file() or (folder / "last.pt").exists():
+        return
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        is_ours = next(csv.reader(file), []) in ([], list(COLUMNS))
+    if not is_ours:
+        raise InputError(f"{path}: is there already and no log of a run; name another folder with --output")
 
 
 def _cut_back(path: Path, step: int) -> None:

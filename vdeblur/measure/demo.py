@@ -16,13 +16,18 @@ import av
 import numpy as np
 
 from vdeblur import metrics
+from vdeblur.engine.device import guess_kind
+from vdeblur.errors import InputError
 from vdeblur.jobs import deblur
-from vdeblur.jobs.plan import Options, make_plan
+from vdeblur.jobs.plan import Options, check_options, make_plan
 from vdeblur.video.pictures import write_png
+from vdeblur.video.sink import hidden_beside
+from vdeblur.weights import store
 
 SCENES = ("astronaut", "coffee", "rocket", "chelsea")  # chelsea is soft: there is little to win there
 SIZE = (256, 384)  # height, width: fits into every scene with room for the shake
 RATE = 24
+LONGEST_S = 60  # the frames of a clip are kept in memory
 SUB_FRAMES = 17
 EXPOSURE = 0.7  # of the time between two frames
 SWAY_PX = 45.0  # at about one sway a second: 5 to 10 px of blur
@@ -68,14 +73,21 @@ class Demo:
 
 
 def demo(folder: Path, *, seconds: float = 3.0, seed: int = 7, **network: Any) -> Demo:
-    """Make, deblur and measure; `network` are the network options of `jobs.plan.Options`."""
+    """Make, deblur and measure; `network` are the network options of `jobs.plan.Options`.
+
+    Raises InputError, before anything is written, for a length or network that cannot be had, and for files
+    of these names that are there already.
+    """
+    options = Options(**network)
+    names = ("sharp.mp4", "shaken.mp4", "shaken.deblurred.mp4", "before_after.png")
+    sharp, shaken, deblurred, picture = (folder / name for name in names)
+    _check(seconds, folder, (sharp, shaken, deblurred, picture), options)
     folder.mkdir(parents=True, exist_ok=True)
     count = max(2, round(seconds * RATE))
     pairs = list(shaken_frames(count, seed))
-    sharp, shaken = folder / "sharp.mp4", folder / "shaken.mp4"
     write_clip(sharp, [pair[1] for pair in pairs])
     write_clip(shaken, [pair[0] for pair in pairs])
-    plan = make_plan(str(shaken), folder / "shaken.deblurred.mp4", Options(**network, overwrite=True))
+    plan = make_plan(str(shaken), deblurred, options)
     result = deblur.run(plan)
 
     before, after = list(_decoded(shaken)), list(_decoded(result.target))
@@ -89,7 +101,6 @@ def demo(folder: Path, *, seconds: float = 3.0, seed: int = 7, **network: Any) -
     each = -(-count // len(SCENES))
     parts = [(name, slice(i * each, (i + 1) * each)) for i, name in enumerate(SCENES) if i * each < count]
     best = int(np.argmax(np.subtract(scores[1], scores[0])))
-    picture = folder / "before_after.png"
     write_png(picture, np.concatenate((before[best], after[best]), axis=1))
     return Demo(
         sharp=sharp,
@@ -125,7 +136,29 @@ def shaken_frames(count: int, seed: int) -> Iterator[tuple[Picture, Picture]]:
 
 
 def write_clip(path: Path, frames: list[Picture]) -> None:
-    """H.264 at high quality with a spoken-range tone (AAC), so that there is sound to keep."""
+    """H.264 at high quality with a spoken-range tone (AAC), so that there is sound to keep; renamed when
+    whole."""
+    hidden = hidden_beside(path)
+    try:
+        _write_clip(hidden, frames)
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def _check(seconds: float, folder: Path, targets: tuple[Path, ...], options: Options) -> None:
+    if not 0 < seconds <= LONGEST_S:
+        raise InputError(f"--seconds {seconds:g}: give a length above 0 and at most {LONGEST_S}")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder for the demo")
+    for target in targets:
+        if target.exists():
+            raise InputError(f"{target}: exists already; move it away or name another folder")
+    check_options(options)
+    store.resolve(options.model, options.weights, guess_kind(options.device))
+
+
+def _write_clip(path: Path, frames: list[Picture]) -> None:
     with av.open(str(path), "w", format="mp4", container_options={"movflags": "faststart"}) as output:
         video = output.add_stream("libx264", rate=RATE, options={"crf": "12", "preset": "veryfast"})
         video.height, video.width = SIZE
