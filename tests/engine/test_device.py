@@ -42,6 +42,20 @@ def test_a_gpu_that_is_not_there_is_refused_with_the_reason(
     assert guess_kind("auto") != "cuda"
 
 
+@pytest.mark.parametrize("backend", ["auto", "torch", "openvino"])
+def test_half_precision_is_refused_where_auto_is_the_processor(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_why_no_cuda", lambda: "there is no NVIDIA driver on this machine")
+    monkeypatch.setattr(device, "_has_mps", lambda: False)
+    monkeypatch.setattr(device, "has_openvino", lambda: True)
+    with pytest.raises(InputError, match="--precision fp16: slow and coarse on a CPU"):
+        check_choice("auto", "fp16", backend)
+    monkeypatch.setattr(device, "_has_mps", lambda: True)
+    if backend != "openvino":  # which runs on the processor whatever there is
+        check_choice("auto", "fp16", backend)
+
+
 def test_the_reason_is_found_without_torch() -> None:
     """Plans, errors about devices and the engine's door come before torch is imported."""
     code = (
@@ -67,6 +81,8 @@ def test_a_gpu_that_torch_cannot_use_leaves_the_cpu_with_a_word(monkeypatch: pyt
     chosen = choose("auto", "auto", "auto")
     assert chosen.kind == "cpu"
     assert "5.2" in chosen.notes[0]
+    with pytest.raises(InputError, match="--precision fp16"):
+        choose("auto", "fp16", "auto")
     with pytest.raises(MissingRuntimeError):
         choose("cuda", "auto", "auto")
 

@@ -68,12 +68,11 @@ def check_choice(device: str, precision: str, backend: str) -> None:
             raise MissingRuntimeError(f"{asked}: needs openvino: pip install 'vdeblur[openvino]'")
     if backend == "cuda" and kind not in (None, "cuda"):
         raise InputError(f"--backend cuda runs on NVIDIA devices only, not on --device {device}")
-    if precision == "fp16" and kind == "cpu":
-        raise InputError("--precision fp16: slow and coarse on a CPU, use bf16 or fp32 there")
     if kind == "cuda" or (backend == "cuda" and kind is None):
         _need_cuda(f"--device {device}" if kind == "cuda" else "--backend cuda")
     if kind == "mps" and not _has_mps():
         raise MissingRuntimeError("--device mps: needs a Mac with an Apple processor, use --device cpu")
+    _check_half(precision, "cpu" if backend == "openvino" else guess_kind(device))
 
 
 def guess_kind(device: str) -> Kind:
@@ -122,6 +121,7 @@ def choose(
             notes.append(f"{error}: running on the CPU")
     elif kind == "mps":
         place, name = "mps", "Apple GPU"
+    _check_half(precision, kind)  # once more: auto may have found a GPU that torch cannot use
     openvino = kind == "cpu" and (on_cpu or (backend == "auto" and leaves_torch and has_openvino()))
     chosen: Precision
     if precision != "auto":
@@ -222,6 +222,13 @@ def _asked_kind(device: str) -> Kind | None:
     if re.fullmatch(r"cuda(:\d+)?", device):
         return "cuda"
     raise InputError(f"--device {device}: not known, choose auto, cpu, cuda, cuda:N or mps")
+
+
+def _check_half(precision: str, kind: Kind) -> None:
+    if precision == "fp16" and kind == "cpu":
+        raise InputError(
+            "--precision fp16: slow and coarse on a CPU, which is what would run; use bf16 or fp32 there"
+        )
 
 
 def _need_cuda(option: str) -> None:
