@@ -148,3 +148,15 @@ def test_a_folder_that_holds_something_is_left_alone(
     assert main(["data", "make-pairs", str(still), "-o", str(tmp_path / "pairs")]) == 2
     assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "pairs" / "mine").read_text() == "x"
+
+
+def test_the_folder_one_stands_in_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = trees.picture(tmp_path / "still.png", size=(96, 128))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert main(["data", "make-pairs", str(still), "-o", "."]) == 2
+    assert capsys.readouterr().err == "vdeblur: .: exists already; name a new folder for the pairs\n"
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "make-pairs", str(still), "-o", "empty"]) == 0

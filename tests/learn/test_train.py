@@ -16,6 +16,7 @@ from vdeblur.learn.events import Event, Figures, Scored, Started
 from vdeblur.learn.muon import orthogonal
 from vdeblur.learn.optimise import follow, make_optimizers, rate_at
 from vdeblur.learn.settings import Settings
+from vdeblur.learn.train import _widest
 from vdeblur.models.mimo_unet import MimoUNet
 
 pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
@@ -209,6 +210,11 @@ def test_an_adversary_learns_beside_the_network(tmp_path: Path) -> None:
     other.restore(adversary.state())
     with torch.no_grad():
         assert torch.equal(other.network(sharp), adversary.network(sharp))
+
+
+def test_apple_gpus_are_asked_for_no_float64() -> None:
+    assert _widest(torch.device("mps")) == torch.float32
+    assert _widest(torch.device("cpu")) == _widest(torch.device("cuda")) == torch.float64
 
 
 def test_the_rate_rises_stays_and_falls() -> None:

@@ -79,7 +79,8 @@ def make_pairs(
         raise InputError(
             f"--gamma {m.gamma:g}: must lie between 0.5 and 4; 2.2 suits most video, 1 is linear"
         )
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    # An empty folder is replaced, but not the one that the caller stands in.
+    if root.exists() and (not root.is_dir() or any(root.iterdir()) or root.samefile(Path.cwd())):
         raise InputError(f"{root}: exists already; name a new folder for the pairs")
     if not 0.5 <= m.shortest_px <= m.longest_px <= 200:
         raise InputError(f"--path {m.shortest_px:g} {m.longest_px:g}: give two lengths, 0.5 to 200 pixels")

@@ -120,7 +120,7 @@ def train(
         feed = batches(at.step)
         before_cpu_s = at.cpu_s - time.process_time()
         lap, waited = time.perf_counter(), 0.0
-        total = torch.tensor(at.loss_sum, device=device, dtype=torch.float64)
+        total = torch.tensor(at.loss_sum, device=device, dtype=_widest(device))
         stopped = False
 
         while at.step < s.steps and not stopped:
@@ -191,6 +191,11 @@ def train(
 
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """For sums: Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _loss(s: Settings, results: Scales, network: DeblurNetwork, blurred: Tensor, sharp: Tensor) -> Tensor:
