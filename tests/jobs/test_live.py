@@ -36,6 +36,7 @@ from vdeblur.jobs.live.rungs import Load, Rungs
 from vdeblur.jobs.live.sources import ArrivalClock, SourceAsk, open_source
 from vdeblur.jobs.live.view import Controls, Status, View
 from vdeblur.video import formats
+from vdeblur.weights.store import find
 
 SMALL = {"size": (96, 64), "rate": 30}
 
@@ -536,6 +537,9 @@ def test_a_pipe_gets_the_stream_and_nothing_else(clip: Path, tmp_path: Path) -> 
         (["CLIP", "--output", "srt://1.2.3.4:5"], "cannot send"),
         (["CLIP", "--output", "somewhere"], "give rtmp://"),
         (["CLIP", "--record", "out.txt"], "name it .mp4"),
+        (["CLIP", "--record", "out.mp4", "--codec", "nonsense"], "nonsense"),
+        (["CLIP", "--record", "out.mp4", "--crf", "9999"], "9999"),
+        (["CLIP", "--codec", "nonsense"], "nonsense"),
         (["CLIP", "--target-fps", "-3"], "must be more than 0"),
         (["CLIP", "--max-latency", "soon"], "give 100ms"),
         (["CLIP", "--strength", "2"], "must lie between 0"),
@@ -582,6 +586,14 @@ def test_the_ladder_has_small_networks_before_small_pictures() -> None:
     assert len(LiveOptions(SourceAsk("0"), device="cpu").rungs()) == 1
     with pytest.raises(InputError):
         LiveOptions(SourceAsk("0"), model="nonsense").rungs()
+
+
+def test_a_weights_file_as_an_ensemble_is_opened_as_one() -> None:
+    options = LiveOptions(SourceAsk("0"), device="cpu", weights=find("mimo-unet-tiny"), model="@ensemble")
+    (named,) = {rung.model for rung in options.rungs()}
+    engine = options.load(named)
+    assert engine.describe()["model"] == named == "mimo-unet-tiny.safetensors@ensemble"
+    engine.close()
 
 
 def frame_of(pix_fmt: str, size: tuple[int, int]) -> Frame:

@@ -68,7 +68,7 @@ class LiveOptions:
         from vdeblur.engine.deblurrer import Deblurrer
 
         return Deblurrer.load(
-            "auto" if self.weights else model,
+            self.model if self.weights else model,
             weights=self.weights,
             device=self.device,
             precision=self.precision,

@@ -24,6 +24,7 @@ from vdeblur.video import formats
 from vdeblur.video.carry import Carry, plan_carry
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream, display_matrix
 from vdeblur.video.codecs import CONTAINERS, choose_output
+from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.sink import check_target
 from vdeblur.video.writer import Writer
 
@@ -43,13 +44,24 @@ class RecordAsk:
     preset: str | None = None
 
     def check(self, source: str) -> None:
+        """Every error that can be known before there are pictures; InputError."""
         if self.target is None:
+            if (self.codec, self.crf, self.preset) != (None, None, None):
+                self.choice(_stand_in(), self.name(0))
             return
         if self.target.suffix.lower() not in CONTAINERS:
             raise InputError(
                 f"--record {self.target}: name it .mp4, .mkv or another of {', '.join(CONTAINERS)}"
             )
         check_target(self.target, source, overwrite=self.overwrite)
+        self.choice(_stand_in(), self.target)
+
+    def choice(self, clip: Clip, target: Path) -> OutputChoice:
+        """The encoder, fast; InputError for options that it does not take."""
+        codec = self.codec or (None if target.suffix.lower() == ".webm" else "h264")
+        return choose_output(
+            clip, target, codec=codec, crf=self.crf, preset=self.preset or FAST.get(codec or "vp9")
+        )
 
     def name(self, number: int) -> Path:
         """Of the recording of this number (0 is the first): none of them replaces another."""
@@ -79,10 +91,7 @@ class Recording:
         self._turn = threading.Condition()
         self._over = False
         clip = clip_of(first.layout, rotation, rate)
-        codec = ask.codec or (None if target.suffix.lower() == ".webm" else "h264")
-        choice = choose_output(
-            clip, target, codec=codec, crf=ask.crf, preset=ask.preset or FAST.get(codec or "vp9")
-        )
+        choice = ask.choice(clip, target)
         carry = Carry(plan_carry(clip, choice), _nothing())
         self._writer = Writer(target, clip, choice, carry, overwrite=ask.overwrite)
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
@@ -220,6 +229,11 @@ def clip_of(layout: PlaneLayout, rotation: int, rate: float) -> Clip:
     )
     stream = Stream(0, "video", "h264", "", None, None, 1, {}, TICK)
     return Clip("live", "live", (stream,), picture, 0, {}, None, None)
+
+
+def _stand_in() -> Clip:
+    """What may come, before anything has come."""
+    return clip_of(formats.layout_of("yuv420p", 1280, 720), 0, 25.0)
 
 
 def _nothing() -> Any:
