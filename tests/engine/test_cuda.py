@@ -96,6 +96,26 @@ def test_the_fused_form_is_used_where_triton_is() -> None:
     assert not engine.notes
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: standins.ConstantDifference(0.1, 0.0, 0.0), standins.NonsenseWhenDark]
+)
+def test_after_a_capture_that_failed_another_network_gets_its_graph(
+    make: Callable[[], DeblurNetwork],
+) -> None:
+    """They copy from and to ordinary memory of the host, which no graph allows."""
+    frames = [smooth_frame(LAY, seed, seed) for seed in range(4)]
+    refused = Deblurrer(make(), device="cuda:0")
+    assert len(list(refused.deblur(frames))) == 4
+    assert refused.notes[-1].endswith("running plain torch")
+    assert "way" not in refused.describe()
+    refused.close()
+    torch.cuda.empty_cache()  # what a failed capture leaves behind would show here
+    good = Deblurrer(gentle(lambda: MimoUNet(channels=8, blocks=1)), device="cuda:0", precision="fp32")
+    assert [frame.fate for frame in good.deblur(frames)] == [DONE] * 4
+    assert good.describe()["way"] == "float32", good.notes
+    torch.randn(8, device="cuda")  # the generator was not left under capture either
+
+
 def test_nothing_is_allocated_in_the_steady_state() -> None:
     engine = Deblurrer(gentle(lambda: MimoUNet(channels=16, blocks=2)), device="cuda:0")
     frames = [smooth_frame(LAY, seed, seed) for seed in range(200)]

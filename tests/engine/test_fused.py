@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from vdeblur.engine.fused import finish, fused
-from vdeblur.engine.rewrite import plain
+from vdeblur.engine import fused
+from vdeblur.engine.fused import Fused, finish
+from vdeblur.engine.rewrite import Compute, plain, rewritten
+from vdeblur.models.mimo_unet import MimoUNet
 
 
 def check_every_combination(device: str) -> None:
@@ -65,6 +69,114 @@ def test_a_tensor_that_lost_its_layout_is_refused() -> None:
         finish(torch.zeros(1, 8, 4, 6), torch.zeros(8), None, relu=True)
 
 
+def test_a_shape_without_a_fused_kernel_is_done_in_two_steps_and_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the others are not: one such shape among many must not cost the whole way."""
+    asked: list[tuple[int, ...]] = []
+
+    def in_one(
+        x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, plus: Tensor | None
+    ):  # type: ignore[no-untyped-def]
+        asked.append(tuple(x.shape))
+        if x.shape[-1] == 5:
+            raise RuntimeError("FIND was unable to find an engine to execute this computation")
+        return plain(x, weight, bias, stride, padding, transposed=False, relu=True, plus=plus)
+
+    def in_two(x: Tensor, bias: Tensor | None, plus: Tensor | None, relu: bool) -> Tensor:
+        total = x + sum(
+            part for part in (None if bias is None else bias.view(1, -1, 1, 1), plus) if part is not None
+        )
+        return total.relu() if relu else total
+
+    monkeypatch.setattr(fused, "_in_one", in_one)
+    monkeypatch.setattr(fused, "finish", in_two)
+    compute = copy.deepcopy(Fused())  # as the network that holds it is copied
+    torch.manual_seed(0)
+    weight, bias = torch.randn(8, 8, 3, 3), torch.randn(8)
+    for width in (5, 6, 5, 6):
+        x = torch.randn(1, 8, 4, width)
+        for plus in (None, torch.randn(1, 8, 4, width)):
+            options = {"transposed": False, "relu": True, "plus": plus}
+            found = compute(x, weight, bias, 1, 1, **options)  # type: ignore[arg-type]
+            expected = plain(x, weight, bias, 1, 1, **options)  # type: ignore[arg-type]
+            assert torch.allclose(found, expected, atol=1e-5)
+    assert [shape[-1] for shape in asked] == [5, 5, 6, 6, 6, 6]
+    assert len(compute.refused) == 2
+
+
+def test_memory_that_runs_out_is_no_missing_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_one(*parts: object) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(fused, "_in_one", in_one)
+    compute = Fused()
+    with pytest.raises(torch.OutOfMemoryError):
+        compute(
+            torch.zeros(1, 8, 4, 4),
+            torch.zeros(8, 8, 1, 1),
+            None,
+            1,
+            0,
+            transposed=False,
+            relu=True,
+            plus=None,
+        )
+    assert not compute.refused
+
+
+def fused_cases(height: int, width: int) -> set[tuple[torch.Size, torch.Size, int, int, bool]]:
+    """MIMO-UNet's convolutions with a ReLU: shape, shape of the weights, stride, padding, something added."""
+    cases = set()
+
+    def watching(
+        x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, **options: Any
+    ) -> Tensor:
+        if options["relu"] and not options["transposed"]:
+            cases.add((x.shape, weight.shape, stride, padding, options["plus"] is not None))
+        return plain(x, weight, bias, stride, padding, **options)
+
+    with torch.inference_mode():
+        rewritten(MimoUNet().eval().to("meta"), watching).correction(
+            torch.empty(1, 3, height, width, device="meta")
+        )
+    return cases
+
+
+def check_results_over_what_was_no_number(device: str, height: int, width: int, compute: Compute) -> None:
+    """Each result is written where NaN stood before; twice, as the first round tries kernels."""
+    cases = fused_cases(height, width)
+    assert len(cases) > 10
+    for shape, kernel, stride, padding, added in sorted(cases):
+
+        def drawn(*size: int, scale: float = 1.0) -> Tensor:
+            made = (torch.randn(*size, device=device) * scale).half()
+            return made.contiguous(memory_format=torch.channels_last) if len(size) == 4 else made
+
+        torch.manual_seed(0)
+        x, bias = drawn(*shape), drawn(kernel[0])
+        weight = drawn(*kernel, scale=(kernel[1] * kernel[2] * kernel[3]) ** -0.5)
+        expected = torch.nn.functional.conv2d(x, weight, bias, stride, padding)
+        plus = drawn(*expected.shape) if added else None
+        expected = (expected.float() + (0 if plus is None else plus.float())).relu()
+        for _ in range(2):
+            block = torch.full(expected.shape, torch.nan, dtype=torch.half, device=device)
+            del block  # the next of its size is put there
+            with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+                found = compute(x, weight, bias, stride, padding, transposed=False, relu=True, plus=plus)
+            case = f"{tuple(shape)}, {tuple(kernel)}, stride {stride}, added {added}"
+            assert found.isfinite().all(), case
+            assert torch.allclose(found.float(), expected, rtol=4e-3, atol=2e-2), case
+
+
+@pytest.mark.cuda
+def test_nothing_of_what_was_in_memory_before_gets_into_a_result() -> None:
+    """cuDNN is given its own unwritten result as a summand, times 0: that times NaN would be NaN."""
+    compute = Fused()
+    check_results_over_what_was_no_number("cuda", 720, 1280, compute)
+    assert not compute.refused
+
+
 @pytest.mark.cuda
 def test_the_kernel_on_the_device() -> None:
     check_every_combination("cuda")
@@ -91,7 +203,7 @@ def test_fused_convolutions_equal_torchs(
     plus = drawn(*shape) if added else None
     exact = [None if part is None else part.float() for part in (x, weight, bias, plus)]
     expected = plain(*exact[:3], stride, padding, transposed=transposed, relu=relu, plus=exact[3])  # type: ignore[arg-type]
-    found = fused(x, weight, bias, stride, padding, transposed=transposed, relu=relu, plus=plus)
+    found = Fused()(x, weight, bias, stride, padding, transposed=transposed, relu=relu, plus=plus)
     assert found.dtype == torch.float16
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(found.float(), expected, rtol=4e-3, atol=2e-2)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vdeblur.engine import opening, tiles
-from vdeblur.engine.cuda import CudaLane
+from vdeblur.engine.cuda import Cuda, CudaLane
 from vdeblur.engine.device import Choice, Precision
 from vdeblur.engine.eager import Corrector, EagerLane
 from vdeblur.engine.lane import padded
@@ -312,6 +312,43 @@ def test_a_fast_way_that_deviates_is_not_used_and_said() -> None:
     assert lane._corrector.choice.precision == "fp32"
 
 
+def test_every_place_of_a_batch_is_compared_with_one_careful_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    class LastIsWild(TowardsGrey):
+        def correction(self, rgb: Tensor) -> Tensor:
+            result = super().correction(rgb).clone()
+            if rgb.dtype == torch.float16 and len(rgb) > 2:
+                result[-1] = 0.5
+            return result
+
+    asked: list[int] = []
+    careful = Corrector.careful
+
+    def counted(self: Corrector, rgb: Tensor, grid: tiles.Grid) -> Tensor:
+        asked.append(len(rgb))
+        return careful(self, rgb, grid)
+
+    monkeypatch.setattr(Corrector, "careful", counted)
+    schedule = Schedule()
+    lane = open_lane(
+        LastIsWild(), schedule, precision="fp16", devices=[LateDevice(schedule, lambda lap: 1.0)]
+    )
+    list(lane.deblur(frames_of(2)))
+    assert lane.describe()["frames_at_a_time"] == 2
+    # Two pictures each for two ways of float16, two frames at a time, and four, which do not hold.
+    assert asked == [1] * 8
+
+
+def test_what_was_chosen_can_be_read() -> None:
+    schedule = Schedule()
+    device = LateDevice(schedule, lambda lap: (0.004, 0.003, 0.005)[min(lap, 3) - 1])
+    lane = open_lane(TowardsGrey(), schedule, precision="fp16", devices=[device])
+    assert lane.describe() == {}
+    list(lane.deblur(frames_of(2)))
+    assert lane.describe() == {"way": "float16", "frames_at_a_time": 4, "trial_ms_per_frame": 1.25}
+    lane.close()
+    assert lane.describe() == {}
+
+
 def test_a_fast_way_is_not_judged_by_a_black_picture_alone() -> None:
     """Films begin black, where there is nothing to correct and nothing to go wrong."""
 
@@ -371,6 +408,31 @@ def test_where_nothing_can_be_captured_plain_torch_does_the_work() -> None:
     assert lane._corrector.notes[-1].endswith("running plain torch")
 
 
+@pytest.mark.parametrize(
+    ("version", "is_ended", "expected"),
+    [("2.11.0", False, ["end", "release"]), ("2.11.0", True, ["end"]), ("2.12.0", False, [])],
+)
+def test_memory_of_a_failed_capture_is_taken_back_once(
+    version: str, is_ended: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A capture that was ended gives it back by itself; a second time would end the process."""
+    said: list[str] = []
+
+    def end(index: int, pool: tuple[int, int]) -> None:
+        assert (index, pool) == (1, (0, 7))
+        said.append("end")
+        if is_ended:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)(version))
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
+    monkeypatch.setattr(
+        torch._C, "_cuda_releasePool", lambda index, pool: said.append("release"), raising=False
+    )
+    Cuda(torch.device("cuda:1"))._abandon((0, 7))
+    assert said == expected
+
+
 def test_memory_that_runs_out_leads_to_smaller_tiles() -> None:
     lay = layout("gray", 640, 400, "full")
     frames = frames_of(4, lay)
@@ -426,8 +488,7 @@ def test_only_batches_that_pay_are_taken() -> None:
         device = LateDevice(schedule, lambda lap: seconds[min(lap, len(seconds)) - 1])
         lane = open_lane(TowardsGrey(), schedule, devices=[device])
         list(lane.deblur(frames_of(2)))
-        assert lane._slot is not None
-        return lane._slot.capacity
+        return int(lane.describe()["frames_at_a_time"])
 
     assert frames_at_a_time([1.0, 2.0]) == 1
     assert frames_at_a_time([1.0, 1.5, 3.0]) == 2

@@ -7,10 +7,12 @@ memory runs out, smaller tiles do. Both are said in a note.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -18,15 +20,17 @@ from torch import Tensor
 from vdeblur.engine import shortage
 from vdeblur.engine.eager import Corrector, EagerLane
 from vdeblur.engine.lane import Step
-from vdeblur.engine.opening import Opening, Timed
+from vdeblur.engine.opening import Opened, Opening, Timed
 from vdeblur.engine.ring import Event, Stream, Work, take
-from vdeblur.engine.station import StationSlot
 from vdeblur.engine.tiles import Grid
 from vdeblur.frame import Frame, PlaneLayout
 
 WARM_UP = 3
 """Rounds before a capture: libraries choose their kernels and take their memory in the first."""
 LAPS = 5
+WAKE_S = 0.5
+"""Of work before anything is timed: clocks rise from idle, and kernels would be chosen while they do."""
+WAKE_SIDE = 4096
 
 Run = Callable[[Iterable[Frame]], Iterator[Frame]]
 
@@ -53,7 +57,7 @@ class CudaLane:
         choice = corrector.choice
         self._devices = devices or [Cuda(torch.device(place)) for place in (choice.device, *choice.others)]
         self._run: Run | None = None
-        self._slot: StationSlot | None = None  # the first of the ring
+        self._opened: Opened | None = None  # None also where plain torch does the work
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Frames of this layout, in order; three of them (or batches) are in flight on each device."""
@@ -73,9 +77,10 @@ class CudaLane:
         """See `lane.Stepped`: each piece of the graph as a graph of its own, on the first device."""
         if self._run is None:
             self._run = self._open(frame)
-        if self._slot is None:
+        if self._opened is None:
             return self._plain().steps(frame)
-        slot, streams = self._slot, self._slot.streams
+        slot = self._opened.ring.slots[0]
+        streams = slot.streams
         slot.load([frame] * slot.capacity)
         for stream, work in ((streams.upload, slot.upload), (streams.compute, slot.compute)):
             stream.submit(work)
@@ -88,25 +93,34 @@ class CudaLane:
             for name, (stream, work) in queued.items()
         }
 
+    def describe(self) -> dict[str, Any]:
+        """What was chosen at opening, as plain values; empty where no graph runs."""
+        if self._opened is None:
+            return {}
+        return {
+            "way": self._opened.way,
+            "frames_at_a_time": self._opened.capacity,
+            "trial_ms_per_frame": round(1000 * self._opened.s_per_frame, 4),
+        }
+
     def close(self) -> None:
         """Wait for the devices, then let go of graphs and buffers."""
         for device in self._devices:
             device.settle()
-        self._run = self._slot = None
+        self._run = self._opened = None
 
     def _open(self, first: Frame) -> Run:
         while True:
             opening = Opening(self._corrector, self.layout, self.grid, self._strength, first)
             try:
-                ring = opening.ring(self._devices, latency=self._latency)
+                self._opened = opening.ring(self._devices, latency=self._latency)
                 break
             except Exception as error:
                 if not shortage.ran_out(error):
                     raise
             self.grid = self._corrector.smaller(self.grid)
-        if ring is not None:
-            self._slot = ring.slots[0]
-            return ring.run
+        if self._opened is not None:
+            return self._opened.ring.run
         self._corrector.notes.append("no captured graph holds on this device: running plain torch")
         return self._plain().deblur
 
@@ -119,6 +133,7 @@ class Cuda:
 
     def __init__(self, place: torch.device) -> None:
         self.place = place
+        self._is_awake = False
 
     def host(self, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.zeros(size, dtype=dtype, pin_memory=True)
@@ -136,17 +151,19 @@ class Cuda:
     def capture(self, work: Work, stream: Stream) -> Work:
         """Warmed up on the very stream, as libraries keep memory for each; other threads may go on."""
         raw = cast(_Queue, stream).raw
-        self.settle()
+        self._wake()
         with torch.cuda.stream(raw):
             for _ in range(WARM_UP):
                 work()
         self.settle()
         graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        pool = torch.cuda.graph_pool_handle()
         try:
-            with torch.cuda.graph(graph, stream=raw, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=pool, stream=raw, capture_error_mode="thread_local"):
                 work()
         except BaseException:
             torch.cuda.set_stream(before)  # a capture that fails does not go back to it
+            self._abandon(pool)
             raise
         return graph.replay
 
@@ -164,6 +181,32 @@ class Cuda:
 
     def settle(self) -> None:
         torch.cuda.synchronize(self.place)
+
+    def _wake(self) -> None:
+        """Once, before the first warm-up."""
+        self.settle()
+        if self._is_awake:
+            return
+        square = torch.full((WAKE_SIDE, WAKE_SIDE), 1 / WAKE_SIDE, dtype=torch.half, device=self.place)
+        end = time.monotonic() + WAKE_S
+        while time.monotonic() < end:
+            for _ in range(8):
+                torch.mm(square, square)
+            self.settle()
+        self._is_awake = True
+
+    def _abandon(self, pool: Any) -> None:
+        """Take the memory of a capture that could not be ended out of the allocator's books.
+
+        Before 2.12 torch leaves it there as still being captured, and every later `empty_cache` raises.
+        """
+        if torch.__version__ >= "2.12":
+            return
+        index = torch.cuda.current_device() if self.place.index is None else self.place.index
+        with suppress(AttributeError, RuntimeError):  # torch before 2.8 has no such call
+            torch._C._cuda_endAllocateToPool(index, pool)
+            # Not reached where the capture itself was ended: then the graph gives its memory back.
+            torch._C._cuda_releasePool(index, pool)
 
 
 def _clock() -> torch.cuda.Event:

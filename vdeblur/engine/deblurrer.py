@@ -180,11 +180,15 @@ class Deblurrer:
         return {} if stepped is None else stepped(frame)
 
     def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]:
-        """What runs, as plain values; with a layout also how its pictures are cut."""
+        """What runs, as plain values; with a layout also how its pictures are cut.
+
+        Once graphs are open on a GPU also which way they compute, and how many frames at a time.
+        """
         tile: Any = self._tile
         if layout is not None:
             grid = self._grid(*padded(layout, self._backend.multiple_of))
             tile = "off" if grid.is_whole else f"{grid.tile[1]}x{grid.tile[0]}, overlap {grid.overlap}"
+        opened = getattr(self._lane, "describe", None)
         return {
             "model": self.model,
             "weights_sha256": self._sha256,
@@ -195,6 +199,7 @@ class Deblurrer:
             "threads": self._backend.threads,
             "tile": tile,
             "strength": self.strength,
+            **({} if opened is None else opened()),
         }
 
     @property

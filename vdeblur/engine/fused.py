@@ -3,7 +3,8 @@
 torch's own convolution adds its bias in a second pass, a sum and a ReLU are a third and a fourth: at full
 resolution these passes cost as much as the arithmetic. Here a ReLU is part of cuDNN's convolution; where
 there is none, bias and sum (and ReLU, after a transposed convolution) are one pass, in place, by Triton.
-Needs CUDA, channels_last, and Triton, which comes with torch on Linux; raises where one is missing.
+So it is too for shapes that cuDNN has no fused kernel for. Needs CUDA, channels_last, and Triton, which comes
+with torch on Linux; raises where one is missing.
 """
 
 from __future__ import annotations
@@ -12,25 +13,50 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vdeblur.engine.shortage import ran_out
+
 BLOCK = 1024
 
 
-def fused(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    *,
-    transposed: bool,
-    relu: bool,
-    plus: Tensor | None,
-) -> Tensor:
-    """`engine.rewrite.Compute`, fast."""
-    if transposed:
-        return finish(F.conv_transpose2d(x, weight, None, stride, padding), bias, plus, relu)
-    if not relu:
+class Fused:
+    """`engine.rewrite.Compute`, fast.
+
+    refused   cases that cuDNN has no fused kernel for: (shape, shape of the weights, stride, nothing added);
+              the rounds before a capture find them, so that nothing fails in it
+    """
+
+    def __init__(self) -> None:
+        self.refused: set[tuple[torch.Size, torch.Size, int, bool]] = set()
+
+    def __call__(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        padding: int,
+        *,
+        transposed: bool,
+        relu: bool,
+        plus: Tensor | None,
+    ) -> Tensor:
+        if transposed:
+            return finish(F.conv_transpose2d(x, weight, None, stride, padding), bias, plus, relu)
+        case = x.shape, weight.shape, stride, plus is None
+        if relu and case not in self.refused:
+            try:
+                return _in_one(x, weight, bias, stride, padding, plus)
+            except RuntimeError as error:
+                if ran_out(error):
+                    raise
+            self.refused.add(case)
         return finish(F.conv2d(x, weight, None, stride, padding), bias, plus, relu)
+
+
+def _in_one(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, plus: Tensor | None
+) -> Tensor:
+    """With a ReLU, as one kernel of cuDNN; RuntimeError where it has none."""
     step, border, ones = [stride, stride], [padding, padding], [1, 1]
     if plus is None:
         return torch.cudnn_convolution_relu(x, weight, bias, step, border, ones, 1)

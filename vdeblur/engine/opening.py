@@ -57,6 +57,16 @@ class _Held:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The ring, and what was chosen: the way, frames at a time, and seconds for a frame in the trial."""
+
+    ring: Ring[StationSlot]
+    way: str
+    capacity: int
+    s_per_frame: float
+
+
 class Opening:
     """One layout, to be opened on some devices; the first frame is among the pictures of the trial."""
 
@@ -68,7 +78,7 @@ class Opening:
         self._strength, self._first = strength, first
         self._until_s = time.monotonic() + PATIENCE_S
 
-    def ring(self, devices: Sequence[Timed], *, latency: bool) -> Ring[StationSlot] | None:
+    def ring(self, devices: Sequence[Timed], *, latency: bool) -> Opened | None:
         """Open, or None where no way holds. Raises what torch raises where memory runs out."""
         best = self._best(devices[0])
         if best is None:
@@ -87,7 +97,7 @@ class Opening:
         slots = [StationSlot(station) for _ in range(1 if latency else SLOTS) for station in stations]
         for device in devices:
             device.settle()  # the zeros of the buffers are written, whichever stream comes first
-        return Ring(slots)
+        return Opened(Ring(slots), best.way.name, best.station.capacity, best.seconds)
 
     def _best(self, device: Timed) -> _Held | None:
         """The quickest that holds; ways of a lower precision only where no other does."""
@@ -171,18 +181,16 @@ class Opening:
 
 
 def _compare(station: Station, loaded: Sequence[Tensor], said: list[str | None]) -> None:
-    """What `fault` says of each frame that was loaded, once captured and once careful.
+    """What `fault` says of each place, captured, beside one of them, careful: all hold the same frame.
 
     Where the careful result is refused there is nothing to compare with: the frame would pass.
     """
     for there, here in zip(station.words, loaded, strict=True):
         there.copy_(here)
     station.replay()
-    for place, found in enumerate(torch.split(station.difference, 1)):
-        words = [part[place : place + 1] for part in station.words]
-        _, figures, careful = station.run(words, station.careful)
-        if guard.within(figures[0].tolist()):
-            said.append(fault(found, careful))
+    _, figures, careful = station.run([part[:1] for part in station.words], station.careful)
+    if guard.within(figures[0].tolist()):
+        said.extend(fault(found, careful) for found in torch.split(station.difference, 1))
 
 
 def _load(frame: Frame, staging: Staging) -> None:

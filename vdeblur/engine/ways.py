@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,13 +17,15 @@ from torch import Tensor
 from vdeblur import colour
 from vdeblur.engine.device import Precision
 from vdeblur.engine.eager import DEVIATION, Staging, trial_picture
-from vdeblur.engine.fused import fused
+from vdeblur.engine.fused import Fused
 from vdeblur.engine.rewrite import FAMILIES, Compute, plain, rewritten
 from vdeblur.engine.station import Correct
 from vdeblur.models.contract import DeblurNetwork
 
 CODES = 2.0
 """Of 1000 values of a difference 999 deviate by at most so many codes of 255."""
+TRIED = 10
+"""Kernels of cuDNN that are timed for a shape, as torch has it; 0: all there are."""
 UNSEEN = 0.2 / 255
 """A deviation (rms) below this counts as none, however small the difference itself is."""
 
@@ -36,14 +39,15 @@ class Way:
     make: Callable[[], Correct]
 
 
-def ways_of(network: DeblurNetwork, precision: Precision) -> Iterator[Way]:
+def ways_of(network: DeblurNetwork, precision: Precision, tried: int = TRIED) -> Iterator[Way]:
     """From what was asked for down to float32; the network is copied, not changed."""
+    make = partial(_computing, network, tried)
     if precision == "fp16":
-        yield Way("float16 with fused convolutions", "fp16", lambda: _computing(network, fused, half=True))
-        yield Way("float16", "fp16", lambda: _computing(network, half=True))
+        yield Way("float16 with fused convolutions", "fp16", lambda: make(Fused(), half=True))
+        yield Way("float16", "fp16", lambda: make(half=True))
     if precision == "bf16":
-        yield Way("bfloat16", "bf16", lambda: _computing(network, autocast=True))
-    yield Way("float32", "fp32", lambda: _computing(network))
+        yield Way("bfloat16", "bf16", lambda: make(autocast=True))
+    yield Way("float32", "fp32", make)
 
 
 def fault(found: Tensor, careful: Tensor) -> str | None:
@@ -72,7 +76,12 @@ def load_trial(staging: Staging) -> None:
 
 
 def _computing(
-    network: DeblurNetwork, compute: Compute = plain, *, half: bool = False, autocast: bool = False
+    network: DeblurNetwork,
+    tried: int,
+    compute: Compute = plain,
+    *,
+    half: bool = False,
+    autocast: bool = False,
 ) -> Correct:
     """The network's fast form as a function of float32 RGB."""
     fast = copy.deepcopy(rewritten(network, compute)).eval()
@@ -86,7 +95,7 @@ def _computing(
             rgb = rgb.half()
         with (
             # Kernels are chosen by trial, once for a shape. float32 means float32: no TF32 for its factors.
-            torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
+            torch.backends.cudnn.flags(enabled=True, benchmark=True, benchmark_limit=tried, allow_tf32=False),
             torch.autocast(rgb.device.type, dtype=torch.bfloat16, enabled=autocast, cache_enabled=False),
         ):
             difference = fast.correction(rgb)
