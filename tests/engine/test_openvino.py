@@ -311,6 +311,20 @@ def test_int8_is_the_default_on_processors_that_have_it(monkeypatch: pytest.Monk
         assert decide(ref, "cpu", "auto", "torch").choice.backend == "torch"
 
 
+def test_a_graph_that_keeps_too_little_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = quantised.find(places.shipped()["mimo-unet-tiny"])
+    assert found is not None
+    poor = dataclasses.replace(found, facts=dataclasses.replace(found.facts, gain_kept=0.5))
+    monkeypatch.setattr(quantised, "find", lambda *asked, **more: (poor, ""))
+    monkeypatch.setattr(device, "cpu_features", lambda: frozenset({"avx512_vnni", "avx512_bf16"}))
+    squares = smooth_frame(layout("yuv420p", 64, 48))
+    with Deblurrer.load("mimo-unet-tiny", device="cpu", backend="openvino") as engine:
+        assert engine.describe(squares.layout)["precision"] == "bf16"
+        assert any("keeps 50%" in note for note in engine.notes)
+    with Deblurrer.load("mimo-unet-tiny", device="cpu", precision="int8") as engine:
+        assert engine.describe(squares.layout)["precision"] == "int8"  # as it was asked for
+
+
 def test_int8_says_nearly_what_float32_says() -> None:
     """On squares that were moved by 9 px: sharp ones ask for so little that its rounding shows."""
     squares = np.kron(np.random.default_rng(0).integers(60, 200, (12, 16, 3)), np.ones((12, 12, 1)))

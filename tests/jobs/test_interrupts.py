@@ -46,6 +46,21 @@ def test_only_the_first_one_raises() -> None:
     assert tidied == [True]
 
 
+def test_one_that_comes_after_the_last_section_ends_what_would_follow() -> None:
+    done = []
+
+    def work() -> None:
+        with Interrupts() as interrupts:
+            with interrupts.welcome():
+                done.append("work")
+            _send()
+            done.append("tidied up")
+
+    with pytest.raises(KeyboardInterrupt, match="finished before"):
+        work()
+    assert done == ["work", "tidied up"]
+
+
 def test_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Interrupts():

@@ -337,6 +337,18 @@ def test_other_weights_or_versions_are_refused(
 
 
 @pytest.mark.usefixtures("short_segments")
+def test_a_restart_that_was_stopped_is_not_begun_anew_again(
+    unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = unfinished.with_name("in.mp4")
+    with pytest.raises(StopError) as caught:
+        run(source, unfinished, stop_at=33, restart=True)
+    assert "the same command without --restart goes on from there" in str(caught.value.__notes__)
+    assert main(["resume", str(unfinished.parent)]) == 0
+    assert "goes on after the 30 frames that are done" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("short_segments")
 def test_resume_goes_on_with_all_that_lies_below_a_folder(
     unfinished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

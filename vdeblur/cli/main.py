@@ -8,6 +8,8 @@ cannot work, 130 Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import difflib
+import json
 import os
 import signal
 import sys
@@ -40,8 +42,12 @@ from vdeblur.errors import (
 
 if TYPE_CHECKING:
     from vdeblur.jobs.batch import Item
+    from vdeblur.jobs.deblur import Result
     from vdeblur.jobs.plan import Options, Plan
     from vdeblur.measure.benchmark import Asked
+
+
+_FAILURES = (VdeblurError, OSError, MemoryError, RuntimeError, ValueError)
 
 
 def command() -> NoReturn:
@@ -71,23 +77,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in _COMMANDS:
             code = _COMMANDS[words[0]](words[1:])
+        elif words == ["help"]:
+            code = _deblur(["--help"])
         else:
+            _refuse_slip(words)
             code = _deblur(words[1:] if words[:1] == ["deblur"] else words)
-        sys.stdout.flush()  # now, while it can still be answered for
+        if sys.stdout is not None:  # it may have been closed by whoever started us
+            sys.stdout.flush()  # now, while it can still be answered for
         return code
     except KeyboardInterrupt as stop:
         _complain(stop, _with_notes(stop, "stopped", str(stop)), debug)
         return 130
-    except VdeblurError as error:
-        _complain(error, _with_notes(error, str(error)), debug)
-        return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is wrong and nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, MemoryError, RuntimeError, ValueError) as error:
-        _complain(error, _with_notes(error, f"{_one_line(error)} (--debug shows where)"), debug)
-        return 1
+    except _FAILURES as error:
+        _complain(error, _said(error), debug)
+        return error.exit_code if isinstance(error, VdeblurError) else 1
 
 
 def _deblur(words: list[str]) -> int:
@@ -104,11 +111,18 @@ def _deblur(words: list[str]) -> int:
             raise InputError("--preview looks at one file: name one")
         from vdeblur.jobs.preview import preview
 
+        if asked.dry_run or asked.report is not None:
+            raise InputError("--preview makes one picture: leave out --dry-run and --report")
         print(preview(asked.input[0], asked.preview, asked.output, options))
         return 0
     items = expand(asked.input, asked.output)
     if [item.source for item in items] == asked.input and len(items) == 1:
-        _run(make_plan(items[0].source, items[0].target, options), asked)
+        plan = make_plan(items[0].source, items[0].target, options, folder=items[0].folder)
+        if asked.report is not None:
+            from vdeblur.measure.report import check_target
+
+            check_target(asked.report, "--report", Path(plan.clip.source), plan.target)
+        _run(plan, asked)
         return 0
     if asked.report is not None:
         raise InputError("--report is for one input: name one file")
@@ -149,47 +163,54 @@ def _run(plan: Plan, asked: argparse.Namespace) -> None:
         with show.Display(plan, quiet=asked.quiet) as display:
             result = deblur.run(plan, display.tell)
     except SuspectError as error:
-        if asked.report is not None:
-            show.write_json(asked.report, error.result.report())
+        _write_report(error.result, asked.report)
         raise
-    if asked.report is not None:
-        show.write_json(asked.report, result.report())
+    _write_report(result, asked.report)
     if not asked.quiet:
         show.summary(result)
+
+
+def _write_report(result: Result, path: Path | None) -> None:
+    if path is not None:
+        from vdeblur.measure.report import write
+
+        write(path, without_secrets(json.dumps(result.report(), indent=1, default=str)), "--report")
 
 
 def _run_all(items: list[tuple[Item, Options]], asked: argparse.Namespace) -> int:
     """Each in turn; what is there already is skipped, what fails does not stop the rest."""
     from vdeblur.jobs.plan import make_plan
 
-    made: set[Path] = set()
-    skipped = failed = worst = 0
+    claimed: set[Path] = set()  # targets of sources that came before
+    done = skipped = failed = worst = 0
     for number, (item, options) in enumerate(items, 1):
         if not asked.quiet:
             print(presentable(f"[{number}/{len(items)}] {item.source}"), file=sys.stderr)
         try:
             plan = make_plan(item.source, item.target, options, folder=item.folder)
-            if plan.target in made:
+            if plan.target in claimed:
                 raise TargetExistsError(plan.target)
+            claimed.add(plan.target)
             _run(plan, asked)
-            made.add(plan.target)
-        except VdeblurError as error:
-            if asked.debug:
-                raise
-            said = _with_notes(error, str(error))
-            if isinstance(error, TargetExistsError):
-                if error.target not in made:
-                    skipped += 1
-                    continue
-                said = f"{item.source}: would replace {error.target} of this same run; give it its own -o"
-            print(presentable(f"vdeblur: {said}"), file=sys.stderr)
-            failed += 1
-            worst = max(worst, error.exit_code)
+            done += 1
+        except TargetExistsError as error:
+            if error.target not in claimed:
+                claimed.add(error.target)
+                skipped += 1
+                continue
+            said = f"{item.source}: would replace {error.target} of this same run; give it its own -o"
+            _complain(error, said, asked.debug)
+            failed, worst = failed + 1, max(worst, error.exit_code)
+        except _FAILURES as error:
+            _complain(error, _said(error), asked.debug)
+            code = error.exit_code if isinstance(error, VdeblurError) else 1
+            failed, worst = failed + 1, max(worst, code)
     if not asked.quiet:
-        print(f"{len(made)} done, {skipped} there already, {failed} failed", file=sys.stderr)
+        word = "planned" if asked.dry_run else "done"
+        print(f"{done} {word}, {skipped} there already, {failed} failed", file=sys.stderr)
     if not failed:
         return 0
-    return 1 if made or skipped else worst
+    return 1 if done or skipped else worst
 
 
 def _info(words: list[str]) -> int:
@@ -290,14 +311,18 @@ def _bench(words: list[str]) -> int:
     check(wanted)
     if asked.sweep:
         return _sweep(wanted, asked)
-    with show.doing() as tell:
-        found = bench(wanted, tell)
-    if asked.json is not None:
-        report.write(asked.json, bench_rows.json_text(found), "--json")
-    show.tables(bench_report.tables(found))
-    show.pairs(bench_report.remarks(found))
-    if old is not None:
-        show.tables(bench_report.compared(found, old))
+    found = None
+    try:
+        with show.doing() as tell:
+            for found in bench(wanted, tell):  # shown below, also what there is after Ctrl-C
+                if asked.json is not None:
+                    report.write(asked.json, bench_rows.json_text(found), "--json")
+    finally:
+        if found is not None:
+            show.tables(bench_report.tables(found))
+            show.pairs(bench_report.remarks(found))
+            if old is not None:
+                show.tables(bench_report.compared(found, old))
     return 0
 
 
@@ -341,8 +366,12 @@ def _weights(words: list[str]) -> int:
     if asked.action == "list":
         show.weights(catalogue.rows())
     elif asked.action == "import":
-        with show.waiting(f"importing {asked.source}"):
-            stored = store.import_weights(asked.source, asked.name)
+        with show.counting("MB") as tell:
+            stored = store.import_weights(
+                asked.source,
+                asked.name,
+                lambda done, total: tell(asked.name, done // 10**6, total and total // 10**6),
+            )
         show.pairs(stored.describe())
     elif asked.action == "remove":
         print(store.remove(asked.name))
@@ -410,9 +439,11 @@ def _eval(words: list[str]) -> int:
     from vdeblur.measure import report
 
     targets = {f"--{name}": getattr(asked, name) for name in ("csv", "json", "html")}
+    taken = [asked.data, *([] if asked.sharp is None else [asked.sharp])]
     for option, target in targets.items():
         if target is not None:
-            report.check_target(target, option)
+            report.check_target(target, option, *taken)
+            taken.append(target)
     network = network_of(asked) | {"model": asked.model or "auto"}
     compares = asked.sharp is not None and asked.model is None and asked.weights is None
     from vdeblur.measure.evaluate import evaluate
@@ -453,6 +484,15 @@ _COMMANDS = {
 }
 
 
+def _refuse_slip(words: list[str]) -> None:
+    """A first word that is no file and nearly a command."""
+    if not words or words[0].startswith("-") or Path(words[0]).exists():
+        return
+    near = difflib.get_close_matches(words[0], [*_COMMANDS, "deblur"], 1, 0.75)
+    if near and near[0] != words[0]:
+        raise InputError(f"{words[0]}: no such file or command; did you mean `vdeblur {near[0]}`?")
+
+
 def _terminate(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
@@ -464,6 +504,13 @@ def _complain(error: BaseException, words: str, debug: bool) -> None:
     else:
         text = presentable(f"vdeblur: {words}")
     print(text, file=sys.stderr)
+
+
+def _said(error: BaseException) -> str:
+    """What is wrong, in one line."""
+    if isinstance(error, VdeblurError):
+        return _with_notes(error, str(error))
+    return _with_notes(error, f"{_one_line(error)} (--debug shows where)")
 
 
 def _with_notes(error: BaseException, *words: str) -> str:

@@ -5,14 +5,12 @@ Progress and messages go to stderr, results to stdout.  What is not a terminal g
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -28,7 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vdeblur.errors import InputError, presentable, without_secrets
+from vdeblur.errors import presentable
 
 if TYPE_CHECKING:
     from vdeblur.data.layouts import Survey
@@ -308,18 +306,6 @@ def counting(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
         yield tell
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Written beside and renamed, like everything else."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        text = without_secrets(json.dumps(values, indent=1, default=str))
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise InputError(f"--report {path}: cannot be written ({error.strerror})") from error
-
-
 def _say(line: str) -> None:
     """To stderr, above the bar, never broken into several lines by us."""
     _err.print(Text(presentable(line)), soft_wrap=True)
@@ -333,5 +319,6 @@ def _span(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-if sys.platform == "win32":  # pragma: no cover
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, TextIOWrapper):  # a name that a terminal cannot show is no reason to fail
+        _stream.reconfigure(errors="replace")

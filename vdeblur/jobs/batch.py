@@ -11,35 +11,7 @@ from vdeblur.jobs.identity import options_of
 from vdeblur.jobs.journal import folder_of, read_manifest
 from vdeblur.jobs.plan import Options
 from vdeblur.video import pictures
-
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".gif",
-        ".h264",
-        ".h265",
-        ".hevc",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ]
-)
+from vdeblur.video.source import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +26,25 @@ class Item:
 def expand(sources: Iterable[str], output: Path | None) -> list[Item]:
     """The runs that the sources on the command line stand for.
 
-    One file: one item with `output` as its target. Several, or a folder of videos: `output` is a folder in
-    which the tree below each source folder is kept. A folder of pictures is one item.
-    Raises InputError for a folder with neither.
+    One file: one item with `output` as its target, or into it where it is a folder. Several, or a folder of
+    videos: `output` is a folder in which the tree below each source folder is kept; what is in it already is
+    no source. A folder of pictures is one item. Raises InputError for a folder with neither.
     """
     sources = list(sources)
-    folders = {s: _videos_below(Path(s)) for s in sources if Path(s).is_dir() and not pictures.is_pictures(s)}
+    folders = {
+        s: _videos_below(Path(s), output) for s in sources if Path(s).is_dir() and not pictures.is_pictures(s)
+    }
     for folder, videos in folders.items():
         if not videos:
             raise InputError(f"{folder}: a folder without videos or pictures")
     if len(sources) == 1 and not folders:
-        return [Item(sources[0], target=output)]
-    if output is not None and output.exists() and not output.is_dir():
-        raise InputError(f"-o {output}: must be a folder for several inputs, and this is a file")
+        into = output is not None and output.is_dir() and not pictures.is_pictures(sources[0])
+        return [Item(sources[0], folder=output) if into else Item(sources[0], target=output)]
+    if output is not None and not output.is_dir():
+        if output.exists():
+            raise InputError(f"-o {output}: must be a folder for several inputs, and this is a file")
+        if output.suffix.lower() in VIDEO_SUFFIXES:
+            raise InputError(f"-o {output}: must be a folder for several inputs, not the name of a video")
     items: list[Item] = []
     for source in sources:
         if source not in folders:
@@ -101,12 +79,16 @@ def unfinished(folder: Path) -> tuple[list[tuple[Item, Options]], list[InputErro
     return found, useless
 
 
-def _videos_below(folder: Path) -> list[Path]:
+def _videos_below(folder: Path, output: Path | None) -> list[Path]:
+    """All but hidden ones, results of earlier runs, and what lies in the folder for results."""
+    results = None if output is None or output.resolve() == folder.resolve() else output.resolve()
     return sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in VIDEO_SUFFIXES
         and path.is_file()
+        and not path.name.startswith(".")
         and ".deblurred" not in path.suffixes
         and path.parent.suffix != ".vdeblur"  # segments of an unfinished run
+        and (results is None or results not in path.resolve().parents)
     )

@@ -278,7 +278,7 @@ def _open_journal(plan: Plan, stack: ExitStack, rule: Rule) -> Journal:
     asked = {
         "source": str(path_of(source).absolute()),
         "target": beside.name,
-        "options": plain_options(options),
+        "options": plain_options(dataclasses.replace(options, restart=False)),  # once is enough
     }
     return stack.enter_context(
         Journal(

@@ -24,6 +24,7 @@ class Interrupts:
         self._before: dict[signal.Signals, Any] = {}
         self._welcome = False
         self._waiting = False
+        self._heard = False  # it has ended a section
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -32,9 +33,11 @@ class Interrupts:
                     self._before[number] = signal.signal(number, self._came)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._waiting and not self._heard and kind is None:
+            raise KeyboardInterrupt("this file was finished before")  # what would follow is not wanted
 
     @property
     def came(self) -> bool:
@@ -45,6 +48,7 @@ class Interrupts:
     def welcome(self) -> Iterator[None]:
         """The first signal raises KeyboardInterrupt here, also one that came before."""
         if self._waiting:
+            self._heard = True
             raise KeyboardInterrupt
         self._welcome = True
         try:
@@ -55,5 +59,5 @@ class Interrupts:
     def _came(self, number: int, frame: FrameType | None) -> None:
         self._waiting = True
         if self._welcome:
-            self._welcome = False
+            self._welcome, self._heard = False, True
             raise KeyboardInterrupt

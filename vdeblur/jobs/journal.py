@@ -189,7 +189,7 @@ class Journal:
         seconds = float(self.entries[-1].segment.times[-1] * tick)
         return (
             f"{self.frames} frames ({_clock(seconds)}) are done and kept in {self.folder.name}: "
-            "the same command goes on from there"
+            f"the same command{' without --restart' if self._restart else ''} goes on from there"
         )
 
     def _load(self, made_with: dict[str, str]) -> None:

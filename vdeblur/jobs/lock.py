@@ -44,18 +44,6 @@ class Lock:
         os.close(self._file)
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a living process works in this folder."""
-    try:
-        file = os.open(folder / "lock", os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not _lock(file)
-    finally:
-        os.close(file)
-
-
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vdeblur.engine.device import check_choice, cpu_threads, guess_kind
+from vdeblur.engine.tiles import check as check_tile
 from vdeblur.errors import InputError
 from vdeblur.jobs import memory, quality
 from vdeblur.jobs.compare import compared_layout
@@ -29,7 +30,7 @@ Compare = Literal["side", "split"]
 GPU_MEGAPIXELS_S = 92.0
 """What a network on a GPU may well give: 100 frames a second of 1280x720."""
 FAST_MEGAPIXELS_S = 70.0
-"""What a processor core decodes and looks at of frames that the network is spared: 76 of 1280x720 a second."""
+"""What a processor core decodes and looks at of frames that the network is spared: 76 of 1280x720."""
 LONG_PX = 2e9
 """Pixels of a video (2170 frames of 1280x720) for which making an int8 graph of the weights, a minute or two,
 is made up for by its speed."""
@@ -238,6 +239,7 @@ def check_options(options: Options) -> None:
             f"--end {float(options.end):g}: must come after --start {float(options.start or 0):g}"
         )
     check_choice(options.device, options.precision, options.backend)
+    check_tile(options.tile)
 
 
 def filled(options: Options) -> Options:
@@ -251,10 +253,15 @@ def filled(options: Options) -> Options:
 def _plan_pictures(clip: Clip, target: Path | None, folder: Path | None, options: Options) -> Plan:
     if options.start is not None or options.end is not None:
         raise InputError("--start and --end are for videos: name the pictures that are wanted")
-    if options.codec or options.encoder != "auto" or options.encoder_options:
+    encoding = (options.codec, options.crf, options.preset, options.encoder_options or None)
+    if options.encoder != "auto" or any(word is not None for word in encoding):
         raise InputError("--codec and encoder options are for videos; pictures keep their own format")
+    if options.deinterlace or options.video_stream is not None:
+        raise InputError("--deinterlace and --video-stream are for videos: pictures have one stream, whole")
     if folder is not None:
-        target = folder / Path(clip.source).name
+        source = Path(clip.source)
+        # A pattern has the name of its folder.
+        target = folder / (source.name if source.exists() else Path(clip.pictures[0]).resolve().parent.name)
     target = target or pictures.default_target(clip)
     pictures.check_target(clip, target, overwrite=options.overwrite, new_folder=folder is not None)
     return Plan(clip, target, options, _weights(options), None, None)

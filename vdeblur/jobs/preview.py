@@ -10,9 +10,10 @@ import numpy as np
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
 from vdeblur.jobs.plan import Options, beside, check_options, filled
-from vdeblur.video.clip import probe
+from vdeblur.video.clip import Clip, probe
 from vdeblur.video.pictures import read_pictures, write_png
 from vdeblur.video.reader import Reader
+from vdeblur.video.sink import check_target
 
 
 def preview(source: str, time: Fraction, target: Path | None, options: Options) -> Path:
@@ -26,17 +27,14 @@ def preview(source: str, time: Fraction, target: Path | None, options: Options) 
     target = target or beside(source, "preview.png")
     if target.suffix.lower() != ".png":
         raise InputError(f"-o {target}: a preview is a PNG, name it .png")
-    if target.exists() and not options.overwrite:
-        raise InputError(f"{target}: exists already (--overwrite replaces it)")
+    if clip.pictures and time:
+        raise InputError(f"--preview {float(time):g}: pictures have no times; name one, with --preview 0")
+    for other in clip.pictures or (source,):
+        check_target(target, other, overwrite=options.overwrite)
 
     from vdeblur.engine.deblurrer import Deblurrer
 
-    frame: Frame | None
-    if clip.pictures:
-        frame = next(iter(read_pictures(clip)), None)
-    else:
-        with Reader(clip, start=time, end=None, deinterlace=options.deinterlace, keep_partial=True) as reader:
-            frame = next(iter(reader), None)
+    frame = next(read_pictures(clip), None) if clip.pictures else _shown_at(time, clip, options.deinterlace)
     if frame is None:
         raise InputError(f"--preview {float(time):g}: {source} has no frame there")
     with Deblurrer.load(**options.engine()) as engine:
@@ -45,3 +43,22 @@ def preview(source: str, time: Fraction, target: Path | None, options: Options) 
     turned = [np.rot90(picture, clip.picture.rotation // 90) for picture in pictures]
     write_png(target, np.rint(np.concatenate(turned, axis=1) * 255).astype(np.uint8))
     return target
+
+
+def _shown_at(time: Fraction, clip: Clip, deinterlace: bool) -> Frame | None:
+    """The last frame that begins at or before `time`, unless it is the last of all and has ended."""
+    for back_s in (1, 10, None):  # how far before it to look; None: from the start
+        start = None if back_s is None or back_s >= time else time - back_s
+        found: Frame | None = None
+        with Reader(clip, start=start, deinterlace=deinterlace, keep_partial=True) as reader:
+            for frame in reader:
+                begin = frame.pts * frame.time_base + reader.shift - reader.origin
+                if begin > time:
+                    break
+                found, end = frame, begin + frame.duration * frame.time_base
+            else:
+                if found is not None and end <= time:
+                    return None
+        if found is not None or start is None:
+            return found
+    return None

@@ -13,7 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.measure.rows import MEASURES, ClipRow, Evaluation, Means
 
 HEAD = ("clip", "frames", "PSNR in", "out", "gain", "worst", "SSIM in", "out", "bright in", "out", "sharp")
@@ -163,14 +163,20 @@ def csv_text(found: Evaluation) -> str:
     return text.getvalue()
 
 
-def check_target(path: Path, option: str) -> None:
-    """Refuse, before anything is measured, a report that could not be written (InputError)."""
+def check_target(path: Path, option: str, *others: Path) -> None:
+    """Refuse a report that could not be written, or would take the place of one of `others` (InputError).
+
+    To be asked before anything is measured.
+    """
     if path.is_dir():
         raise InputError(f"{option} {path}: is a folder; name a file")
     if not path.parent.is_dir():
         raise InputError(f"{option} {path}: the folder {path.parent} does not exist; make it first")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{option} {path}: cannot be written there")
+    for other in others:
+        if path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other)):
+            raise InputError(f"{option} {path}: is {other} already; give the report a name of its own")
 
 
 def write(path: Path, text: str, option: str) -> None:
@@ -181,7 +187,7 @@ def write(path: Path, text: str, option: str) -> None:
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise InputError(f"{option} {path}: cannot be written ({error.strerror})") from error
+        raise VdeblurError(f"{option} {path}: cannot be written ({error.strerror})") from error
 
 
 def json_text(found: Evaluation) -> str:

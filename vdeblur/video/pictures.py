@@ -9,7 +9,6 @@ Sizes and formats may differ from picture to picture: every Frame has a layout o
 from __future__ import annotations
 
 import glob
-import mimetypes
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ from vdeblur.video import formats, trust
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
 from vdeblur.video.picture_files import JPEG, SUFFIXES, encode, is_cut_jpeg, refuse_several, write_png
 from vdeblur.video.sink import hidden_beside
-from vdeblur.video.source import is_url
+from vdeblur.video.source import VIDEO_SUFFIXES, is_url
 
 __all__ = [
     "PictureWriter",
@@ -133,8 +132,11 @@ def check_target(clip: Clip, target: Path, *, overwrite: bool = False, new_folde
         raise InputError(f"{target}: the folder {above} does not exist; make it first or choose another")
     if not os.access(above, os.W_OK | os.X_OK):
         raise InputError(f"{target}: cannot be written there; choose another folder")
+    goals: dict[Path, str] = {}
     for source in clip.pictures:
         goal = _goal(clip, target, source)
+        if (other := goals.setdefault(goal, source)) != source:
+            raise InputError(f"{other} and {source}: both would be written to {goal}; deblur them one by one")
         if not goal.exists():
             continue
         if os.path.samefile(goal, source):
@@ -244,14 +246,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _is_video(path: Path) -> bool:
-    kind, _ = mimetypes.guess_type(path.name)
-    return (kind or "").startswith("video/") or path.suffix.lower() in (
-        ".mkv",
-        ".mxf",
-        ".webm",
-        ".m2ts",
-        ".mts",
-    )
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
 def _is_single(clip: Clip) -> bool:

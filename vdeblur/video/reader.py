@@ -147,6 +147,11 @@ class Reader:
         return self._begin, self._end
 
     @property
+    def origin(self) -> Fraction:
+        """Seconds on the source's own clock at which it starts."""
+        return self._decoding.origin
+
+    @property
     def corrupt_frames(self) -> int:
         """Pictures that the decoder gave with errors in them."""
         return self._decoding.corrupt_frames

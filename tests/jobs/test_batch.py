@@ -1,0 +1,140 @@
+"""Several sources: which are taken, where results go, and that none takes the place of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from video import media
+
+from vdeblur.cli.main import main
+from vdeblur.jobs import deblur
+from vdeblur.jobs.plan import Plan
+from vdeblur.video.pictures import write_png
+
+ZERO = ("--strength", "0")
+
+
+def run(*words: str | Path) -> int:
+    return main([*map(str, words), *ZERO])
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(path, np.full((32, 48, 3), 90, np.uint8))
+    return path
+
+
+def test_a_source_that_would_replace_anothers_result_fails_every_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        media.write_clip(tmp_path / name / "a.mp4", frames=3)
+    words = (tmp_path / "x/a.mp4", tmp_path / "y/a.mp4", "-o", tmp_path / "out")
+    for tally in ("1 done, 0 there already, 1 failed", "0 done, 1 there already, 1 failed"):
+        assert run(*words) == 1
+        said = capsys.readouterr().err
+        assert tally in said
+        assert "y/a.mp4: would replace" in said
+
+
+def test_results_inside_the_source_folder_are_no_sources(tmp_path: Path) -> None:
+    media.write_clip(tmp_path / "a.mp4", frames=3)
+    for _ in range(2):
+        assert run(tmp_path, "-o", tmp_path / "sharp") == 0
+        assert files(tmp_path) == ["a.mp4", "sharp/a.mp4"]
+
+
+def test_one_file_goes_into_a_folder_that_is_there(tmp_path: Path) -> None:
+    media.write_clip(tmp_path / "a.mp4", frames=3)
+    (tmp_path / "out").mkdir()
+    assert run(tmp_path / "a.mp4", "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["a.mp4"]
+
+
+def test_several_files_do_not_go_into_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        media.write_clip(tmp_path / name, frames=3)
+    assert run(tmp_path / "a.mp4", tmp_path / "b.mp4", "-o", tmp_path / "out.mp4") == 2
+    assert "must be a folder" in capsys.readouterr().err
+    assert files(tmp_path) == ["a.mp4", "b.mp4"]
+
+
+def test_hidden_files_and_covers_do_not_stand_in_the_way(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    picture(source / "cover.png")
+    media.write_clip(source / "film.ts", frames=3)
+    (source / "._film.ts").write_bytes(b"what a Mac leaves behind")
+    assert run(source, "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["film.ts"]
+
+
+def test_pictures_of_one_name_are_not_written_over_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("x", "y"):
+        picture(tmp_path / name / "p.png")
+    assert run(tmp_path / "*" / "p.png", "-o", tmp_path / "out") == 2
+    assert "both would be written to" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pattern_among_others_gets_a_folder_with_a_name(tmp_path: Path) -> None:
+    picture(tmp_path / "shots" / "p.png")
+    media.write_clip(tmp_path / "a.mp4", frames=3)
+    assert run(tmp_path / "a.mp4", tmp_path / "shots" / "*.png", "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["a.mp4", "shots/p.png"]
+
+
+@pytest.mark.parametrize(
+    "words", [("--crf", "999"), ("--preset", "slow"), ("--deinterlace",), ("--video-stream", "1")]
+)
+def test_pictures_refuse_what_is_for_videos(words: tuple[str, ...], tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "p.png")
+    assert run(tmp_path / "in", "-o", tmp_path / "out", *words) == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_fails_does_not_keep_the_rest_from_being_done(
+    debug: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = deblur.run
+
+    def falls_over(plan: Plan, *more: Any) -> Any:
+        if Path(plan.clip.source).stem == "n":
+            raise OSError(5, "Input/output error")
+        return whole(plan, *more)
+
+    monkeypatch.setattr(deblur, "run", falls_over)
+    (tmp_path / "in").mkdir()
+    for name in "anz":
+        media.write_clip(tmp_path / "in" / f"{name}.mp4", frames=3)
+    words = (tmp_path / "in", "-o", tmp_path / "out", *(("--debug",) if debug else ()))
+    for tally in ("2 done, 0 there already, 1 failed", "0 done, 2 there already, 1 failed"):
+        assert run(*words) == 1
+        said = capsys.readouterr().err
+        assert tally in said
+        assert ("Traceback" in said) == debug
+
+
+def test_a_report_takes_nobodys_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = media.write_clip(tmp_path / "a.mp4", frames=3)
+    data = made.path.read_bytes()
+    for report in ("a.mp4", "out.mp4", "nowhere/r.json"):
+        assert run(made.path, "-o", tmp_path / "out.mp4", "--report", tmp_path / report) == 2
+        assert "--report" in capsys.readouterr().err
+    assert made.path.read_bytes() == data
+    assert files(tmp_path) == ["a.mp4"]
+
+
+def test_a_slip_of_the_pen_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["wieghts", "list"]) == 2
+    assert "did you mean `vdeblur weights`" in capsys.readouterr().err
