@@ -76,8 +76,8 @@ def deblur_parser() -> Parser:
         "--skip-sharp",
         type=least_sharpness,
         metavar="auto|off|N",
-        help="frames that are sharp all over pass as they are: the faster the more there are (default off);\n"
-        "N: from this sharpness on, auto is 1, less skips more",
+        help="frames that are sharp all over pass as they are: the faster the more there are (default off,\n"
+        "with --quality fast on a CPU auto); N: from this sharpness on, auto is 1, less skips more",
     )
     part.add_argument("--start", type=seconds, metavar="TIME", help="from here: seconds or h:m:s")
     part.add_argument("--end", type=seconds, metavar="TIME", help="to here")
