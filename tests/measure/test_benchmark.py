@@ -16,8 +16,9 @@ import pytest
 import torch
 from weights.files import mimo_state, write_safetensors
 
+from vdeblur.cli.main import main
 from vdeblur.engine.guard import is_sound
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.measure import bench_report, bench_rows, benchmark, laps, reel, sweep, untrained, yardstick
 from vdeblur.measure.bench_rows import Bench, Work
 from vdeblur.measure.benchmark import Asked, bench, check
@@ -117,7 +118,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(short: None, weights: Path) -> Bench:
     asked = Asked(weights=weights, device="cpu", backend="torch", precision="fp32", size=(64, 96), frames=9)
-    return bench(asked)
+    partial, whole = bench(asked)
+    assert partial.whole is None
+    assert dataclasses.replace(partial, stages=whole.stages, whole=whole.whole, warnings=()) == (
+        dataclasses.replace(whole, warnings=())
+    )
+    return whole
 
 
 def test_the_form_of_the_json_is_held(found: Bench) -> None:
@@ -168,7 +174,7 @@ def test_without_pyav_the_network_is_measured_and_one_line_says_what_was_not(
         benchmark.importlib.util, "find_spec", lambda name: None if name == "av" else real(name)
     )
     asked = Asked(weights=weights, device="cpu", backend="torch", size=(64, 64))
-    alone = bench(asked)
+    (alone,) = bench(asked)
     assert alone.whole is None
     assert alone.network.synchronised.count >= laps.LEAST
     assert [w for w in alone.warnings if "PyAV" in w] == [
@@ -305,6 +311,44 @@ def test_other_files_are_not_compared_with(text: str, words: str, tmp_path: Path
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words):
         bench_rows.read(path, "--compare")
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "stopped"),
+        (VdeblurError("the run that was to be timed failed: no space"), 1, "no space"),
+    ],
+)
+def test_what_was_measured_is_kept_when_the_whole_is_not(
+    found: Bench,
+    failure: BaseException,
+    code: int,
+    words: str,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*parts: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("vdeblur.measure.whole.run", fails)
+    target = tmp_path / "found.json"
+    options = ["--weights", str(weights), "--device", "cpu", "--backend", "torch", "--size", "96x64"]
+    assert main(["bench", *options, "--frames", "9", "--json", str(target)]) == code
+    plain = json.loads(target.read_text(encoding="utf-8"))
+    assert_form(plain, FORM | {"whole": type(None)})
+    assert plain["network"]["fps"] > 0
+    assert any("ended before" in text for text in plain["warnings"])
+    said = capsys.readouterr()
+    assert words in said.err
+    assert "The network alone" in said.out
+    # And it can be compared with, and stand beside others.
+    old = bench_rows.read(target, "--compare")
+    assert not [
+        line for _, lines in bench_report.compared(found, old) for line in lines if "whole" in line[0]
+    ]
 
 
 def test_two_benchmarks_side_by_side(found: Bench, tmp_path: Path) -> None:

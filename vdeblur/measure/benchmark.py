@@ -26,7 +26,7 @@ from vdeblur.engine.device import guess_kind
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
 from vdeblur.measure import laps, machine, reel
-from vdeblur.measure.bench_rows import Bench, Network, Parity, Stage, Work
+from vdeblur.measure.bench_rows import Bench, Network, Parity, Stage, Whole, Work
 
 if TYPE_CHECKING:
     from vdeblur.engine.deblurrer import Deblurrer
@@ -85,8 +85,11 @@ def check(asked: Asked) -> None:
         raise InputError(f"--input {asked.input}: reading it needs PyAV, not installed here; pip install av")
 
 
-def bench(asked: Asked, tell: Tell = lambda what: None) -> Bench:
-    """Measure; raises VdeblurError for what cannot run. `tell` hears what is being done."""
+def bench(asked: Asked, tell: Tell = lambda what: None) -> Iterator[Bench]:
+    """Measure; what there is before the whole comes first, so that nothing can take it away, then all of it.
+
+    Raises VdeblurError for what cannot run. `tell` hears what is being done.
+    """
     check(asked)
     from vdeblur.engine.deblurrer import Deblurrer
     from vdeblur.measure import untrained, yardstick
@@ -126,40 +129,60 @@ def bench(asked: Asked, tell: Tell = lambda what: None) -> Bench:
             parity = _parity(list(plain.deblur(frames[: len(results)])), results)
         _release(device)
         network = dataclasses.replace(network, work=_work(operations, peak, network.synchronised.p50_s))
-        whole = None
+        found = Bench(
+            asked={
+                key: str(value) if isinstance(value, Path) else value for key, value in _plain(asked).items()
+            },
+            engine=described
+            | {"model": asked.model if made_up else described["model"], "untrained": made_up},
+            machine=now,
+            width=frames[0].layout.width,
+            height=frames[0].layout.height,
+            source=str(asked.input) if asked.input else "photographs, panned, with noise (measure/reel.py)",
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            network=network,
+            stages=tuple(stages),
+            parity=parity,
+            whole=None,
+            memory_on_device_mib=memory,
+            warnings=tuple(dict.fromkeys(warnings)),
+        )
         if importlib.util.find_spec("av") is None:
-            warnings.append("PyAV is not installed: decoding, encoding and the whole were not measured")
-        else:
-            from vdeblur.measure import whole as path
+            yield _doubted(found, "PyAV is not installed: decoding, encoding and the whole were not measured")
+            return
+        yield _doubted(found, "it ended before decoding, encoding and the whole had been measured")
+        every, whole = _whole(asked, real, clip, frames[0], found.stages, folder, tell)
+        yield _doubted(dataclasses.replace(found, stages=every, whole=whole))
 
-            tell("a clip")
-            count = asked.frames or _enough_frames(stages)
-            source, end = _clip(asked, clip, frames[0], count, folder)
-            tell("codecs alone")
-            decode, held = path.decode_alone(source, end, count)
-            suffix = path.suffix(source)
-            encode = path.encode_alone(source, held, folder / f"alone{suffix}", end)
-            del held
-            stages = [decode, *stages, encode]
-            tell(f"the whole, {count} frames")
-            words = real.words() if end is None else [*real.words(), "--end", str(float(end))]
-            whole = path.judged(path.run(source.source, folder / f"whole{suffix}", words), stages)
-    found = Bench(
-        asked={key: str(value) if isinstance(value, Path) else value for key, value in _plain(asked).items()},
-        engine=described | {"model": asked.model if made_up else described["model"], "untrained": made_up},
-        machine=now,
-        width=frames[0].layout.width,
-        height=frames[0].layout.height,
-        source=str(asked.input) if asked.input else "photographs, panned, with noise (measure/reel.py)",
-        when=datetime.now(UTC).isoformat(timespec="seconds"),
-        network=network,
-        stages=tuple(stages),
-        parity=parity,
-        whole=whole,
-        memory_on_device_mib=memory,
-        warnings=(),
-    )
-    return dataclasses.replace(found, warnings=(*dict.fromkeys(warnings), *doubts(found)))
+
+def _whole(
+    asked: Asked,
+    real: Asked,
+    clip: Clip | None,
+    frame: Frame,
+    stages: Sequence[Stage],
+    folder: Path,
+    tell: Tell,
+) -> tuple[tuple[Stage, ...], Whole]:
+    """From file to file, and the stages with both codecs alone around them."""
+    from vdeblur.measure import whole as path
+
+    tell("a clip")
+    count = asked.frames or _enough_frames(stages)
+    source, end = _clip(asked, clip, frame, count, folder)
+    tell("codecs alone")
+    decode, held = path.decode_alone(source, end, count)
+    suffix = path.suffix(source)
+    encode = path.encode_alone(source, held, folder / f"alone{suffix}", end)
+    del held
+    every = decode, *stages, encode
+    tell(f"the whole, {count} frames")
+    words = real.words() if end is None else [*real.words(), "--end", str(float(end))]
+    return every, path.judged(path.run(source.source, folder / f"whole{suffix}", words), every)
+
+
+def _doubted(found: Bench, *warnings: str) -> Bench:
+    return dataclasses.replace(found, warnings=(*found.warnings, *warnings, *doubts(found)))
 
 
 def doubts(found: Bench) -> Iterator[str]:
