@@ -15,6 +15,7 @@ import torch
 from data import trees
 from video import media
 
+from vdeblur.cli import train
 from vdeblur.cli.main import main
 from vdeblur.learn import checkpoint
 
@@ -93,6 +94,44 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_exactly(
     one, two = (checkpoint.load(tmp_path / run / "last.pt") for run in ("whole", "parts"))
     for key in ("network", "average"):
         assert all(torch.equal(value, two[key][name]) for name, value in one[key].items())
+
+
+def test_a_run_that_goes_on_says_which_settings_have_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", SMOKE, "--output", str(tmp_path), "--precision", "fp32"]
+    assert main([*words, "--steps", "1"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--steps", "2", "--dropout", "0.1", "--blur_jpeg", "0.5"]) == 0
+    said = capsys.readouterr().err
+    for line in (
+        "steps is 2 now, it was 1", "dropout is 0.1 now, it was 0.0", "blur_jpeg is 0.5 now, it was 0.12",
+    ):  # fmt: skip
+        assert line in said
+    assert said.count("now, it was") == 3
+    # A checkpoint of a version that kept less of the settings.
+    state = checkpoint.load(tmp_path / "last.pt")
+    for key in ("dropout", "motion"):
+        del state["settings"][key]
+    checkpoint.save(tmp_path / "last.pt", state)
+    assert main([*words, "--steps", "3"]) == 0
+    said = capsys.readouterr().err
+    assert "going on from step 2 of 3" in said
+    assert said.count("now, it was") == 1
+
+
+def test_a_second_ctrl_c_ends_at_once_only_when_it_is_said_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with train._Stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.asked()
+        assert "saving after this step; once more in 3 s or later ends at once" in capsys.readouterr().err
+        monkeypatch.setattr(train, "AGAIN_S", 0.0)
+        time.sleep(0.01)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("name", ["finetune-reds-mimo-unet", "finetune-reds-deepdeblur", "train-mimo-unet"])

@@ -67,6 +67,7 @@ def test_single_settings_are_changed() -> None:
     assert (settings.steps, settings.rate, settings.loss) == (7, 1.0, "relative")
     assert settings.motion.jpeg == 1.0
     assert settings.validation == ("000", "val/001")
+    assert recipe(**changes(["validation=200"])).settings.validation == ("200",)
     assert recipe(milestones=[3, 5]).settings.milestones == (3, 5)
     assert recipe(blur="blur_gamma").settings.blur == "blur_gamma"
 
@@ -105,6 +106,13 @@ def test_a_recipe_that_is_not_utf_8_is_refused_in_one_line(
         ({"blur_size": 128}, "blur_size is 128, smaller than crop, which is 192"),
         ({"adversarial": 0.1}, "adversarial needs a crop of 256"),
         ({"on_device": True, "source": "drawn"}, "on_device makes blur from sharp pictures"),
+        ({"family": "unet"}, "family is 'unet'; choose mimo-unet, deepdeblur"),
+        ({"stem": "quarter"}, "stem is 'quarter'; choose full, half"),
+        ({"channels": 0}, "channels and blocks must be 1 at least"),
+        ({"validation": True}, "validation is True; give beginnings of clips' names, as val/000"),
+        ({"milestones": "50,75"}, r"milestones is '50,75'; give steps, as \[1000, 2000\]"),
+        ({"start": 3}, "start is 3; expected text"),
+        ({"warm_up": 1.5}, "warm_up is 1.5; expected a value like 300"),
     ],
 )
 def test_values_that_cannot_be_are_refused(values: dict[str, object], message: str) -> None:

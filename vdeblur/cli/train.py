@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vdeblur.learn.events import Event
     from vdeblur.learn.train import Outcome
 
-AGAIN_S = 3.0  # a second Ctrl-C later than this ends the run at once, unsaved
+AGAIN_S = 3.0  # a second Ctrl-C later than this ends the run at once; sooner it is a bounce of the first
 PLAIN_LINE_S = 10.0  # between two lines of figures where there is no terminal
 PARTS_OF_ETA = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -109,7 +109,10 @@ class _Stop:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._since is None:
             self._since = time.monotonic()
-            print("\nstopping after this step; once more ends at once", file=sys.stderr)
+            print(
+                f"\nsaving after this step; once more in {AGAIN_S:g} s or later ends at once, unsaved",
+                file=sys.stderr,
+            )
         elif time.monotonic() - self._since > AGAIN_S:
             raise KeyboardInterrupt
 

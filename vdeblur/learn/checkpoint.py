@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from vdeblur.errors import InputError
 from vdeblur.learn.adversary import Adversary
-from vdeblur.learn.settings import Settings
 from vdeblur.models.contract import DeblurNetwork
 
 
@@ -77,9 +77,12 @@ def restore(
     scaler: torch.amp.GradScaler,
     adversary: Adversary | None,
     at: Count,
-    s: Settings,
+    settings: Mapping[str, Any],
 ) -> tuple[str, ...]:
-    """Put everything back; returns what differs from the run's settings of before, a line each."""
+    """Put everything back; returns what differs from the run's settings of before, a line each.
+
+    settings   of now, as they will be saved; earlier versions did not save all of them
+    """
     state = load(last)
     try:
         network.load_state_dict(state["network"])
@@ -97,17 +100,23 @@ def restore(
     for name in Count.__slots__:
         if name in state:
             setattr(at, name, state[name])
-    now, before = plain(s), state.get("settings", {})
+    now, before = _named(settings), _named(state.get("settings", {}))
     return tuple(
         f"{key} is {value} now, it was {before[key]}"
         for key, value in now.items()
-        if key in before and before[key] != value and key != "motion"
+        if key in before and before[key] != value
     )
 
 
 def plain(settings: Any) -> dict[str, Any]:
     """A settings dataclass as plain values, paths as text."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
+
+
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain settings by the names that recipes give them."""
+    motion = {f"blur_{key}": value for key, value in settings.get("motion", {}).items()}
+    return {key: value for key, value in settings.items() if key != "motion"} | motion
 
 
 def export(path: Path, state_dict: dict[str, Tensor], facts: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from vdeblur.data.synthesis import BlurSettings
 from vdeblur.errors import InputError
@@ -21,6 +21,10 @@ from vdeblur.learn.settings import Settings
 if TYPE_CHECKING:
     from vdeblur.models.mimo_unet import MimoUNet
     from vdeblur.models.msresnet import MSResNet
+
+
+Family = Literal["mimo-unet", "deepdeblur"]
+Stem = Literal["full", "half"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,22 @@ class NetworkSettings:
     """
 
     start: str = ""
-    family: Literal["mimo-unet", "deepdeblur"] = "mimo-unet"
+    family: Family = "mimo-unet"
     channels: int = 32
     blocks: int = 8
-    stem: Literal["full", "half"] = "full"
+    stem: Stem = "full"
     dropout: float = 0.0
+
+    def check(self, origin: str) -> None:
+        """InputError, naming `origin`, for a value that no network can have."""
+        for key, value, known in (
+            ("family", self.family, get_args(Family)),
+            ("stem", self.stem, get_args(Stem)),
+        ):
+            if value not in known:
+                raise InputError(f"{origin}: {key} is {value!r}; choose {', '.join(known)}")
+        if min(self.channels, self.blocks) < 1 or not 0 <= self.dropout < 1:
+            raise InputError(f"{origin}: channels and blocks must be 1 at least, dropout lie in [0, 1)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +110,10 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
             raise InputError(f"{origin}: there is no setting {key!r}; {said} {names}{'?' if near else ''}")
         record, name = known[key]
         changed[id(record)][name] = _fitting(value, getattr(record, name), f"{origin}: {key}")
+    network = replace(network, **changed[id(network)])
+    network.check(origin)
     return Recipe(
-        replace(network, **changed[id(network)]),
+        network,
         replace(settings, **changed[id(settings)], motion=replace(motion, **changed[id(motion)])),
     )
 
@@ -121,12 +138,17 @@ def _fitting(value: Any, example: Any, what: str) -> Any:
         members = (
             value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
         )
-        wanted = int if what.endswith("milestones") else str
-        if all(type(member) is wanted for member in members):
-            return tuple(members)
-    elif type(value) is type(example):
+        if what.endswith("milestones"):
+            if all(type(member) is int for member in members):
+                return tuple(members)
+            raise InputError(f"{what} is {value!r}; give steps, as [1000, 2000]")
+        if all(type(member) in (str, int) for member in members):
+            return tuple(map(str, members))  # clips are often named by numbers
+        raise InputError(f"{what} is {value!r}; give beginnings of clips' names, as val/000,val/001")
+    if type(value) is type(example):
         return value
-    raise InputError(f"{what} is {value!r}; expected a value like {example!r}")
+    wanted = "text" if example == "" else f"a value like {example!r}"
+    raise InputError(f"{what} is {value!r}; expected {wanted}")
 
 
 def _started(n: NetworkSettings) -> MimoUNet | MSResNet:

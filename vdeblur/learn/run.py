@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +106,7 @@ def run(
             tell=tell,
             stop=stop,
             notes=(*notes, *more),
+            sizes=asdict(recipe.network),
         )
     finally:
         if dist.is_available() and dist.is_initialized():

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -62,12 +64,14 @@ def train(
     tell: Callable[[Event], None] = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
     notes: tuple[str, ...] = (),
+    sizes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Outcome:
     """Train `network` in place, going on from the output folder's last checkpoint where there is one.
 
     judge       scores the averaged network, before the first step too; only process 0 calls it
     precision   of the network's own arithmetic: "fp32", "bf16" or "fp16"; weights and losses are float32
     stop        asked after every step; the run then saves and ends
+    sizes       settings of the network, to be kept beside those of the run
 
     Raises InputError for a checkpoint of another network, VdeblurError where steps come to nothing.
     """
@@ -85,8 +89,9 @@ def train(
     scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=precision == "fp16")
     adversary = Adversary(s.rate, device) if s.adversarial else None
     at = checkpoint.Count()
+    plain = checkpoint.plain(s) | dict(sizes)
     if last.exists():
-        notes += checkpoint.restore(last, network, average, optimizers, scaler, adversary, at, s)
+        notes += checkpoint.restore(last, network, average, optimizers, scaler, adversary, at, plain)
     model = shared(Scaled(network), device)
     tell(Started(at.step, s.steps, notes))
 
@@ -103,7 +108,7 @@ def train(
             if best:
                 at.best_db = found.gain_db
                 kept = {"average": average.state_dict(), "step": at.step, "gain_db": found.gain_db}
-                checkpoint.save(output / "best.pt", kept | {"settings": checkpoint.plain(s)})
+                checkpoint.save(output / "best.pt", kept | {"settings": plain})
             log.write(
                 at.step,
                 {"gain_db": found.gain_db, "worst_gain_db": found.worst_db, "mean_shift": found.shift},
@@ -113,7 +118,7 @@ def train(
         def saved() -> None:
             if rank == 0:
                 state = checkpoint.gather(network, average, optimizers, scaler, adversary, at)
-                checkpoint.save(last, state | {"settings": checkpoint.plain(s)})
+                checkpoint.save(last, state | {"settings": plain})
 
         if at.step == 0:
             judged()
