@@ -111,13 +111,14 @@ def test_a_run_that_goes_on_says_which_settings_have_changed(
     assert said.count("now, it was") == 3
     # A checkpoint of a version that kept less of the settings.
     state = checkpoint.load(tmp_path / "last.pt")
-    for key in ("dropout", "motion"):
-        del state["settings"][key]
+    del state["settings"]["dropout"]
+    state["settings"]["blur"] = state["settings"].pop("motion")
     checkpoint.save(tmp_path / "last.pt", state)
-    assert main([*words, "--steps", "3"]) == 0
+    assert main([*words, "--steps", "3", "--blur_jpeg", "0.25"]) == 0
     said = capsys.readouterr().err
     assert "going on from step 2 of 3" in said
-    assert said.count("now, it was") == 1
+    assert "blur_jpeg is 0.25 now, it was 0.5" in said
+    assert said.count("now, it was") == 2
 
 
 def test_a_second_ctrl_c_ends_at_once_only_when_it_is_said_to(

@@ -115,8 +115,13 @@ def plain(settings: Any) -> dict[str, Any]:
 
 def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Plain settings by the names that recipes give them."""
-    motion = {f"blur_{key}": value for key, value in settings.get("motion", {}).items()}
-    return {key: value for key, value in settings.items() if key != "motion"} | motion
+    named: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):  # of the blur: "motion", or "blur" in early versions
+            named |= {f"blur_{inner}": setting for inner, setting in value.items()}
+        else:
+            named[key] = value
+    return named
 
 
 def export(path: Path, state_dict: dict[str, Tensor], facts: dict[str, str]) -> None:
