@@ -61,11 +61,14 @@ class FakeEngine:
     def estimate_s_per_frame(self, layout: object) -> float:
         return 0.001
 
+    is_open = False
+
     def describe(self, layout: object) -> dict[str, Any]:
-        return {"device": "fake"}
+        return {"device": "fake", **({"way": "float16"} if self.is_open else {})}
 
     def deblur(self, frames: Any) -> Iterator[Frame]:
         for frame in frames:
+            self.is_open = True
             yield self.work(frame)
 
 
@@ -125,6 +128,13 @@ def test_network_result_reaches_the_file(tmp_path: Path, fake_engine: Any) -> No
         np.testing.assert_array_equal(np.frombuffer(new[0], np.uint8), expected)
         assert old[1:] == new[1:]
     assert result.ledger.fates == {Fate.DEBLURRED: made.frames}
+
+
+def test_report_tells_what_the_engine_chose_at_the_first_frame(tmp_path: Path, fake_engine: Any) -> None:
+    fake_engine()
+    made = media.write_clip(tmp_path / "in.mkv", codec="ffv1")
+    result = deblur.deblur_file(made.path, tmp_path / "out.mkv", codec="ffv1", model="mimo-unet-tiny")
+    assert result.report()["settings"]["way"] == "float16"
 
 
 def test_report_tells_every_frame(tmp_path: Path) -> None:

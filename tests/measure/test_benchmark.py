@@ -78,11 +78,12 @@ FORM = {
         "memory_mib": MAYBE,
         "fates": dict,
         "busy_s": dict,
+        "way": dict,
     },
     "memory_on_device_mib": MAYBE,
     "warnings": list,
 }
-"""The form of the JSON, form number 1: whoever changes it also changes `bench_rows.FORM`."""
+"""The form of the JSON, form number 1: whoever renames in it also changes `bench_rows.FORM`."""
 
 
 def assert_form(found: Any, form: Any, where: str = "") -> None:
@@ -249,6 +250,20 @@ def test_frames_that_were_not_plainly_deblurred_are_named(found: Bench) -> None:
     assert found.whole is not None
     other = dataclasses.replace(found.whole, fates={"deblurred": 7, "redone in float32": 2})
     assert "2 of 9 frames: redone in float32" in doubted(found, whole=other)
+
+
+def test_a_run_that_computes_another_way_is_noticed(found: Bench) -> None:
+    """Kernels are chosen by their time, in each process anew."""
+    assert found.whole is not None
+    alone = {"way": "float16 with fused convolutions", "frames_at_a_time": 2, "trial_ms_per_frame": 4.56}
+    engine = found.engine | alone
+    same = dataclasses.replace(found.whole, way=alone | {"trial_ms_per_frame": 4.6})
+    assert not [text for text in doubted(found, engine=engine, whole=same) if "another way" in text]
+    for change in ({"way": "float16"}, {"frames_at_a_time": 1}):
+        other = dataclasses.replace(found.whole, way=alone | change)
+        assert [text for text in doubted(found, engine=engine, whole=other) if "another way" in text]
+    said = dict(bench_report.remarks(dataclasses.replace(found, engine=engine)))
+    assert said["way"] == "float16 with fused convolutions, frames at a time: 2, chosen by 4.56 ms a frame"
 
 
 def test_cores_that_others_use_are_noticed(found: Bench) -> None:

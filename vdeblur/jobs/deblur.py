@@ -386,6 +386,7 @@ def _open_engine(
                 known = len(engine.notes)
                 settings.update(engine.describe(layout))
             yield frame
+        settings.update(engine.describe(layout))  # on a GPU the way to compute is chosen at the first frame
 
     if options.compare is None:
         return deblurred, settings

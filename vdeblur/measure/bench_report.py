@@ -47,6 +47,7 @@ def remarks(found: Bench) -> list[tuple[str, str]]:
     lines = [
         ("network", f"{engine['model']} at {found.width}x{found.height}, tile {engine['tile']}"),
         ("on", f"{where}{threads}"),
+        *_way(engine),
         ("pictures", found.source),
     ]
     if not found.machine["gpu"] and found.network.device_events is None:
@@ -97,6 +98,12 @@ def compared(found: Bench, old: Mapping[str, Any]) -> list[Table]:
     ]
     made: list[Table] = [("Compared", [("frames/s", "before", "now", "times"), *lines])]
     return [("Not the same", [("", "before", "now"), *apart]), *made] if apart else made
+
+
+def _way(engine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "way" in engine:
+        at_a_time = f"frames at a time: {engine['frames_at_a_time']}"
+        yield "way", f"{engine['way']}, {at_a_time}, chosen by {engine['trial_ms_per_frame']:.3g} ms a frame"
 
 
 def _rates(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:

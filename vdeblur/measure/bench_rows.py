@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ class Whole:
     memory_mib      most memory that the process held
     fates           what became of the frames
     busy_s          seconds that each stage was at work (they overlap)
+    way             on a GPU, what this run chose at its opening, as `Deblurrer.describe` has it; else empty
     """
 
     frames: int
@@ -104,6 +105,7 @@ class Whole:
     memory_mib: float | None
     fates: Mapping[str, int]
     busy_s: Mapping[str, float]
+    way: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

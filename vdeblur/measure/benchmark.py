@@ -203,6 +203,11 @@ def doubts(found: Bench) -> Iterator[str]:
         for fate, count in found.whole.fates.items():
             if fate != "deblurred":
                 yield f"{count} of {found.whole.frames} frames: {fate}"
+        ran, alone = (
+            f"{w.get('way')}, {w.get('frames_at_a_time')} at a time" for w in (found.whole.way, found.engine)
+        )
+        if ran != alone:
+            yield f"the whole ran another way than the network alone: {ran}; not {alone}"
         if found.whole.overlap is not None and found.whole.overlap > 1.1:
             yield (
                 f"the whole is {found.whole.overlap:.2f} times as fast as its slowest stage alone: that must "

@@ -26,6 +26,8 @@ from vdeblur.video.clip import Clip
 
 WARM_UP_FRAMES = 60
 """At most, of the whole: so many an encoder takes in before it gives any; at least two thirds are counted."""
+WAY = ("way", "frames_at_a_time", "trial_ms_per_frame")
+"""What a run says of how it computes on a GPU."""
 HELD_BYTES = 1 << 30
 """Of decoded frames that wait for the encoder's turn."""
 _GLANCE_S = 0.02
@@ -105,6 +107,7 @@ def judged(ran: Ran, stages: Sequence[Stage]) -> Whole:
         memory_mib=ran.memory_mib,
         fates=totals["fates"],
         busy_s=totals["stages_s"],
+        way={key: ran.report["settings"][key] for key in WAY if key in ran.report["settings"]},
     )
 
 
