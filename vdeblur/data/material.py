@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from vdeblur.data.drawings import Picture, drawn_picture
 from vdeblur.data.samples import read_picture
 from vdeblur.data.synthesis import held_out
 from vdeblur.errors import InputError
+
+if TYPE_CHECKING:
+    from vdeblur.video.clip import Picture as VideoPicture
 
 LONGEST_PX = 768  # larger pictures are kept as a part of this size
 CANDIDATES = 3  # frames looked at for each that is kept: the sharpest
@@ -64,21 +68,24 @@ def drawings(count: int, size: int, seed: int) -> list[Picture]:
 
 
 def _sharpest(path: Path, count: int, rng: np.random.Generator, tell: Tell) -> list[Picture]:
-    """About `count` frames of a video in order of time, the one with the finest detail of each stretch."""
+    """`count` frames of a video in order of time, twice that at most, the one with the finest detail of each
+    stretch.
+
+    Headers may say too little, or nothing: whenever there are too many, stretches become twice as long.
+    """
     import av
     from av.video.stream import VideoStream
 
     from vdeblur.data.opening import whole_clip
 
     clip = whole_clip(path)
-    found: list[tuple[float, int, Picture]] = []
+    found: list[tuple[float, Picture]] = []
     with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
         stream = container.streams[clip.picture.index]
         assert isinstance(stream, VideoStream)
         stream.thread_type = "AUTO"
-        expected = clip.picture.frames_from_header or stream.frames or 0
-        stretch = max(1, expected // (count * CANDIDATES)) * CANDIDATES
-        pace = stretch // CANDIDATES
+        expected = _frames_expected(clip.picture)
+        pace = max(1, expected // (count * CANDIDATES))
         best: tuple[float, Picture] | None = None
         for number, frame in enumerate(container.decode(stream)):
             if number % pace == 0:
@@ -86,16 +93,26 @@ def _sharpest(path: Path, count: int, rng: np.random.Generator, tell: Tell) -> l
                 detail = _detail(picture)
                 if best is None or detail > best[0]:
                     best = detail, _part(picture, rng)
-            if number % stretch == stretch - 1 and best is not None:
-                found.append((best[0], number, best[1]))
+            if (number + 1) % (pace * CANDIDATES) == 0 and best is not None:
+                found.append(best)
                 best = None
+            if len(found) == 2 * count:
+                found = [max(pair, key=itemgetter(0)) for pair in zip(found[::2], found[1::2], strict=True)]
+                pace *= 2
             if number % 50 == 0:
                 tell(path.name, number, expected or None)
         if best is not None:
-            found.append((best[0], len(found) * stretch, best[1]))
-    if len(found) > 2 * count:  # the header said too little
-        found = sorted(heapq.nlargest(count, found, key=lambda entry: entry[0]), key=lambda entry: entry[1])
-    return [picture for _, _, picture in found]
+            found.append(best)
+    return [picture for _, picture in found]
+
+
+def _frames_expected(picture: VideoPicture) -> int:
+    """As the header says, or from its duration; 0 where it says neither."""
+    if picture.frames_from_header:
+        return picture.frames_from_header
+    if picture.duration_from_header_s is None or picture.rate is None:
+        return 0
+    return round(picture.duration_from_header_s * picture.rate)
 
 
 def _detail(picture: Picture) -> float:

@@ -1,0 +1,63 @@
+"""Sharp pictures from videos: of every part of them, and never more in memory than are wanted."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from vdeblur.data import material
+
+FRAMES, COUNT = 300, 5
+DARKEST = 20
+
+
+def write_video(path: Path, options: dict[str, str]) -> Path:
+    """Frames that say by their brightness which they are; those of the first third have the finest detail."""
+    rng = np.random.default_rng(0)
+    grain = rng.integers(-10, 11, (32, 48, 1))
+    with av.open(str(path), "w", container_options=options) as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "bgr0"
+        for number in range(FRAMES):
+            detail = grain if number < FRAMES // 3 else grain // 2
+            picture = (DARKEST + number * 0.7 + detail).repeat(3, axis=2).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("counted.avi", {}), ("timed.mkv", {}), ("endless.mkv", {"live": "1"})],
+    ids=["frames in the header", "a duration", "neither"],
+)
+def test_frames_of_a_video_are_spread_evenly_and_few_at_any_time(
+    name: str, options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[weakref.ref[Any]] = []
+    most = 0
+    part = material._part
+
+    def counted(picture: Any, rng: np.random.Generator) -> Any:
+        nonlocal most
+        found = part(picture, rng)
+        kept.append(weakref.ref(found))
+        most = max(most, sum(reference() is not None for reference in kept))
+        return found
+
+    monkeypatch.setattr(material, "_part", counted)
+    video = write_video(tmp_path / name, options)
+    training, validation = material.sharp_pictures(video, COUNT, 1)
+    numbers = [(float(picture.mean()) - DARKEST) / 0.7 for picture in (*training, *validation)]
+    assert numbers == sorted(numbers)
+    assert COUNT <= len(numbers) <= 2 * COUNT
+    assert most <= 2 * COUNT + 2
+    gaps = np.diff([0, *numbers, FRAMES])
+    assert gaps.max() < 2.1 * FRAMES / len(numbers)
+    assert len(validation) == 1
+    assert numbers[-1] > 0.85 * FRAMES - FRAMES / COUNT / 2
