@@ -161,6 +161,19 @@ def test_missing_partners_are_named(tmp_path: Path) -> None:
     assert survey(root).faults[1] == f"{root}/val/val_blur/001: no partner {root}/val/val_sharp/001"
 
 
+def test_names_that_differ_by_their_endings_only_are_named(tmp_path: Path) -> None:
+    for side in ("blur", "sharp"):
+        trees.series(tmp_path / side, ["1", "2"])
+        shutil.copy(tmp_path / side / "1.png", tmp_path / side / "1.jpg")
+    assert survey(tmp_path).faults == tuple(
+        f"{tmp_path}/{side}/1.png: 1.jpg beside it has the same name; keep one of them"
+        for side in ("blur", "sharp")
+    )
+    (tmp_path / "sharp/1.jpg").unlink()
+    with pytest.raises(InputError, match=r"blur/1\.png: 1\.jpg beside it has the same name"):
+        read_layout(tmp_path)
+
+
 def test_unequal_sizes_and_broken_pictures_are_named(tmp_path: Path) -> None:
     root = trees.reds(tmp_path, ["val"], clips=1)
     trees.picture(root / "val/val_sharp/000/00000001.png", size=(16, 26))

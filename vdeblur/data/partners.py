@@ -132,7 +132,14 @@ def unequal(blur: Path, size: tuple[int, int], sharp: Path, other: tuple[int, in
 def _partners(
     blur: Sequence[Path], sharp: Sequence[Path], blur_folder: Path, sharp_folder: Path, faults: list[str]
 ) -> list[tuple[str, Path, Path]]:
-    """(what the names have in common, blurred, sharp); those without a partner become faults."""
+    """(what the names have in common, blurred, sharp); without a partner, or with two, they become faults."""
+    for side in (blur, sharp):
+        first: dict[str, Path] = {}
+        for path in side:
+            if first.setdefault(path.stem, path) != path:
+                faults.append(
+                    f"{path}: {first[path.stem].name} beside it has the same name; keep one of them"
+                )
     keyed = [{path.stem: path for path in side} for side in (blur, sharp)]
     if not keyed[0].keys() & keyed[1].keys():
         bare = [{_SIDE_WORD.sub("", path.stem): path for path in side} for side in (blur, sharp)]
