@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -27,13 +28,16 @@ def noise(seed: int, height: int = 48, width: int = 64, block: int = 4) -> np.nd
     return cells.repeat(block, 0).repeat(block, 1)
 
 
-def write_video(path: Path, pictures: list[np.ndarray], rate: int) -> Path:
-    """RGB pictures, lossless."""
+def write_video(path: Path, pictures: list[np.ndarray], rate: int, lasting: list[int] | None = None) -> Path:
+    """RGB pictures, lossless; `lasting` so many steps of the rate each."""
+    times = iter(itertools.accumulate(lasting or [1] * len(pictures), initial=0))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=rate)
         stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "bgr0"
         for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")))
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")
+            frame.pts, frame.time_base = next(times), Fraction(1, rate)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 
@@ -106,6 +110,34 @@ def test_a_tree_that_data_check_takes(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["data", "make-pairs", str(video), str(still), "-o", str(again), "--path", "3", "6"]) == 0
     for path in root.rglob("*.png"):
         assert path.read_bytes() == (again / path.relative_to(root)).read_bytes()
+
+
+def test_the_exposure_is_in_seconds_where_frames_do_not_come_evenly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """25 frames a second, then 6.25: an average of as many of the slow ones would be open four times as
+    long."""
+    scene = noise(3, 64, 256, 8)
+    frames = [scene[:, i : i + 128] for i in range(45)]
+    video = write_video(tmp_path / "slower.mkv", frames, 25, [1] * 30 + [4] * 15)
+    root = tmp_path / "pairs"
+    assert main(["data", "make-pairs", str(video), "-o", str(root), "--exposure", "0.2"]) == 0
+    rows = json.loads((root / "pairs.json").read_text())["pairs"]
+    assert [row["middle"] for row in rows] == [4, 9, 14, 19, 24]
+    assert {row["sub_frames"] // row["steps_between_frames"] for row in rows} == {5}
+    assert {row["clip"] for row in rows} == {"slower"}
+    assert (
+        "slower.mkv: its frames are not evenly spaced; exposures were made where they come at 25 a second, "
+        "none over other steps, of which there are 14"
+    ) in capsys.readouterr().err
+
+
+def test_no_exposure_reaches_over_a_gap_in_time() -> None:
+    frames = [noise(seed) for seed in (1, 2) for _ in range(8)]
+    with_gap = [*frames[:8], None, frames[8], None, *frames[8:]]
+    made = list(exposures(iter(with_gap), 3.0, make_response(2.2, 0.0)))
+    assert [(exposure.shot, exposure.middle > 8) for exposure in made] == [(0, False), (1, True)]
+    assert all(np.array_equal(exposure.blurred, exposure.sharp) for exposure in made)
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ class Exposure:
     shot: int
 
 
-def exposures(frames: Iterator[Picture], frames_open: float, response: Response) -> Iterator[Exposure]:
+def exposures(frames: Iterator[Picture | None], frames_open: float, response: Response) -> Iterator[Exposure]:
     """Exposures of a video that follow each other without a gap; none reaches over a cut.
 
-    frames       HxWx3 uint8, evenly spaced in time
+    frames       HxWx3 uint8, evenly spaced in time; None where they are not, which counts as a cut
     frames_open  how long the shutter is open, in source frames (may be below 1)
     """
     reach = math.ceil(frames_open / 2) + 1
@@ -60,7 +60,14 @@ def exposures(frames: Iterator[Picture], frames_open: float, response: Response)
     before: Picture | None = None
     shot = 0
     due = 0  # the next middle of an exposure
-    for number, frame in enumerate(frames):
+    number = -1
+    for frame in frames:
+        if frame is None:
+            shot += bool(window)
+            window.clear()
+            before, due = None, number + 1
+            continue
+        number += 1
         if before is not None:
             window.append(_Step(before, frame, response))
             if window[-1].is_cut:

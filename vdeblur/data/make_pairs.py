@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vdeblur import __version__
+from vdeblur.data.cadence import usual_step_s, with_gaps
 from vdeblur.data.drawings import Picture
 from vdeblur.data.exposures import exposures
 from vdeblur.data.opening import is_picture, is_video, whole_clip
@@ -155,14 +156,15 @@ def _footage(sources: Sequence[Path]) -> Iterator[Path]:
 
 def _video(tree: _Tree, path: Path, name: str, m: Making) -> Iterator[int]:
     clip = whole_clip(path)
-    rate = clip.picture.rate
-    if rate is None:
+    step_s = usual_step_s(clip)
+    if step_s is None:
         raise InputError(f"{path}: says nothing of its frame rate; write it anew with one")
-    frames_open = float(rate) * m.exposure_s
+    frames_open = m.exposure_s / step_s
     response = make_response(m.gamma, 0.0)
+    pictures = _Pictures(clip, step_s)
     interpolated = count = index = 0
     shot = -1
-    for made in exposures(_pictures(clip), frames_open, response):
+    for made in exposures(iter(pictures), frames_open, response):
         if made.shot != shot:
             shot, index = made.shot, 0
             clip_name = name if shot == 0 else tree.free_name(f"{name}-shot{shot + 1}")
@@ -183,14 +185,27 @@ def _video(tree: _Tree, path: Path, name: str, m: Making) -> Iterator[int]:
     if interpolated:
         tree.notes.append(
             f"{path.name}: {interpolated} of {count} exposures needed frames between its own "
-            f"({float(rate):g} a second); interpolated motion is a guess, faster video is better"
+            f"({1 / step_s:.4g} a second); interpolated motion is a guess, faster video is better"
+        )
+    if pictures.gaps:
+        tree.notes.append(
+            f"{path.name}: its frames are not evenly spaced; exposures were made where they come at "
+            f"{1 / step_s:.4g} a second, none over other steps, of which there are {pictures.gaps}"
         )
 
 
-def _pictures(clip: Clip) -> Iterator[Picture]:
-    with Reader(clip) as frames:
-        for frame in frames:
-            yield rgb_of(frame)
+class _Pictures:
+    """Those of a video, None for a gap between them; counts the gaps."""
+
+    def __init__(self, clip: Clip, step_s: float) -> None:
+        self.gaps = 0
+        self._clip, self._step_s = clip, step_s
+
+    def __iter__(self) -> Iterator[Picture | None]:
+        with Reader(self._clip) as frames:
+            for frame in with_gaps(frames, self._step_s):
+                self.gaps += frame is None
+                yield None if frame is None else rgb_of(frame)
 
 
 def _still(tree: _Tree, path: Path, name: str, number: int, m: Making) -> Iterator[int]:
