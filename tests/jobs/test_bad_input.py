@@ -217,3 +217,46 @@ def test_target_that_cannot_grow_fails_with_one_line_and_leaves_nothing(tmp_path
     assert "out.mkv" in errors[0]
     assert "Traceback" not in done.stderr
     assert contents(tmp_path) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes with names")
+def test_a_pipe_by_name_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "in.ts")
+    assert main([str(tmp_path / "in.ts"), "-o", str(tmp_path / "out.ts")]) == 2
+    assert "read as - (stdin)" in capsys.readouterr().err
+
+
+def test_a_source_is_its_own_target_under_any_name(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=3)
+    before = made.path.read_bytes()
+    words = ["-o", str(made.path), "--overwrite", "--strength", "0"]
+    assert main([f"file:{made.path}", *words]) == 2
+    with made.path.open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "vdeblur", "-", *words],
+            stdin=file,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, "same file" in done.stderr) == (2, True)
+    assert made.path.read_bytes() == before
+    assert main([f"file:{made.path}", "--strength", "0"]) == 0
+    assert (tmp_path / "in.deblurred.mp4").is_file()
+
+
+def test_a_link_to_nowhere_is_not_replaced_unasked(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=3)
+    link = tmp_path / "out.mp4"
+    link.symlink_to(tmp_path / "gone.mp4")
+    assert main([str(made.path), "-o", str(link), "--strength", "0"]) == 2
+    assert link.is_symlink()
+
+
+def test_names_with_colons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    media.write_clip(tmp_path / "x.mp4", frames=30)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.mp4").rename("x:y.mp4")
+    assert main(["x:y.mp4", "-o", "q:r.mp4", "--strength", "0"]) == 0
+    assert main(["q:r.mp4", "--strength", "0"]) == 0
+    assert sorted(os.listdir()) == ["q:r.deblurred.mp4", "q:r.mp4", "x:y.mp4"]

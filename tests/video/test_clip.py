@@ -322,3 +322,17 @@ def test_a_time_base_is_no_frame_rate(tmp_path: Path) -> None:
     made = media.make("mpegts", tmp_path, frames=36, pts=media.vfr_pts(36, 3, step=3213, start=9000))
     rate = probe(str(made.path)).picture.rate
     assert rate is None or rate < 100
+
+
+def test_dv_has_its_lower_field_first(tmp_path: Path) -> None:
+    made = media.write_clip(
+        tmp_path / "a.avi", codec="dvvideo", size=(720, 576), frames=2, colour=None, options={}
+    )
+    assert probe(str(made.path)).picture.field_order == 3
+
+
+def test_a_video_of_360_degrees_is_named(tmp_path: Path) -> None:
+    plain = media.write_clip(tmp_path / "a.mp4", frames=3)
+    turned = media.write_clip(tmp_path / "b.mp4", frames=3, tags={"comment": "GSpherical:Spherical"})
+    said = ["360" in " ".join(probe(str(made.path)).warnings) for made in (plain, turned)]
+    assert said == [False, True]

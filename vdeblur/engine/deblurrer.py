@@ -80,7 +80,7 @@ class Deblurrer:
         cls,
         model: str = "auto",
         *,
-        weights: Path | None = None,
+        weights: str | Path | None = None,
         device: str = "auto",
         precision: str = "auto",
         backend: str = "auto",
@@ -92,7 +92,7 @@ class Deblurrer:
 
         Raises InputError or MissingRuntimeError, one line, for what is not known, not here or not built.
         """
-        ref = resolve(model, weights, guess_kind(device))
+        ref = resolve(model, None if weights is None else Path(weights), guess_kind(device))
         decision = decide(ref, device, precision, backend)
         if decision.choice.precision == "int8" and decision.int8 is None:
             raise MissingRuntimeError(

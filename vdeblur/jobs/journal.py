@@ -71,7 +71,7 @@ def folder_of(target: Path) -> Path:
 def entire(listed: Path) -> bool:
     """Of segments that are nothing but their file: whether it opens as a video, by itself (`video.trust`)."""
     try:
-        with av.open(str(listed), options=options_for_file()) as container:
+        with av.open(f"file:{listed}", options=options_for_file()) as container:
             return bool(container.streams.video)
     except av.FFmpegError:
         return False

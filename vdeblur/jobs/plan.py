@@ -20,6 +20,7 @@ from vdeblur.video import carry, codecs, ffmpeg, hwaccel, pictures
 from vdeblur.video.clip import Clip, Picture, probe
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.sink import check_target
+from vdeblur.video.source import without_scheme
 from vdeblur.weights import store
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ def make_plan(source: str, target: Path | None, options: Options, *, folder: Pat
     """
     check_options(options)
     options = filled(options)
+    source = without_scheme(source)
     clip = probe(source, video_stream=options.video_stream)
     if not options.keep_partial:
         clip.refuse_broken()

@@ -14,6 +14,7 @@ from vdeblur.video.clip import Clip, probe
 from vdeblur.video.pictures import read_pictures, write_png
 from vdeblur.video.reader import Reader
 from vdeblur.video.sink import check_target
+from vdeblur.video.source import without_scheme
 
 
 def preview(source: str, time: Fraction, target: Path | None, options: Options) -> Path:
@@ -22,7 +23,7 @@ def preview(source: str, time: Fraction, target: Path | None, options: Options) 
     Raises InputError where the source has no frame at that time, and all that planning raises.
     """
     check_options(options)
-    options = filled(options)
+    options, source = filled(options), without_scheme(source)
     clip = probe(source, video_stream=options.video_stream)
     target = target or beside(source, "preview.png")
     if target.suffix.lower() != ".png":

@@ -53,7 +53,8 @@ _SUBTITLES: dict[str, tuple[frozenset[str], str | None]] = {
     "mpegts": (frozenset({"dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"}), None),
 }
 # MPEG-TS takes any audio without a word and makes private data of what it does not know.
-_TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus"})
+_TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus", "s302m"})
+_BLURAY_AUDIO = _TS_AUDIO | {"pcm_bluray"}  # in .m2ts only, by its name
 
 
 class Action(StrEnum):
@@ -154,8 +155,10 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action,
             return Action.ANEW, "from the chapters"
         if not (quicktime or muxer == "mpegts"):
             return Action.DROP, f"{name} files hold no data streams"
-    if muxer == "mpegts" and stream.kind == "audio" and stream.codec not in _TS_AUDIO:
-        return Action.DROP, f"ts files hold no {stream.codec}; .mkv would"
+    known = _BLURAY_AUDIO if choice.suffix == ".m2ts" else _TS_AUDIO
+    if muxer == "mpegts" and stream.kind == "audio" and stream.codec not in known:
+        instead = "; .mkv would" if stream.index in tried.in_matroska else ""
+        return Action.DROP, f"{name} files hold no {stream.codec}{instead}"
     if stream.index in tried.refused:
         what = stream.codec or stream.metadata.get("handler_name", "").strip() or "unknown"
         return Action.DROP, f"no {name} muxer takes this {what} {stream.kind} stream"
@@ -206,12 +209,6 @@ class Carry:
             self._taken[index] += packet.size + _EACH
             if self._taken.total() > self._room:
                 self._give_up_the_largest()
-
-    @property
-    def waiting_bytes(self) -> int:
-        """What waits now."""
-        with self._lock:
-            return self._taken.total()
 
     @property
     def overdue_s(self) -> float | None:

@@ -23,9 +23,10 @@ from av.video.stream import VideoStream
 from vdeblur.errors import BrokenSourceError, InputError
 from vdeblur.frame import PlaneLayout
 from vdeblur.video import formats, soundness
-from vdeblur.video.source import alpha_decoder, choose_video, is_url, opened, shown_name
+from vdeblur.video.source import alpha_decoder, choose_video, demux, is_url, opened, shown_name
 
 _MOST_GUESSED_RATE = 1000  # frames a second
+_LOWER_FIRST = 3  # AV_FIELD_BB
 
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
@@ -54,7 +55,6 @@ class Colour:
     matrix: int
     primaries: int
     transfer: int
-    chroma_location: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +202,8 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
         except InputError as error:
             raise InputError(f"{shown_name(source)}: {error}") from error
         cut = soundness.find_break(container, video, source)
+        if container.format.name.startswith("mov") and soundness.is_spherical(source):
+            warnings.append("cannot be carried: the word that this is 360° video; mark the result again")
         return Clip(
             source=source,
             container=container.format.name,
@@ -236,7 +238,7 @@ def _first_frame(
 ) -> av.VideoFrame:
     failed = 0
     try:
-        for packet in container.demux(video):
+        for packet in demux(container, video):
             try:
                 for frame in decoder.decode(packet if packet.size else None):
                     return frame
@@ -292,7 +294,7 @@ def _picture(
         Picture(
             index=video.index,
             codec=_codec_name(context) or "unknown",
-            codec_tag=_printable(context.codec_tag),
+            codec_tag=_tag(context),
             pix_fmt=pix_fmt,
             layout=layout,
             time_base=Fraction(video.time_base or frame.time_base or Fraction(1, 1000)),
@@ -304,7 +306,8 @@ def _picture(
             sample_aspect_ratio=_aspect(video),
             display_matrix=matrix,
             rotation=int(frame.rotation),
-            field_order=int(context.field_order),
+            # DV has its lower field first always (IEC 61834-2) and says nothing of it.
+            field_order=_LOWER_FIRST if context.name == "dvvideo" else int(context.field_order),
             interlaced=bool(frame.interlaced_frame),
             colour=colour,
             hdr=Hdr(side.get("MASTERING_DISPLAY_METADATA"), side.get("CONTENT_LIGHT_LEVEL"), dynamic),
@@ -336,7 +339,7 @@ def _stream(stream: av.stream.Stream) -> Stream:
         index=stream.index,
         kind=kind,
         codec=_codec_name(context),
-        codec_tag=_printable(context.codec_tag) if context is not None else "",
+        codec_tag="" if context is None else _tag(context),
         language=stream.language,
         title=stream.metadata.get("title"),
         disposition=int(stream.disposition),
@@ -353,8 +356,12 @@ def _codec_name(context: av.CodecContext | None) -> str | None:
     return str(getattr(context.codec, "canonical_name", None) or context.name)
 
 
-def _printable(tag: str) -> str:
-    """A codec tag without the zero and control bytes that some containers fill it with."""
+def _tag(context: av.CodecContext) -> str:
+    """A codec's tag without the zero and control bytes that some containers fill it with."""
+    try:
+        tag = context.codec_tag
+    except UnicodeDecodeError:
+        return ""  # a number, as in AVI and MPEG-TS
     return "".join(letter for letter in tag if letter.isprintable()).strip()
 
 
@@ -388,7 +395,7 @@ def _is_opaque(container: InputContainer, video: VideoStream, first: av.VideoFra
         return False
     frames = [first]
     try:
-        for packet in container.demux(video):
+        for packet in demux(container, video):
             frames += video.codec_context.decode(packet if packet.size else None)
             if any((formats.views(frame)[0][..., 3] != 255).any() for frame in frames):
                 return False

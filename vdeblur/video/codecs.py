@@ -59,6 +59,7 @@ CONTAINERS = {
 }
 # Sources that are no container of ours: what is written instead, best first.
 _INSTEAD = {".mxf": (".mov", ".mkv"), ".3gp": (".mp4", ".mkv"), ".3g2": (".mp4", ".mkv"), ".f4v": (".mp4",)}
+_SPEECH = frozenset({"amr_nb", "amr_wb"})  # the sound of old phones, which FFmpeg's MP4 refuses and MOV takes
 _FAMILIES = frozenset({"h264", "h265", "hevc", "av1", "vp9", "ffv1", "prores"})  # need no hardware
 _MULTILAYER = 1 << 21  # FFmpeg's disposition of streams with several views (spatial video)
 _BY_FORMAT = {"mov,mp4,m4a,3gp,3g2,mj2": ".mp4", "matroska,webm": ".mkv", "mpegts": ".ts", "mxf": ".mxf"}
@@ -233,6 +234,8 @@ def _suffixes(clip: Clip, target: Path | None) -> tuple[str, ...]:
     own = own_suffix(clip)
     if own in CONTAINERS:
         return (own, ".mkv") if own != ".mkv" else (own,)
+    if own in (".3gp", ".3g2") and any(s.codec in _SPEECH for s in clip.streams):
+        return (".mov", ".mkv")
     return _INSTEAD.get(own, (".mkv",))
 
 

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from vdeblur.errors import InputError
 from vdeblur.video.alignment import NO_TIME, Times
 from vdeblur.video.clip import side_data
-from vdeblur.video.source import choose_video, opened
+from vdeblur.video.source import choose_video, demux, opened
 
 TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 _FRUITLESS = 300  # packets without a picture, after which none is expected
@@ -168,7 +168,7 @@ def read_contents(source: str, choose: Choose = first_choice) -> Contents:
         video = choose(container)
         gathering = Gathering(container, video)
         pending, broken = _FRUITLESS, False
-        packets = container.demux()
+        packets = demux(container)
         while True:
             try:
                 packet = next(packets, None)
@@ -206,7 +206,7 @@ def picture_times(source: str, index: int) -> Times:
 
 def decoded(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
     """All pictures that decode, in order of presentation."""
-    packets = container.demux(video)
+    packets = demux(container, video)
     while True:
         try:
             packet = next(packets, None)

@@ -36,6 +36,7 @@ class Decoding:
     origin           seconds on the file's own clock at which it starts: the zero of what a player shows
     corrupt_frames   pictures that decoded with errors
     failed_packets   packets that did not decode at all
+    has_late_streams whether streams came up on the way, whose packets nobody saw; known at the end
     gathering        notes all that is read, where `gathers`: for a source that cannot be read again
     """
 
@@ -73,6 +74,7 @@ class Decoding:
         self._packets = self.container.demux()
         self.corrupt_frames = 0
         self.failed_packets = 0
+        self.has_late_streams = False
         self._needs_key = False
         self._stopped: str | None = None  # why reading ended before the file did
         self._last: Packet | None = None  # of any stream; the payload is not used
@@ -215,6 +217,9 @@ class Decoding:
         while True:
             try:
                 packet = next(self._packets, None)
+            except IndexError:  # see `source.demux`
+                self.has_late_streams = True
+                return None
             except av.FFmpegError as error:
                 if self._is_end(error):
                     return None

@@ -34,7 +34,6 @@ _QUIET = {"libx265": ("x265-params", "log-level=none")}
 # picture is not a multiple of 8 macroblocks wide; without AVX-512, or without its macroblock tree, they do
 # not. So it probably reads behind its rows there. No two runs would be the same.
 _WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
-_TOP_FIRST, _BOTTOM_FIRST = (2, 4), (3, 5)
 
 
 def configure(
@@ -251,15 +250,12 @@ def _same_memory(a: Any, b: Any) -> bool:
 
 
 def _params(choice: OutputChoice, clip: Clip, width: int) -> dict[str, str]:
-    """The options, with HDR10 data, chroma siting and silence joined to the encoder's own parameter lists."""
+    """The options, with HDR10 data and silence joined to the encoder's own parameter lists."""
     options = dict(choice.options)
     joined = [_QUIET[choice.encoder]] if choice.encoder in _QUIET else []
     if choice.encoder in ("libx264", "libx264rgb") and -(-width // 16) % 8 and _has_avx512():
         joined.append(("x264-params", _WITHOUT_AVX512))
     joined += hdr.encoder_words(clip.picture.hdr, choice.encoder).items()
-    where = clip.picture.colour.chroma_location
-    if where and choice.encoder in ("libx264", "libx265") and shape_of(choice.pix_fmt).down == 2:
-        joined.append((f"{choice.encoder[3:]}-params", f"chromaloc={where - 1}"))
     for key, words in joined:
         options[key] = f"{words}:{options[key]}" if options.get(key) else words
     return options

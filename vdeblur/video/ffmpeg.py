@@ -155,6 +155,7 @@ class _Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
+            start_new_session=True,  # Ctrl-C is for us: we end it, when it has written what it has
         )
         self._encoder = choice.encoder
         self._back: queue.SimpleQueue[Any] = queue.SimpleQueue()  # packets; None at the end
@@ -249,7 +250,7 @@ def _command(binary: str, clip: Clip, choice: OutputChoice) -> list[str]:
     for key, value in hdr.encoder_words(clip.picture.hdr, choice.encoder).items():
         words[key] = f"{words[key]}:{value}" if key in words else value
     video = ffmpeg.input("pipe:0", format="nut").video
-    if choice.interlaced:
+    if choice.interlaced and clip.picture.field_order in (2, 3, 4, 5):
         field = "bff" if clip.picture.field_order in (3, 5) else "tff"
         video = video.filter("setparams", field_mode=field)
         words["flags"] = "+ildct+ilme"

@@ -115,7 +115,7 @@ def join(
     carry, tick = passing.carry, passing.tick
     sink = Sink(target, choice, overwrite=overwrite, approve=approve, folder=folder)
     try:
-        with av.open(str(folder / segments[0].file), options=options_for_file()) as first:
+        with av.open(f"file:{folder / segments[0].file}", options=options_for_file()) as first:
             clock = passing.clock()
             begun = next(clock, None)  # covers come before the first picture, and belong into the header
             stream = _begin(sink, clip, choice, carry, first.streams.video[0], tick)
@@ -143,7 +143,7 @@ def joined(segments: Sequence[Segment], folder: Path, stream: Any, tick: Fractio
     depth = max(segment.depth for segment in segments)
     decoding = decoding_times(chain.from_iterable(s.times for s in segments), depth)
     for segment in segments:
-        with av.open(str(folder / segment.file), options=options_for_file()) as container:
+        with av.open(f"file:{folder / segment.file}", options=options_for_file()) as container:
             packets = (packet for packet in container.demux(video=0) if packet.size)
             for number, packet in zip(segment.order, packets, strict=True):
                 packet.stream = stream

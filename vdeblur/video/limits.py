@@ -20,7 +20,7 @@ UNKNOWN_CLOCK = Fraction(2, 1000)
 
 _DEFAULT_MARK, _SEVERAL_VIEWS = 1, 1 << 21
 _PICTURE_TEXT = frozenset({"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub", "dvb_teletext"})
-_TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus"})
+_TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus", "s302m"})
 _QUICKTIME_TAGS = frozenset({"language", "handler_name", "creation_time", "title", "name", "timecode"})
 _OF_THE_FILE = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|vendor_id|duration(-.*)?|_statistics.*|"
@@ -182,7 +182,12 @@ LIMITS = (
     Limit(
         "stream",
         "MPEG-TS holds no such sound",
-        lambda c: c.old.kind == "audio" and c.into == "mpegts" and c.old.codec not in _TS_AUDIO,
+        lambda c: (
+            c.old.kind == "audio"
+            and c.into == "mpegts"
+            and c.old.codec not in _TS_AUDIO
+            and not (c.old.codec == "pcm_bluray" and c.b.source.lower().endswith(".m2ts"))
+        ),
     ),
     Limit(
         "stream",

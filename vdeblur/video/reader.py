@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 from av.container import InputContainer
@@ -34,6 +34,11 @@ from vdeblur.video.deinterlace import Deinterlacer
 from vdeblur.video.pace import MADE, MOVED, RESTARTED, Stamped, Timed, paced
 
 _INTERLACED = "interlaced: both fields of a picture are deblurred as one; --deinterlace makes it progressive"
+
+_LATE_FIELDS = (
+    "pictures are interlaced from some place on: their lines are kept, but are no longer said to be fields; "
+    "--deinterlace makes them progressive"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Reader:
         self._end = None if end is None else origin + end
         self._until_s: float | None = None  # the end of the last good frame
         self._reformatter = VideoReformatter()
+        self._tags: tuple[Any, Any] | None = None
         if self._begin is not None:
             try:
                 # Here, not when frames are asked for: it may open the source anew, and `container` must last.
@@ -237,7 +243,7 @@ class Reader:
         for timed in paced(stamped, tick, self.clip.picture.rate, self.warnings):
             self._until_s = float((timed.pts + timed.duration) * tick - self._decoding.origin)
             if timed.item.interlaced_frame and not self._deinterlace:
-                self._warn(_INTERLACED)
+                self._warn(_INTERLACED if self.clip.picture.interlaced else _LATE_FIELDS)
             yield timed
 
     def _cut(self, moved: int | None = None) -> Iterator[Timed[av.VideoFrame]]:
@@ -286,6 +292,7 @@ class Reader:
     def _fitted(self, picture: av.VideoFrame) -> av.VideoFrame:
         """The picture in the clip's one layout; nearly always the very same object."""
         layout, name = self.clip.picture.layout, picture.format.name
+        self._compare_tags(picture)
         size_differs = (picture.width, picture.height) != (layout.width, layout.height)
         if size_differs:
             self._warn(f"the picture size changes in the middle: scaled to {layout.width}x{layout.height}")
@@ -297,12 +304,24 @@ class Reader:
             return formats.upright(picture)
         return picture
 
+    def _compare_tags(self, picture: av.VideoFrame) -> None:
+        """What stands once in the result is what the first picture says."""
+        aspect = self.video.codec_context.sample_aspect_ratio
+        colour = (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc)
+        first_aspect, first_colour = self._tags = self._tags or (aspect, colour)
+        if aspect != first_aspect:
+            self._warn("the shape of the pixels changes in the middle: that of the first picture is written")
+        if colour != first_colour:
+            self._warn("the colour tags change in the middle: those of the first picture are written")
+
     def _judge(self) -> None:
         """After the last frame: what went wrong on the way, and whether the source was all there."""
         if self.corrupt_frames:
             self._warn(f"frames of the source that the decoder marks as damaged: {self.corrupt_frames}")
         if self.failed_packets:
             self._warn(f"pictures of the source that do not decode and are missing: {self.failed_packets}")
+        if self._decoding.has_late_streams:
+            self._warn("streams that come up in the middle of the file cannot be read: they are left out")
         why = self._decoding.verdict()
         if why is None:
             return

@@ -225,7 +225,7 @@ def digest_of(path: Path) -> tuple[int, str]:
 
 def _look(path: Path) -> tuple[str, array[int]]:
     """Digest of the parameter sets, and each packet's place in the order of showing."""
-    with av.open(str(path), options=options_for_file()) as container:
+    with av.open(f"file:{path}", options=options_for_file()) as container:
         stream = container.streams.video[0]
         header = blake2b(stream.codec_context.extradata or b"", digest_size=16).hexdigest()
         times = [packet.pts for packet in container.demux(stream) if packet.size]

@@ -33,9 +33,10 @@ def check_target(target: Path, source: str, *, overwrite: bool = False, new_fold
     """
     if target.is_dir():
         raise InputError(f"{target}: is a folder; name the file that shall be written")
-    if target.exists():
+    if os.path.lexists(target):
         with suppress(OSError):
-            if Path(source).exists() and os.path.samefile(source, target):
+            own = os.fstat(0) if source == "-" else os.stat(source)
+            if os.path.samestat(own, target.stat()):
                 raise InputError(f"{target}: source and target are the same file; give another name with -o")
         if not overwrite:
             raise TargetExistsError(target)
@@ -119,7 +120,7 @@ class Sink:
         self._open = True
         with self.speaking():
             self.container: Any = av.open(
-                str(self._unfinished),
+                f"file:{self._unfinished}",  # a name may hold a colon
                 "w",
                 format=choice.container,
                 container_options=dict(choice.container_options),

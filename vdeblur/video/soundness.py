@@ -23,6 +23,7 @@ _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 # such an element that reaches beyond the end is evidence, anything else may be junk behind the file.
 _KNOWN = {_CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
 _KNOWN |= {0xA3, 0xA0}
+_LARGE_INDEX = 256 << 20
 
 
 def find_break(container: InputContainer, video: VideoStream, source: str) -> tuple[str, float | None] | None:
@@ -75,6 +76,21 @@ def lacks_index(path: Path) -> bool:
     return not any(kind == b"moov" and end <= size for kind, _, end in boxes)
 
 
+def is_spherical(source: str) -> bool:
+    """Whether an MP4/MOV says that it shows 360 degrees (Spherical Video V1 or V2, Google)."""
+    path = Path(source.removeprefix("file:"))
+    try:
+        with path.open("rb") as file:
+            for kind, begin, end in _boxes(file, path.stat().st_size):
+                if kind == b"moov" and end - begin < _LARGE_INDEX:
+                    file.seek(begin)
+                    index = file.read(end - begin)
+                    return b"sv3d" in index or b"GSpherical:Spherical" in index
+    except OSError:
+        pass
+    return False
+
+
 def _first_beyond(stream: Stream, size: int) -> float | None:
     """Time of the first sample that the file no longer holds."""
     scale = float(stream.time_base or 0)
@@ -92,7 +108,7 @@ def _last_time_s(container: InputContainer, video: VideoStream) -> float | None:
             if packet.size and packet.pts is not None and not packet.is_corrupt:
                 end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 last = end if last is None else max(last, end)
-    except av.FFmpegError:
+    except (av.FFmpegError, IndexError):
         pass  # the very break that is being looked for
     return last
 

@@ -11,7 +11,7 @@ import re
 import select
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ VIDEO_SUFFIXES = {
 """Names by which a video is recognised in a folder; named by itself, any file may be one."""
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
 _MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first picture has been seen
+_BROADCAST = {"mpegts", "mpeg"}  # containers that do not say at their start what their streams are
+_ONE_PROGRAMME = {"merge_pmt_versions": "1"}
+_FAR = {"probesize": str(256 << 20), "analyzeduration": str(120_000_000)}  # bytes, microseconds
 _TEXT = {
     "tty",
     "ass",
@@ -47,6 +50,11 @@ _TEXT = {
     "stl",
     "vobsub",
 }
+
+
+def without_scheme(source: str) -> str:
+    """`file:` addresses as the paths that they are; all else as it is."""
+    return source[5:] if source.lower().startswith("file:") else source
 
 
 def is_url(source: str) -> bool:
@@ -68,9 +76,12 @@ def opened(source: str, *, timeout_s: float = 10.0, last: bool = False) -> Itera
 
 
 def open_source(
-    source: str, *, timeout_s: float = 10.0, last: bool = False, by_gpu: bool = False
+    source: str, *, timeout_s: float = 10.0, last: bool = False, by_gpu: bool = False, patient: bool = False
 ) -> InputContainer:
-    """Like `opened`, for those who close it themselves (with `close`); `by_gpu` or not at all."""
+    """Like `opened`, for those who close it themselves (with `close`); `by_gpu` or not at all.
+
+    `patient`: look far into the file for what its streams are; done by itself where a sound shows no sign.
+    """
     if source == "-":
         file: Any = _stdin(last)
     elif is_url(source):
@@ -82,7 +93,10 @@ def open_source(
     name = shown_name(source)
     # In PyAV a timeout interrupts any read, also of a slow disk, so files get none.
     timeout = (timeout_s, timeout_s) if is_url(source) else None
-    options = trust.options_for_url(source) if is_url(source) else trust.options_for_file()
+    # One programme whose parts move to other numbers stays one (MPEG-TS).
+    options = trust.options_for_url(source) if is_url(source) else trust.options_for_file() | _ONE_PROGRAMME
+    if patient:
+        options |= _FAR
     try:
         # Tags need not be UTF-8; surrogateescape keeps their bytes.
         container: InputContainer = av.open(
@@ -101,12 +115,27 @@ def open_source(
         close(container)
         raise
     kind = container.format.name
+    if kind in _BROADCAST and not patient and isinstance(file, str) and not is_url(source):
+        contexts = [stream.codec_context for stream in container.streams.audio]
+        if any(context is not None and not context.sample_rate for context in contexts):
+            close(container)  # it begins beyond where FFmpeg looks, and without its rate it cannot be written
+            return open_source(source, last=last, by_gpu=by_gpu, patient=True)
     if kind in _TEXT or kind.endswith("_pipe") or kind.startswith("image2"):
         close(container)
         if kind in _TEXT:
             raise InputError(f"{name}: a text or subtitle file, not a video")
         raise InputError(f"{name}: a single picture inside ({kind}); name it with the picture's own suffix")
     return container
+
+
+def demux(container: InputContainer, *streams: Any) -> Iterator[Any]:
+    """The packets of these streams, or of all; each stream ends with one that is empty.
+
+    PyAV knows no streams that come up on the way, in the middle of a broadcast: it leaves their packets out,
+    and stumbles over them at the very end.
+    """
+    with suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def close(container: InputContainer) -> None:
@@ -176,7 +205,9 @@ def _refuse_file(source: str) -> None:
             raise InputError(f"{source}: a folder; vdeblur takes a video, or a folder of videos or pictures")
         if not path.exists():
             raise InputError(f"{source}: no such file")
-        if path.is_file() and path.stat().st_size == 0:
+        if not path.is_file():
+            raise InputError(f"{source}: a pipe or a device, not a file; a pipe is read as - (stdin)")
+        if path.stat().st_size == 0:
             raise InputError(f"{source}: the file is empty")
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror})") from error

@@ -39,10 +39,12 @@ def add_template(output: Any, stream: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Which streams of a source a muxer refuses, and which are only the text track of its chapters."""
+    """Which streams of a source a muxer refuses, which are only the text track of its chapters, and which
+    sound Matroska would take (asked for MPEG-TS only, which makes private data of what it does not know)."""
 
     refused: frozenset[int] = frozenset()
     chapters: frozenset[int] = frozenset()
+    in_matroska: frozenset[int] = frozenset()
 
 
 def trial(clip: Clip, muxer: str) -> Trial:
@@ -53,7 +55,12 @@ def trial(clip: Clip, muxer: str) -> Trial:
         refused = frozenset(s.index for s in container.streams if not accepts(muxer, s))
         # QuickTime's chapters are a text track too; PyAV shows no tag, but no muxer takes such a copy.
         texts = [s for s in container.streams if s.type == "data" and s.name == "bin_data" and clip.chapters]
-        return Trial(refused, frozenset(s.index for s in texts if not accepts("mov", s)))
+        sounds = container.streams.audio if muxer == "mpegts" else ()
+        return Trial(
+            refused,
+            frozenset(s.index for s in texts if not accepts("mov", s)),
+            frozenset(s.index for s in sounds if accepts("matroska", s)),
+        )
     return Trial()
 
 
