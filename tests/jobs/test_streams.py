@@ -181,7 +181,7 @@ def most_waiting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def watched(self: Carry, packet: Any) -> None:
         offer(self, packet)
-        found.append(self.waiting_bytes)
+        found.append(self._taken.total())
 
     monkeypatch.setattr(Carry, "offer", watched)
     return found

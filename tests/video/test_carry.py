@@ -47,6 +47,7 @@ def with_streams(*streams: Stream, **more: Any) -> Clip:
         (".ts", other(1, "subtitle", "subrip"), Action.DROP),
         (".ts", other(1, "audio", "vorbis"), Action.DROP),
         (".ts", other(1, "audio", "ac3"), Action.COPY),
+        (".ts", other(1, "audio", "s302m"), Action.COPY),
         (".mkv", other(1, "attachment", None), Action.COPY),
         (".mp4", other(1, "attachment", None), Action.DROP),
         (".mkv", other(1, "video", "png", is_cover=True), Action.ATTACH),
@@ -73,6 +74,48 @@ def test_what_a_muxer_refuses_is_said_before_the_run() -> None:
     plan = plan_carry(clip, choice, tried=Trial(refused=frozenset({1}), chapters=frozenset({2})))
     assert [c.action for c in plan.streams] == [Action.DROP, Action.ANEW]
     assert "no mov muxer takes this wmav2 audio stream" in plan.notes[0]
+
+
+def test_a_phone_clip_keeps_its_speech(tmp_path: Path) -> None:
+    speech = {"codec": "amr_nb", "rate": 8000, "layout": "mono"}
+    made = media.write_clip(tmp_path / "in.3gp", audio=(speech,))
+    gone = through(made.path)
+    assert gone.target.suffix == ".mov"
+    assert hashes(gone.target)[1] == hashes(made.path)[1]
+    silent = media.write_clip(tmp_path / "silent.3gp")
+    assert through(silent.path).target.suffix == ".mp4"
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "kept"),
+    [
+        ("pcm_bluray", "a.m2ts", True),
+        ("pcm_bluray", "a.ts", False),
+        ("flac", "a.ts", False),
+    ],
+)
+def test_sound_of_discs_stays_in_m2ts(codec: str, name: str, kept: bool, tmp_path: Path) -> None:
+    source = "in.mkv" if codec == "flac" else "in.m2ts"
+    made = media.write_clip(tmp_path / source)
+    with av.open(str(made.path)) as old, av.open(str(tmp_path / f"s{source}"), "w") as new:
+        video = new.add_stream_from_template(old.streams.video[0])
+        sound = new.add_stream(codec, rate=48000)
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                new.mux(packet)
+        for begin in range(0, 24000, 960):
+            frame = av.AudioFrame(format="s16", layout="stereo", samples=960)
+            frame.planes[0].update(bytes(range(240)) * 16)
+            frame.sample_rate, frame.pts, frame.time_base = 48000, begin, Fraction(1, 48000)
+            new.mux(sound.encode(frame))
+        new.mux(sound.encode(None))
+    gone = through(tmp_path / f"s{source}", tmp_path / name)
+    if kept:
+        assert hashes(gone.target)[1] == hashes(tmp_path / f"s{source}")[1]
+    else:
+        would = "; .mkv would" if codec == "flac" else ""
+        assert any(line.endswith(f"ts files hold no {codec}{would}") for line in gone.said.splitlines())
 
 
 def test_ts_says_what_it_has_no_place_for() -> None:
