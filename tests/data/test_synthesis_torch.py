@@ -211,3 +211,25 @@ def test_a_gpu_makes_what_a_cpu_makes() -> None:
         difference = (both[0][side].int() - both[1][side].cpu().int()).abs()
         assert difference.float().mean() < 0.1
         assert difference.max() <= 3
+
+
+@pytest.mark.cuda
+def test_a_gpu_makes_a_whole_batch_of_training_with_everything_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every branch is run on the device: nothing in it may have stayed on the CPU."""
+    check_everything("cuda", monkeypatch)
+
+
+def check_everything(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthesis_torch, "_DRAWINGS", 4)
+    settings = BlurSettings(
+        size=64, longest_px=12, still=0, noise=1, jpeg=1, h264=0, highlights=1, layers=1, soft=1, defocused=1,
+        drawn=0.5,
+    )  # fmt: skip
+    blurred, sharp = DevicePairs([p.to(device) for p in pictures()], settings, 7, count=64)(0)
+    for side in (blurred, sharp):
+        assert (side.shape, side.dtype, side.device.type) == ((64, 3, 64, 64), torch.uint8, device)
+        assert 20 < side.float().mean() < 235
+        assert len({picture.cpu().numpy().tobytes() for picture in side}) == 64
+    apart = (blurred.float() - sharp.float()).abs().mean((1, 2, 3))
+    assert float(apart.min()) > 0.1
+    assert float(apart.max()) < 80
