@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vdeblur.data import partners
-from vdeblur.data.opening import is_picture, picture_size, video_facts
+from vdeblur.data.opening import picture_size, video_facts
 from vdeblur.data.partners import PairedClip, PairedFrame
 from vdeblur.errors import InputError
+from vdeblur.video.names import is_picture
 
 __all__ = ["PairedClip", "PairedFrame", "Survey", "pair_size", "read_layout", "survey"]
 

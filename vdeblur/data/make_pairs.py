@@ -19,11 +19,12 @@ from vdeblur import __version__
 from vdeblur.data.cadence import usual_step_s, with_gaps
 from vdeblur.data.drawings import Picture
 from vdeblur.data.exposures import exposures
-from vdeblur.data.opening import is_picture, is_video, whole_clip
+from vdeblur.data.opening import whole_clip
 from vdeblur.data.sensor import make_response
 from vdeblur.data.synthesis import shake
 from vdeblur.errors import InputError
 from vdeblur.video.clip import Clip
+from vdeblur.video.names import is_picture, is_video
 from vdeblur.video.picture_files import rgb_of, write_png
 from vdeblur.video.pictures import probe_pictures, read_pictures
 from vdeblur.video.reader import Reader

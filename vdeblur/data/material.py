@@ -34,7 +34,7 @@ def sharp_pictures(
 
     Raises InputError where there is nothing, or not both, or a file does not open.
     """
-    from vdeblur.data.opening import is_picture, is_video
+    from vdeblur.video.names import is_picture, is_video
 
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder")

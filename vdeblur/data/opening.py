@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import mimetypes
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vdeblur.errors import InputError
-from vdeblur.video.picture_files import JPEG, SUFFIXES, is_cut_jpeg
+from vdeblur.video.names import JPEG
+from vdeblur.video.picture_files import is_cut_jpeg
 
 if TYPE_CHECKING:
     from vdeblur.video.clip import Clip
-
-# What mimetypes may not know, or takes for something else.
-_MORE_VIDEOS = {
-    ".mkv",
-    ".mxf",
-    ".webm",
-    ".m2ts",
-    ".mts",
-    ".ts",
-    ".y4m",
-    ".avi",
-    ".mov",
-    ".wmv",
-    ".flv",
-    ".ogv",
-}
-
-
-def is_picture(path: Path) -> bool:
-    """Whether the name is that of a picture; hidden files are none."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def is_video(path: Path) -> bool:
-    """Whether the name is that of a video; hidden files are none."""
-    kind, _ = mimetypes.guess_type(path.name)
-    is_named_so = (kind or "").startswith("video/") or path.suffix.lower() in _MORE_VIDEOS
-    return is_named_so and not path.name.startswith(".")
 
 
 def picture_size(path: Path) -> tuple[int, int]:

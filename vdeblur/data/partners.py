@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vdeblur.data.opening import is_picture, is_video, video_facts
+from vdeblur.data.opening import video_facts
 from vdeblur.errors import InputError
+from vdeblur.video.names import is_picture, is_video
 
 
 @dataclass(frozen=True, slots=True)

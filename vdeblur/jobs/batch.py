@@ -11,7 +11,7 @@ from vdeblur.jobs.identity import options_of
 from vdeblur.jobs.journal import folder_of, read_manifest
 from vdeblur.jobs.plan import Options
 from vdeblur.video import pictures
-from vdeblur.video.source import VIDEO_SUFFIXES
+from vdeblur.video.names import VIDEOS, is_video
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def expand(sources: Iterable[str], output: Path | None) -> list[Item]:
     if output is not None and not output.is_dir():
         if output.exists():
             raise InputError(f"-o {output}: must be a folder for several inputs, and this is a file")
-        if output.suffix.lower() in VIDEO_SUFFIXES:
+        if output.suffix.lower() in VIDEOS:
             raise InputError(f"-o {output}: must be a folder for several inputs, not the name of a video")
     items: list[Item] = []
     for source in sources:
@@ -85,9 +85,8 @@ def _videos_below(folder: Path, output: Path | None) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES
+        if is_video(path)
         and path.is_file()
-        and not path.name.startswith(".")
         and ".deblurred" not in path.suffixes
         and path.parent.suffix != ".vdeblur"  # segments of an unfinished run
         and (results is None or results not in path.resolve().parents)

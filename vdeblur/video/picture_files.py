@@ -19,9 +19,8 @@ import numpy as np
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame, Plane, PlaneLayout
 from vdeblur.video import formats
+from vdeblur.video.names import JPEG
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp"}
-JPEG = {".jpg", ".jpeg", ".jpe"}
 _QUALITY = 95
 
 _KEPT = ("exif", "icc_profile", "xmp", "dpi", "comment")  # what Pillow reads and can write again

@@ -22,9 +22,10 @@ from vdeblur.errors import BrokenSourceError, InputError, TargetExistsError, Vde
 from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.video import formats, trust
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
-from vdeblur.video.picture_files import JPEG, SUFFIXES, encode, is_cut_jpeg, refuse_several, write_png
+from vdeblur.video.names import JPEG, PICTURES, is_picture, is_video
+from vdeblur.video.picture_files import encode, is_cut_jpeg, refuse_several, write_png
 from vdeblur.video.sink import hidden_beside
-from vdeblur.video.source import VIDEO_SUFFIXES, is_url
+from vdeblur.video.source import is_url
 
 __all__ = [
     "PictureWriter",
@@ -47,8 +48,8 @@ def is_pictures(source: str) -> bool:
         return False
     path = Path(source)
     if path.is_dir():
-        return any(_is_picture(p) for p in path.iterdir()) and not any(_is_video(p) for p in path.rglob("*"))
-    return path.suffix.lower() in SUFFIXES
+        return any(_is_picture(p) for p in path.iterdir()) and not any(is_video(p) for p in path.rglob("*"))
+    return path.suffix.lower() in PICTURES
 
 
 def probe_pictures(source: str) -> Clip:
@@ -121,8 +122,8 @@ def check_target(clip: Clip, target: Path, *, overwrite: bool = False, new_folde
     run will make the folders above; then the nearest one that exists must take them.
     """
     folder = _folder(clip, target)
-    if _is_single(clip) and not target.is_dir() and target.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{target}: not the name of a picture ({', '.join(sorted(SUFFIXES))})")
+    if _is_single(clip) and not target.is_dir() and target.suffix.lower() not in PICTURES:
+        raise InputError(f"{target}: not the name of a picture ({', '.join(sorted(PICTURES))})")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; several pictures are written into a folder")
     above = folder if folder.is_dir() or folder == target.parent else folder.parent
@@ -242,11 +243,7 @@ def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+    return is_picture(path) and path.is_file()
 
 
 def _is_single(clip: Clip) -> bool:

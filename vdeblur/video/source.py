@@ -25,12 +25,6 @@ from av.video.stream import VideoStream
 from vdeblur.errors import InputError, presentable
 from vdeblur.video import soundness, trust
 
-VIDEO_SUFFIXES = {
-    *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".h264", ".h265"),
-    *(".hevc", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
-    *(".mxf", ".nut", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
-}
-"""Names by which a video is recognised in a folder; named by itself, any file may be one."""
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
 _MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first picture has been seen
 _BROADCAST = {"mpegts", "mpeg"}  # containers that do not say at their start what their streams are

@@ -1,0 +1,23 @@
+"""By what name a file in a folder is taken for a picture or a video; named by itself, any file may be one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+JPEG = {".jpg", ".jpeg", ".jpe"}
+PICTURES = JPEG | {".png", ".tif", ".tiff", ".bmp", ".webp"}
+VIDEOS = {
+    *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".h264", ".h265"),
+    *(".hevc", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
+    *(".mxf", ".nut", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+}
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name is that of a picture; hidden files are none."""
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".")
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a video; hidden files are none."""
+    return path.suffix.lower() in VIDEOS and not path.name.startswith(".")
