@@ -319,7 +319,12 @@ def test_what_cannot_be_measured_is_refused_at_once(asked: Asked, words: str) ->
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "no JSON"), ("[]", "not written by"), ('{"form": 0}', "of form 0, this version writes 1")],
+    [
+        ("{", "no JSON"),
+        ("[]", "not written by"),
+        ('{"form": 0}', "of form 0, this version writes 1"),
+        ('{"form": 1, "sweep": []}', "written by --sweep"),
+    ],
 )
 def test_other_files_are_not_compared_with(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "old.json"

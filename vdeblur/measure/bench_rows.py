@@ -175,4 +175,6 @@ def read(path: Path, option: str) -> dict[str, Any]:
         raise InputError(
             f"{option} {path}: of form {found['form']}, this version writes {FORM}; measure again"
         )
+    if "engine" not in found:
+        raise InputError(f"{option} {path}: written by --sweep; give the file of a single measurement")
     return found
