@@ -19,6 +19,7 @@ from vdeblur.video.carry import Action, Carry, plan_carry
 from vdeblur.video.clip import Clip, Stream
 from vdeblur.video.codecs import choose_output
 from vdeblur.video.templates import Trial
+from vdeblur.video.verify import verify
 
 SOUND = {"codec": "aac", "language": "eng", "title": "English"}
 CUES = ((0.05, 0.2, "one"), (0.25, 0.4, "two – žluť"))
@@ -174,6 +175,67 @@ def test_text_subtitles_are_converted(source: str, codec: str, target: str, tmp_
     assert cues(gone.target) == [(50, 200, "one"), (250, 400, "two – žluť")]
     with av.open(str(gone.target)) as container:
         assert container.streams.subtitles[0].language == "ger"
+
+
+@pytest.mark.parametrize("codec", ["srt", "ass"])
+@pytest.mark.parametrize("target", [".mp4", ".mkv"])
+def test_lines_that_are_on_screen_together_are_shown_together(
+    codec: str, target: str, tmp_path: Path
+) -> None:
+    """MP4 shows one text at a time, and drops all but the last of those that begin together."""
+    lines = (
+        *((0.5, 1.5, "left"), (0.5, 1.5, "right")),
+        *((2.0, 3.0, "first"), (2.4, 2.8, "within"), (3.0, 3.2, "next"), (3.1, 3.4, "overlaps")),
+    )
+    text = {"codec": codec, "cues": lines}
+    made = media.write_clip(tmp_path / "in.mkv", frames=4, rate=1, subtitles=(text,))
+    gone = through(made.path, tmp_path / f"out{target}")
+    together = [
+        (500, 1500, "left\nright"),
+        *((2000, 2400, "first"), (2400, 2800, "first\nwithin"), (2800, 3000, "first")),
+        *((3000, 3100, "next"), (3100, 3200, "next\noverlaps"), (3200, 3400, "overlaps")),
+    ]
+    apart = [(round(begin * 1000), round(end * 1000), words) for begin, end, words in lines]
+    assert [(b, e, w.replace("{\\r}", "")) for b, e, w in cues(gone.target)] == (
+        together if target == ".mp4" else apart
+    )
+    assert verify(str(made.path), str(gone.target)).faults == ()
+    shorter = media.write_clip(
+        tmp_path / "short.mkv", frames=4, rate=1, subtitles=({**text, "cues": (lines[0], *lines[2:])},)
+    )
+    assert [f.what for f in verify(str(shorter.path), str(gone.target)).faults] == ["subtitle 1"]
+
+
+def test_a_subtitle_that_is_never_shown_is_a_fault(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mkv", subtitles=({"codec": "srt", "cues": CUES},))
+    never = ((0.05, 0.2, "one"), (0.25, 0.25, "two – žluť"))
+    hidden = media.write_clip(tmp_path / "out.mp4", subtitles=({"codec": "mov_text", "cues": never},))
+    (fault,) = verify(str(made.path), str(hidden.path)).faults
+    assert fault.detail == "shown for 0.000 s, not 0.150 s"
+
+
+@pytest.mark.parametrize("codec", ["srt", "mov_text"])
+def test_subtitles_that_are_no_utf8_are_read_as_windows_1252(codec: str, tmp_path: Path) -> None:
+    lines = ((0.05, 0.1, "one"), (0.1, 0.2, "f?nf"), (0.2, 0.3, "three"), (0.3, 0.4, "four"))
+    made = media.write_clip(
+        tmp_path / ("in.mkv" if codec == "srt" else "in.mov"), subtitles=({"codec": codec, "cues": lines},)
+    )
+    made.path.write_bytes(made.path.read_bytes().replace(b"f?nf", b"f\xfcnf"))
+    gone = through(made.path, tmp_path / ("out.mp4" if codec == "srt" else "out.mkv"))
+    assert [words for *_, words in cues(gone.target)] == ["one", "fünf", "three", "four"]
+    assert "stream 1: text that is no UTF-8 is read as Windows-1252" in gone.said
+    assert verify(str(made.path), str(gone.target)).faults == ()
+
+
+def test_a_subtitle_that_cannot_be_read_is_left_out_alone(tmp_path: Path) -> None:
+    lines = ((0.05, 0.1, "one"), (0.1, 0.2, "...x"), (0.2, 0.3, "three"))
+    made = media.write_clip(tmp_path / "in.mov", subtitles=({"codec": "mov_text", "cues": lines},))
+    made.path.write_bytes(made.path.read_bytes().replace(b"...x", b"\xfe\xff\xd8\x00"))
+    gone = through(made.path, tmp_path / "out.mkv")
+    assert [words for *_, words in cues(gone.target)] == ["one", "three"]
+    assert "stream 1: subtitles that cannot be read are left out, the first at 0.10 s" in gone.said
+    assert "given up" not in gone.said
+    assert verify(str(made.path), str(gone.target)).faults == ()
 
 
 def cues(path: Path) -> list[tuple[int, int, str]]:

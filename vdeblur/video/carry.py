@@ -242,25 +242,42 @@ class Carry:
     def drain(self, sink: _Muxes, until_s: float | None) -> None:
         """Write what is due up to this time (None: everything)."""
         due = None if until_s is None else until_s + float(self._reader.shift)
-        while True:
-            with self._lock:
-                if not self._waiting or (due is not None and self._waiting[0][0] > due):
-                    return
-                packet = heapq.heappop(self._waiting)[2]
-                index = packet.stream.index
-                self._taken[index] -= packet.size + _EACH
+        while (packet := self._next(due)) is not None:
+            index = packet.stream.index
             if index not in self._into or not self._cut.admit(packet):
                 continue
             try:
                 self._put(sink, index, packet)
             except (av.FFmpegError, VdeblurError) as error:
-                cause = error.__cause__ if isinstance(error, VdeblurError) else error
-                if not isinstance(cause, av.error.ArgumentError | av.error.InvalidDataError):
-                    raise
-                del self._into[index]
-                at_s = float((packet.dts or 0) * packet.time_base)
-                self.lost[index] = f"given up at {at_s:.2f} s: {self.plan.muxer} refuses its packets"
-                self.warnings.append(f"stream {index} is {self.lost[index]}")
+                self._give_up(index, float((packet.dts or 0) * packet.time_base), error)
+
+        if until_s is None:
+            self.finish(sink)
+
+    def finish(self, sink: _Muxes) -> None:
+        """After the last packet: write the subtitles that are still on screen."""
+        for index, converter in self._converters.items():
+            for packet in converter.rest():
+                if index in self._into:
+                    sink.mux(packet)
+
+    def _next(self, due: float | None) -> Any:
+        """The first packet that waits, if it is due; else None."""
+        with self._lock:
+            if not self._waiting or (due is not None and self._waiting[0][0] > due):
+                return None
+            packet = heapq.heappop(self._waiting)[2]
+            self._taken[packet.stream.index] -= packet.size + _EACH
+            return packet
+
+    def _give_up(self, index: int, at_s: float, error: Exception) -> None:
+        """A stream whose packet the muxer does not like; raises what is worse than that."""
+        cause = error.__cause__ if isinstance(error, VdeblurError) else error
+        if not isinstance(cause, av.error.ArgumentError | av.error.InvalidDataError):
+            raise error
+        del self._into[index]
+        self.lost[index] = f"given up at {at_s:.2f} s: {self.plan.muxer} refuses its packets"
+        self.warnings.append(f"stream {index} is {self.lost[index]}")
 
     def _give_up_the_largest(self) -> None:
         """More waits than there is room for; under the lock."""
@@ -290,8 +307,7 @@ class Carry:
                 packet.pts = packet.dts = 0
             sink.mux(packet)
             return
-        converted = converter.convert(packet)
-        if converted is not None:
+        for converted in converter.convert(packet):
             sink.mux(converted)
 
     def _add(self, output: Any, carried: Carried, stream: Any) -> None:
@@ -299,7 +315,7 @@ class Carry:
         if carried.action is Action.CONVERT:
             wanted = _SUBTITLES[self.plan.muxer][1]
             assert wanted is not None
-            self._converters[index] = converter = TextConverter(output, stream, wanted)
+            self._converters[index] = converter = TextConverter(output, stream, wanted, self.warnings)
             made = converter.stream
         else:
             if not accepts(self.plan.muxer, stream):

@@ -24,6 +24,7 @@ from vdeblur.errors import InputError
 from vdeblur.video.alignment import NO_TIME, Times
 from vdeblur.video.clip import side_data
 from vdeblur.video.source import choose_video, demux, opened
+from vdeblur.video.subtitles import in_utf8
 
 TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 _FRUITLESS = 300  # packets without a picture, after which none is expected
@@ -41,7 +42,8 @@ class Track:
     kind     "video", "audio", "subtitle", "data", "attachment", or "cover" wherever a cover picture lies
     codec    FFmpeg's name; of data the name of its kind, None where FFmpeg knows none
     hidden   1 for what lies before the start or behind the end (edit lists): read, but never shown
-    words    digests of the shown words, of subtitles made of text only
+    words    of subtitles made of text only, a digest of the words that are read on screen, 0 for none: the
+             sum of those of its lines, so that texts which are shown as one have the sum of theirs
     """
 
     index: int
@@ -258,21 +260,23 @@ def _note(track: Track, packet: Packet, container: str, reader: Any) -> None:
     track.durations.append(packet.duration or 0)
     track.hidden.append(packet.is_discard)
     if reader is not None:
-        track.words.append(_digest(_words(packet, reader)))
+        track.words.append(_words(packet, reader))
 
 
 def _digest(data: Any) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
-def _words(packet: Packet, reader: Any) -> bytes:
-    """What is read on screen: styles are written in different ways by different codecs."""
+def _words(packet: Packet, reader: Any) -> int:
+    """See `Track.words`; without styles, which are written in different ways by different codecs."""
     try:
-        shown = [bytes(getattr(part, "dialogue", b"")) for part in reader.decode2(packet) or ()]
+        parts = reader.decode2(in_utf8(packet, reader.codec.canonical_name)) or ()
+        shown = [bytes(getattr(part, "dialogue", b"")) for part in parts]
     except av.FFmpegError:
-        return bytes(packet)
-    words = re.sub(rb"<[^>]*>|\{[^}]*\}", b"", b"\n".join(shown))
-    return words.replace(b"\\N", b"\n").strip()
+        return 0
+    words = re.sub(rb"<[^>]*>|\{[^}]*\}", b"", b"\n".join(shown)).replace(b"\\N", b"\n")
+    lines = filter(None, map(bytes.strip, words.split(b"\n")))
+    return sum(map(_digest, lines)) % (1 << 64)
 
 
 def _decoded(video: VideoStream, packet: Packet) -> list[av.VideoFrame]:

@@ -132,6 +132,7 @@ def join(
             mux_in_step(carry, sink, packet)
         last = segments[-1]
         carry.drain(sink, None if whole else float((last.times[-1] + last.durations[-1]) * tick))
+        carry.finish(sink)
         return sink.finish()
     except BaseException:
         sink.abandon()

@@ -5,6 +5,7 @@ Times are compared in whole numbers of a unit that both streams share, one packe
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
@@ -63,6 +64,9 @@ def packet_faults(a: Contents, b: Contents, old: Track, new: Track, shift: Fract
         return
     before, after, times, others = _shown(old, new)
     if converted(old, new):
+        if old.words != new.words:
+            yield from _screen_faults(old, new, shift)
+            return
         before, after = old.words, new.words
     elif _reframed(a, b, old) and len(before) == len(after):
         before = after  # their bytes cannot be compared
@@ -71,7 +75,7 @@ def packet_faults(a: Contents, b: Contents, old: Track, new: Track, shift: Fract
         return
     tolerance = OTHER_CLOCKS.get(family(b.container), UNKNOWN_CLOCK)
     yield from _time_faults(old, new, times, others, shift, tolerance)
-    if old.kind == "subtitle":
+    if old.kind == "subtitle" and (b.container != "mpegts" or any(new.durations)):
         yield from _length_faults(old, new)
 
 
@@ -106,10 +110,40 @@ def _time_faults(
 def _length_faults(old: Track, new: Track) -> Iterator[Fault]:
     for number, (x, y) in enumerate(zip(old.durations, new.durations, strict=False)):
         length, found = x * old.time_base, y * new.time_base
-        if length and found and abs(length - found) > _CUE_S:
+        if length and abs(length - found) > _CUE_S:
             at_s = None if old.pts[number] == NO_TIME else float(old.pts[number] * old.time_base)
             yield Fault(old.name, at_s, f"shown for {float(found):.3f} s, not {float(length):.3f} s")
             return
+
+
+def _screen_faults(old: Track, new: Track, shift: Fraction) -> Iterator[Fault]:
+    """Of subtitles that were put together where they overlap: is the same on screen at every time?"""
+    before, after = _screens(old, shift), _screens(new, Fraction(0))
+    for was, now in itertools.zip_longest(before, after):
+        if was is None or now is None or was[1] != now[1] or abs(was[0] - now[0]) > _CUE_S:
+            when = min(screen[0] for screen in (was, now) if screen is not None)
+            shown = sum(1 for _, words in before if words), sum(1 for _, words in after if words)
+            detail = f"other words on screen from here on ({shown[0]} texts became {shown[1]})"
+            yield Fault(old.name, float(when - shift), detail)
+            return
+
+
+def _screens(track: Track, shift: Fraction) -> list[tuple[Fraction, int]]:
+    """From when on (seconds, moved by `shift`) which words are on screen, as the sum of their digests."""
+    changes: Counter[int] = Counter()
+    for pts, lasts, words in zip(track.pts, track.durations, track.words, strict=True):
+        if pts != NO_TIME:
+            changes[pts] += words
+            changes[pts + lasts] -= words
+    times = sorted(changes)
+    sums = itertools.accumulate(changes[when] for when in times)
+    found: list[tuple[Fraction, int]] = []
+    ends = itertools.chain(times[1:], [math.inf])
+    for when, words, until in zip(times, sums, ends, strict=True):
+        is_new = words % (1 << 64) != (found[-1][1] if found else 0)
+        if is_new and (until - when) * track.time_base > _CUE_S:
+            found.append((when * track.time_base + shift, words % (1 << 64)))
+    return found
 
 
 def _same(old: Track, new: Track, *, reframed: bool) -> bool:
