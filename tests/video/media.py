@@ -209,13 +209,15 @@ def write_clip(
     return Made(path, tuple(times), time_base, size, pix_fmt, len(times))
 
 
-def badly_woven(whole: Path, target: Path) -> Path:
-    """The same packets, those of the first video behind all others."""
+def badly_woven(whole: Path, target: Path, *, pictures_first: bool = False) -> Path:
+    """The same packets, those of the first video behind all others, or before them."""
     now = {"max_interleave_delta": "1"}  # microseconds for which the muxer would put packets in order
     with av.open(str(whole)) as source, av.open(str(target), "w", container_options=now) as out:
         into = {s.index: out.add_stream_from_template(s, opaque=True) for s in source.streams}
         video = source.streams.video[0].index
-        packets = sorted((p for p in source.demux() if p.size), key=lambda p: p.stream.index == video)
+        packets = sorted(
+            (p for p in source.demux() if p.size), key=lambda p: (p.stream.index == video) != pictures_first
+        )
         for packet in packets:
             packet.stream = into[packet.stream.index]
             out.mux(packet)

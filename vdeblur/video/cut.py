@@ -1,7 +1,8 @@
 """A range of the source: which packets and chapters of the other streams belong to it, on its own clock.
 
 Sound and data begin with their first whole packet in the range, copied pictures with their first key frame,
-subtitles with what is on screen.  Without a range everything passes as it is.
+subtitles with what is on screen (those that state no length with the next one).  Without a range everything
+passes as it is.
 """
 
 from __future__ import annotations

@@ -33,6 +33,9 @@ class Passing:
 
     start, end, moved   as the reader of the pictures had (seconds) or found (ticks) them
     room                bytes of packets that may wait
+
+    Of a range nothing is missed: but for MP4 and MOV the file is read from its start, and everywhere until
+    all sound has come to the range's end.
     """
 
     def __init__(
@@ -52,7 +55,10 @@ class Passing:
         self._begin = origin + start if start else None
         self._end = None if end is None else origin + end
         self.shift = moved * self._decoding.tick
-        if self._begin is not None:
+        self._short = {s.index for s in self.container.streams if s.type == "audio"} & plan.wanted
+        # In MP4 and MOV every stream is entered at its own place.  Elsewhere one place in the file is for all,
+        # and what belongs to the range may lie before it: a subtitle on screen, sound woven badly.
+        if self._begin is not None and self.container.format.name.startswith("mov"):
             self._decoding.seek(self._begin)
         self.carry = Carry(plan, self, room)
 
@@ -78,8 +84,11 @@ class Passing:
         """
         if self._idle:
             return
-        for when in self._decoding.passing(self._end):
+        for when in self._decoding.passing(None):
             if when is not None:
+                # Streams with few packets say nothing; a second of video further on they would have come.
+                if self._end is not None and not self._short and when > self._end + 1:
+                    return
                 yield float(when - self.shift)
             elif (overdue_s := self.carry.overdue_s) is not None:
                 yield overdue_s
@@ -89,6 +98,9 @@ class Passing:
         self._decoding.close()
 
     def _offer(self, packet: Any) -> None:
+        when = packet.dts if packet.dts is not None else packet.pts
+        if self._end is not None and when is not None and when * packet.time_base >= self._end:
+            self._short.discard(packet.stream.index)
         self.carry.offer(packet)
 
 

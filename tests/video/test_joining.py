@@ -1,0 +1,43 @@
+"""What passes by while segments are joined: all that belongs to a range, wherever in the file it lies."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from video import media
+from video.test_carry import cues
+from video.through import hashes
+
+from vdeblur.cli.main import main
+
+FAST = ("--strength", "0", "--preset", "ultrafast")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_subtitle_that_is_on_screen_where_a_range_begins_is_shown(suffix: str, tmp_path: Path) -> None:
+    """The pictures are entered at a key frame behind its packet."""
+    text = {"codec": "mov_text" if suffix == ".mp4" else "srt", "cues": ((0.5, 5.9, "long"),)}
+    made = media.write_clip(
+        tmp_path / f"in{suffix}", frames=60, rate=10, options={"g": "10"}, subtitles=(text,)
+    )
+    out = tmp_path / f"out{suffix}"
+    assert main([str(made.path), "-o", str(out), "--start", "4", *FAST]) == 0
+    assert cues(out) == [(0, 1900, "long")]
+
+
+@pytest.mark.parametrize("pictures_first", [False, True])
+def test_a_range_of_a_badly_woven_file_has_its_sound(pictures_first: bool, tmp_path: Path) -> None:
+    sound = {"codec": "pcm_s16le"}
+    made = media.write_clip(tmp_path / "well.mkv", frames=40, rate=1, audio=(sound,), options={"g": "5"})
+    badly = media.badly_woven(made.path, tmp_path / "badly.mkv", pictures_first=pictures_first)
+    out = tmp_path / "out.mkv"
+    assert main([str(badly), "-o", str(out), "--start", "10", "--end", "15", *FAST]) == 0
+    assert set(hashes(out)[1]) <= set(hashes(badly)[1])
+    with av.open(str(out)) as container:
+        times = [packet.pts * packet.time_base for packet in container.demux(audio=0) if packet.size]
+    assert len(times) == 235  # packets of 1024 samples that begin in these five seconds
+    assert times[0] < Fraction(1, 10)
+    assert Fraction(49, 10) < times[-1] < 5
