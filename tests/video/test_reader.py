@@ -19,7 +19,7 @@ from video import media
 from vdeblur.errors import BrokenSourceError
 from vdeblur.frame import Frame
 from vdeblur.video.clip import Clip, probe
-from vdeblur.video.reader import Reader
+from vdeblur.video.reader import Done, Reader
 
 
 def read(source: Path, **options: Any) -> tuple[list[Frame], Reader, Clip]:
@@ -178,6 +178,33 @@ def test_sound_before_a_late_video_is_not_lost_by_seeking(tmp_path: Path) -> Non
         on_packet=lambda p: first.append(p.pts * p.time_base),
     )
     assert first[0] <= Fraction(1, 2)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(
+    ("start", "end", "times"),
+    [
+        (5, None, [(0, 5), (5, 1), (6, 1)]),
+        (5, 8, [(0, 3)]),
+        (Fraction(99, 10), None, [(0, 1), (1, 1)]),  # a tenth of a second is no still picture
+    ],
+)
+def test_a_still_picture_is_shown_from_where_a_range_begins(
+    suffix: str, start: Fraction, end: Fraction | None, times: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    tick = Fraction(1, 1000)
+    made = media.write_clip(tmp_path / f"a{suffix}", pts=[0, 10000, 11000, 12000], time_base=tick, rate=1)
+    whole = read(made.path)[0]
+    frames, reader, _ = read(made.path, start=start, end=end)
+    given = [(frame.pts * frame.time_base, frame.duration * frame.time_base) for frame in frames]
+    assert given[: len(times)] == times
+    shown = 0 if start == 5 else 1
+    assert reader.shift == (start if start == 5 else 10)
+    np.testing.assert_array_equal(frames[0].planes[0], whole[shown].planes[0])
+    for enter in (None, 1) if len(frames) == 3 else ():
+        done = Done(times=[frame.pts for frame in frames[:2]], moved=reader.moved, enter=enter)
+        rest, _, _ = read(made.path, start=start, end=end, done=done)
+        assert [frame.pts for frame in rest] == [frames[2].pts]
 
 
 def test_a_range_behind_the_end_is_empty(tmp_path: Path) -> None:

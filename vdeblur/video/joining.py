@@ -56,8 +56,8 @@ class Passing:
         self._end = None if end is None else origin + end
         self.shift = moved * self._decoding.tick
         self._short = {s.index for s in self.container.streams if s.type == "audio"} & plan.wanted
-        # In MP4 and MOV every stream is entered at its own place.  Elsewhere one place in the file is for all,
-        # and what belongs to the range may lie before it: a subtitle on screen, sound woven badly.
+        # In MP4 and MOV every stream is entered at its own place.  Elsewhere there is one for all, and what
+        # belongs to the range may lie before it: a subtitle that is on screen, sound that is woven badly.
         if self._begin is not None and self.container.format.name.startswith("mov"):
             self._decoding.seek(self._begin)
         self.carry = Carry(plan, self, room)

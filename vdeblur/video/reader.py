@@ -35,6 +35,8 @@ from vdeblur.video.pace import MADE, MOVED, RESTARTED, Stamped, Timed, paced
 
 _INTERLACED = "interlaced: both fields of a picture are deblurred as one; --deinterlace makes it progressive"
 
+_MISSED = Fraction(1, 10)  # seconds without a picture where a range begins
+
 _LATE_FIELDS = (
     "pictures are interlaced from some place on: their lines are kept, but are no longer said to be fields; "
     "--deinterlace makes them progressive"
@@ -71,7 +73,8 @@ def digest(frame: Frame) -> str:
 class Reader:
     """Iterate once for the frames of a clip.
 
-    start, end   seconds from where the file starts; the frames from `start` up to, not including, `end`
+    start, end   seconds from where the file starts; the frames from `start` up to, not including, `end`.
+                 A still picture that is on screen at `start`, and would be missed there, begins with it
     deinterlace  interlaced pictures become progressive ones, one for each
     on_packet    takes the packets of the streams in `wanted`, in the order of the file; may be set later.
                  Those of a range are among others: where it begins is known with its first frame
@@ -254,8 +257,11 @@ class Reader:
             self._move(moved)
         for timed in self._timed():
             if moved is None and begin is not None and timed.pts * tick < begin:
-                dropped = True
-                continue
+                if (timed.pts + timed.duration) * tick - begin <= _MISSED:
+                    dropped = True
+                    continue
+                first = int(begin / tick)
+                timed = Timed(timed.item, first, timed.pts + timed.duration - first)
             if end is not None and timed.pts * tick >= end:
                 self._decoding.pass_on_until(end)
                 return
