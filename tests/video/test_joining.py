@@ -28,6 +28,29 @@ def test_a_subtitle_that_is_on_screen_where_a_range_begins_is_shown(suffix: str,
     assert cues(out) == [(0, 1900, "long")]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
+def test_a_clock_that_wraps_within_the_file_hides_nothing(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MPEG-TS counts to 2**33; FFmpeg gives what lies before the wrap times before zero."""
+    first = (1 << 33) - 180_000
+    made = media.write_clip(
+        tmp_path / "in.ts",
+        pts=[first + 3600 * n for n in range(75)],
+        b_frames=True,
+        audio=({"start": first / 90000, "seconds": 3},),
+        container_options={"muxdelay": "0", "muxpreload": "0"},
+    )
+    out = tmp_path / f"out{suffix}"
+    assert main([str(made.path), "-o", str(out), *FAST]) == 0
+    assert "kept: 1 audio; 75 of 75 frames on time" in capsys.readouterr().out
+    with av.open(str(out)) as container:
+        times = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    assert len(times) == 75
+    with av.open(str(made.path)) as container:
+        assert next(container.decode(video=0)).pts < 0
+
+
 @pytest.mark.parametrize("pictures_first", [False, True])
 def test_a_range_of_a_badly_woven_file_has_its_sound(pictures_first: bool, tmp_path: Path) -> None:
     sound = {"codec": "pcm_s16le"}

@@ -25,7 +25,7 @@ from vdeblur.video.segments import Segment
 from vdeblur.video.sink import Approve, Sink
 from vdeblur.video.templates import add_template
 from vdeblur.video.trust import options_for_file
-from vdeblur.video.writer import dress_video, mux_in_step
+from vdeblur.video.writer import begin_at_zero, dress_video, mux_in_step
 
 
 class Passing:
@@ -130,6 +130,7 @@ def join(
         with av.open(f"file:{folder / segments[0].file}", options=options_for_file()) as first:
             clock = passing.clock()
             begun = next(clock, None)  # covers come before the first picture, and belong into the header
+            begin_at_zero(sink, choice, segments[0].times[0])
             stream = _begin(sink, clip, choice, carry, first.streams.video[0], tick)
         own = joined(segments, folder, stream, tick)
         waiting = next(own, None)

@@ -189,7 +189,8 @@ class _Comparison:
         return min(len(old), len(new)), len(old)
 
     def _say_times(self, found: Matched, old: Times, new: Times) -> None:
-        if found.shift and family(self.b.container) == "mov":
+        # What begins before zero (a clock that wraps) cannot stay there in MP4 and MOV.
+        if found.shift and family(self.b.container) == "mov" and old.at(0) >= 0:
             self._fault("times", float(old.at(0)), f"all frames moved by {float(found.shift):+.4f} s")
         elif found.shift:
             self.notes.append(f"times: everything begins {float(found.shift):+.4f} s later")

@@ -18,7 +18,7 @@ from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import Encoding, rate_of
 from vdeblur.video.sink import Approve, Sink, check_target
 
-__all__ = ["Writer", "check_target", "dress_video", "mux_in_step"]
+__all__ = ["Writer", "begin_at_zero", "check_target", "dress_video", "mux_in_step"]
 
 
 class Passes(Protocol):
@@ -78,6 +78,7 @@ class Writer:
             return stream
 
         self._sink.scale_times(self._choice, first.time_base)
+        begin_at_zero(self._sink, self._choice, first.pts)
         self._carry.add_streams(self._sink.container, add_video)
         dress_video(made[0], self._clip, self._choice)
         encoding = Encoding(made[0], self._choice, self._clip, first)
@@ -91,6 +92,15 @@ def mux_in_step(carry: Passes, sink: Sink, packet: Any) -> None:
     if when is not None:
         carry.drain(sink, float(when * packet.time_base))
     sink.mux(packet)
+
+
+def begin_at_zero(sink: Sink, choice: OutputChoice, first_pts: int) -> None:
+    """Move all streams alike where the pictures begin before zero, as MP4 and MOV would hide those.
+
+    FFmpeg gives such times where the clock of an MPEG-TS, which has 33 bits, wraps within the file.
+    """
+    if first_pts < 0 and choice.container in ("mp4", "mov"):
+        sink.container.container_options["avoid_negative_ts"] = "make_zero"
 
 
 def dress_video(stream: Any, clip: Clip, choice: OutputChoice) -> None:
