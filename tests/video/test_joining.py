@@ -51,6 +51,41 @@ def test_a_clock_that_wraps_within_the_file_hides_nothing(
         assert next(container.decode(video=0)).pts < 0
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize("longer_s", [Fraction(0), Fraction(3, 10)])
+def test_the_sound_of_recordings_put_one_behind_the_other_goes_on_with_the_pictures(
+    suffix: str, longer_s: Fraction, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [9000 + 3600 * n for n in range(75)]
+    parts = [
+        media.write_clip(
+            tmp_path / f"{hz}.ts",
+            pts=pictures,
+            b_frames=True,
+            audio=({"start": 0.1, "seconds": float(3 + longer_s), "hz": hz},),
+        ).path
+        for hz in (300, 400, 500)
+    ]
+    both = tmp_path / "in.ts"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    out = tmp_path / f"out{suffix}"
+    assert main([str(both), "-o", str(out), *FAST]) == 0
+    said = capsys.readouterr()
+    assert "kept: 1 audio; 225 of 225 frames counted" in said.out
+    assert "given up" not in said.err
+    assert said.err.count("crowded") == (2 if longer_s else 0)
+    sound = hashes(both)[1]
+    assert len(hashes(out)[1]) == len(sound)
+    with av.open(str(out)) as container:
+        shown = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    with av.open(str(out)) as container:
+        heard = [packet.pts * packet.time_base for packet in container.demux(audio=0) if packet.size]
+    assert len(set(heard)) == len(heard)
+    third = len(sound) // 3
+    apart = [float(heard[n * third + third - 1] - shown[n * 75 + 74]) for n in range(3)]
+    assert apart == pytest.approx([apart[0]] * 3, abs=0.001)
+
+
 @pytest.mark.parametrize("pictures_first", [False, True])
 def test_a_range_of_a_badly_woven_file_has_its_sound(pictures_first: bool, tmp_path: Path) -> None:
     sound = {"codec": "pcm_s16le"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any, TypeAlias, cast
 
@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from vdeblur.video.clip import Clip
 from vdeblur.video.contents import Gathering
+from vdeblur.video.restarts import CONCATENATED, Restarts
 from vdeblur.video.soundness import index_end
 from vdeblur.video.source import alpha_decoder, close, is_url, open_source, pipe_is_cut
 
@@ -37,6 +38,7 @@ class Decoding:
     corrupt_frames   pictures that decoded with errors
     failed_packets   packets that did not decode at all
     has_late_streams whether streams came up on the way, whose packets nobody saw; known at the end
+    restarts         moves the other streams where the clock of the file starts anew
     gathering        notes all that is read, where `gathers`: for a source that cannot be read again
     """
 
@@ -71,7 +73,7 @@ class Decoding:
         for stream in self.container.streams:
             if stream.index != self.video.index and stream.index not in self._wanted:
                 stream.discard = av.stream.Discard.all
-        self._packets = self.container.demux()
+        self._begin_demuxing()
         self.corrupt_frames = 0
         self.failed_packets = 0
         self.has_late_streams = False
@@ -128,7 +130,7 @@ class Decoding:
             if (packet := self._next()) is None:
                 return
             is_other = packet.stream.index != self.video.index
-            yield None if is_other or packet.dts is None else packet.dts * self.tick
+            yield None if is_other or packet.dts is None else packet.dts * self.tick + self.restarts.shift
 
     def verdict(self) -> str | None:
         """After the last picture: why the source counts as broken off, else None.
@@ -210,7 +212,11 @@ class Decoding:
 
     def _jump(self, target: Fraction) -> None:
         self.container.seek(int(target / self.tick), stream=self.video, backward=True)
+        self._begin_demuxing()
+
+    def _begin_demuxing(self) -> None:
         self._packets = self.container.demux()
+        self.restarts = Restarts(self.video.index, self.tick, self._clip.picture.rate)
 
     def _next(self) -> Packet | None:
         """The next packet with content, handed over if it belongs to another stream; None at the end."""
@@ -227,6 +233,7 @@ class Decoding:
                 self._stopped = f"{what}: {error.strerror or type(error).__name__}"
                 return None
             if packet is None:
+                self._hand_over(self.restarts.rest())
                 return None
             if not packet.size:
                 continue  # asks for a flush; packets without a time are real ones
@@ -236,9 +243,16 @@ class Decoding:
                 self._reached[packet.stream.index] = when * Fraction(packet.time_base)
             if self.gathering is not None:
                 self.gathering.packet(packet)
-            if packet.stream.index in self._wanted and packet.stream.index != self.video.index:
-                self._on_packet(packet)
+            if self.container.format.name in CONCATENATED:
+                self._hand_over(self.restarts.through(packet))
+            elif packet.stream.index != self.video.index:
+                self._hand_over((packet,))
             return packet
+
+    def _hand_over(self, packets: Iterable[Packet]) -> None:
+        for packet in packets:
+            if packet.stream.index in self._wanted:
+                self._on_packet(packet)
 
     def _is_end(self, error: av.FFmpegError) -> bool:
         """FFmpeg's word for a server that closes an answer for which it had stated no length."""

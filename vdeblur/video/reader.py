@@ -326,6 +326,8 @@ class Reader:
             self._warn(f"frames of the source that the decoder marks as damaged: {self.corrupt_frames}")
         if self.failed_packets:
             self._warn(f"pictures of the source that do not decode and are missing: {self.failed_packets}")
+        for text in self._decoding.restarts.warnings:
+            self._warn(text)
         if self._decoding.has_late_streams:
             self._warn("streams that come up in the middle of the file cannot be read: they are left out")
         why = self._decoding.verdict()

@@ -15,6 +15,7 @@ from vdeblur.video.alignment import NO_TIME
 from vdeblur.video.contents import TEXT, Contents, Track
 from vdeblur.video.limits import OTHER_CLOCKS, UNKNOWN_CLOCK, family
 from vdeblur.video.receipt import Fault
+from vdeblur.video.restarts import BACK_S, CONCATENATED
 
 _CUE_S = Fraction(2, 1000)  # a subtitle's length: both of its ends are rounded
 
@@ -74,13 +75,21 @@ def packet_faults(a: Contents, b: Contents, old: Track, new: Track, shift: Fract
         yield _difference(old, times, before, after)
         return
     tolerance = OTHER_CLOCKS.get(family(b.container), UNKNOWN_CLOCK)
-    yield from _time_faults(old, new, times, others, shift, tolerance)
+    restarts = a.container in CONCATENATED
+    yield from _time_faults(old, new, times, others, shift, tolerance, restarts=restarts)
     if old.kind == "subtitle" and (b.container != "mpegts" or any(new.durations)):
         yield from _length_faults(old, new)
 
 
 def _time_faults(
-    old: Track, new: Track, times: Sequence[int], others: Sequence[int], shift: Fraction, tolerance: Fraction
+    old: Track,
+    new: Track,
+    times: Sequence[int],
+    others: Sequence[int],
+    shift: Fraction,
+    tolerance: Fraction,
+    *,
+    restarts: bool,
 ) -> Iterator[Fault]:
     values = (old.time_base, new.time_base, shift, tolerance)
     unit = math.lcm(*(v.denominator for v in values))
@@ -88,9 +97,13 @@ def _time_faults(
     first: tuple[int, int] | None = None  # time, and how late
     total = late = 0
     least = most = 0
+    before: int | None = None
     for x, y in zip(times, others, strict=False):
         if x == NO_TIME or y == NO_TIME:
             continue
+        if restarts and before is not None and (before - x) * old.time_base > BACK_S:
+            break  # the clock starts anew: from here on there are no times to keep
+        before = x
         by = y * other_scale - x * scale - moved
         least, most = (by, by) if not total else (min(least, by), max(most, by))
         total += 1
