@@ -86,6 +86,29 @@ def test_the_sound_of_recordings_put_one_behind_the_other_goes_on_with_the_pictu
     assert apart == pytest.approx([apart[0]] * 3, abs=0.001)
 
 
+@pytest.mark.parametrize("start", [4, 11])
+def test_a_range_of_recordings_put_one_behind_the_other_is_found(start: int, tmp_path: Path) -> None:
+    """Seeking goes by the file's clock, which comes to the same time in each of them."""
+    pictures = [9000 + 9000 * n for n in range(80)]
+    part = media.write_clip(
+        tmp_path / "part.ts",
+        pts=pictures,
+        rate=10,
+        audio=({"start": 0.1, "seconds": 8},),
+        options={"g": "10"},
+    )
+    both = tmp_path / "in.ts"
+    both.write_bytes(part.path.read_bytes() * 3)
+    out = tmp_path / "out.mp4"
+    assert main([str(both), "-o", str(out), "--start", str(start), *FAST]) == 0
+    with av.open(str(out)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 240 - 10 * start
+    with av.open(str(out)) as container:
+        heard = [float(packet.pts * packet.time_base) for packet in container.demux(audio=0) if packet.size]
+    assert heard[0] < 0.05
+    assert heard[-1] == pytest.approx(24 - start, abs=0.1)
+
+
 @pytest.mark.parametrize("pictures_first", [False, True])
 def test_a_range_of_a_badly_woven_file_has_its_sound(pictures_first: bool, tmp_path: Path) -> None:
     sound = {"codec": "pcm_s16le"}

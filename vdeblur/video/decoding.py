@@ -22,7 +22,7 @@ from vdeblur.video.clip import Clip
 from vdeblur.video.contents import Gathering
 from vdeblur.video.restarts import CONCATENATED, Restarts
 from vdeblur.video.soundness import index_end
-from vdeblur.video.source import alpha_decoder, close, is_url, open_source, pipe_is_cut
+from vdeblur.video.source import alpha_decoder, close, demux, is_url, open_source, opened, pipe_is_cut
 
 Packet: TypeAlias = "av.Packet[Any]"
 OnPacket = Callable[[Packet], None]
@@ -187,18 +187,36 @@ class Decoding:
         self._needs_key = True
         back = Fraction(0)
         try:
+            furthest = self._first_byte_behind(begin)
             while begin - back > self.origin:
                 self._jump(begin - back)
                 key = next((p for p in self.container.demux(self.video) if p.size and p.is_keyframe), None)
                 # Seeking goes by decoding times, which lie before the times of showing: look where it led.
                 shown = None if key is None else key.pts if key.pts is not None else key.dts
                 if shown is not None and shown * self.tick <= begin:
+                    if furthest is not None and key is not None and (key.pos or 0) > furthest:
+                        break
                     self._jump(begin - back)
                     return
                 back = max(Fraction(1), back * 3)
         except av.FFmpegError:
             pass  # this container cannot seek
         self.restart()
+
+    def _first_byte_behind(self, begin: Fraction) -> int | None:
+        """Where a file whose clock may start anew comes to a time first; 0 where it starts anew before."""
+        if self.container.format.name not in CONCATENATED:
+            return None
+        with opened(self._clip.source) as container:
+            restarts = Restarts(self.video.index, self.tick, self._clip.picture.rate)
+            for packet in demux(container, container.streams[self.video.index]):
+                for _ in restarts.through(packet) if packet.size else ():
+                    pass  # there are pictures only
+                if restarts.shift:
+                    return 0
+                if packet.dts is not None and packet.dts * self.tick >= begin:
+                    return packet.pos or 0
+        return None
 
     def restart(self) -> None:
         """From the very start.  Seeking there would lose what other streams have before the first picture."""
