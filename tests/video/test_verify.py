@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from video import media
 from video.through import through
@@ -20,6 +21,7 @@ from vdeblur.cli.main import main
 from vdeblur.errors import InputError
 from vdeblur.video import verify as verifying
 from vdeblur.video.alignment import Times, matched
+from vdeblur.video.pictures import write_png
 from vdeblur.video.receipt import Announced, Receipt
 from vdeblur.video.verify import verify
 
@@ -338,3 +340,15 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(InputError, match="empty"):
         verifying.verify(str(made.path), str(tmp_path / "empty.mp4"))
+
+
+def test_tags_that_a_cover_leaves_no_room_for_are_named_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_png(tmp_path / "cover.png", np.full((32, 32, 3), 90, np.uint8))
+    picture = ("cover.png", "image/png", (tmp_path / "cover.png").read_bytes())
+    made = media.write_clip(
+        tmp_path / "in.mkv", attachments=(picture,), tags={"title": "one", "mood": "blue"}
+    )
+    assert main([str(made.path), "-o", str(tmp_path / "out.mp4"), "--strength", "0"]) == 0
+    assert "beside a cover picture: the tags MOOD; .mkv keeps both" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vdeblur.video.contents import TEXT, Contents, Track
+from vdeblur.video.tags import without_box
 
 # How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.
 CLOCKS = {"mov": Fraction(0), "matroska": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
@@ -96,6 +97,12 @@ def _place(location: str) -> list[float]:
 def _same_place(case: Case) -> bool:
     there = tag(case.tags[1], case.key)
     return case.key == "location" and there is not None and _place(there) == _place(case.value)
+
+
+def _beside_a_cover(case: Case) -> bool:
+    muxer = "mov" if case.b.source.lower().endswith(".mov") else "mp4"
+    has_cover = case.into == "mov" and any(track.kind == "cover" for track in case.a.others)
+    return has_cover and case.new is None and case.key in without_box(muxer, case.a.tags)
 
 
 def _nothing_default(case: Case) -> bool:
@@ -251,6 +258,7 @@ LIMITS = (
         lambda c: c.key == "timecode" and c.old.kind != "video",
         silent=True,
     ),
+    Limit("tag", "MP4 and MOV keep a cover picture or tags of any name, not both", _beside_a_cover),
     Limit(
         "tag",
         "MPEG-TS keeps the language of sound only",

@@ -62,9 +62,9 @@ def container_tags(tags: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in kept.items() if not (len(k) > 4 and k[-4] == "-" and k[:-4] in kept)}
 
 
-def plain_boxes_hold(muxer: str, tags: dict[str, str]) -> bool:
-    """Whether the ordinary MP4/MOV boxes, which every player reads, hold all of these tags."""
-    return all(key in _PLAIN[muxer] for key in container_tags(tags))
+def without_box(muxer: str, tags: dict[str, str]) -> list[str]:
+    """Names of the tags for which there is no ordinary MP4/MOV box, of those that every player reads."""
+    return [key for key in container_tags(tags) if key not in _PLAIN[muxer]]
 
 
 def stream_tags(tags: dict[str, str], *, encoded_anew: bool) -> dict[str, str]:
