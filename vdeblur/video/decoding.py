@@ -242,8 +242,7 @@ class Decoding:
             try:
                 packet = next(self._packets, None)
             except IndexError:  # see `source.demux`
-                self.has_late_streams = True
-                return None
+                self.has_late_streams, packet = True, None
             except av.FFmpegError as error:
                 if self._is_end(error):
                     return None
