@@ -84,7 +84,7 @@ def measure_tiles(network: DeblurNetwork, asked: argparse.Namespace) -> None:
     print(f"overlap in use: {used} px; tiles of {asked.side} px or two overlaps and {multiple} px")
     print(
         "| picture | size | correction, rms | "
-        + " | ".join(f"{o} px" for o in (32, 64, 96, used, 128))
+        + " | ".join(f"{o} px" for o in (32, 64, 96, 128, used))
         + " |"
     )
     print("|---" * 8 + "|")
@@ -93,7 +93,7 @@ def measure_tiles(network: DeblurNetwork, asked: argparse.Namespace) -> None:
         with torch.inference_mode():
             whole = network.correction(rgb)
             cells = []
-            for overlap in (32, 64, 96, used, 128):
+            for overlap in (32, 64, 96, 128, used):
                 side = max(asked.side, tiles.least_side(overlap, multiple))
                 grid = tiles.cut(*rgb.shape[-2:], side, multiple, overlap)
                 error = (by_tiles(network.correction, rgb, grid) - whole).abs() * 255
