@@ -575,12 +575,13 @@ def test_a_file_is_played_at_its_own_pace(tmp_path: Path) -> None:
     assert time.monotonic() >= times[-1]
 
 
-def test_the_ladder_has_small_networks_before_small_pictures() -> None:
+def test_the_ladder_has_small_pictures_before_small_networks() -> None:
     options = LiveOptions(SourceAsk("0"), device="cpu", goal=Goal(fps=20))
     rungs = [str(rung) for rung in options.rungs()]
-    assert rungs[0] == "mimo-unet-small at full size"
-    assert rungs[1] == "mimo-unet-tiny at full size"
-    assert rungs[-1] == "mimo-unet-tiny at 1/3"
+    assert rungs == [
+        *(f"mimo-unet-small at {size}" for size in ("full size", "3/4", "1/2", "1/3")),
+        *(f"mimo-unet-tiny at {size}" for size in ("1/2", "1/3")),
+    ]
     named = LiveOptions(SourceAsk("0"), device="cpu", model="mimo-unet-small", goal=Goal(fps=20)).rungs()
     assert {rung.model for rung in named} == {"mimo-unet-small"}
     assert len(LiveOptions(SourceAsk("0"), device="cpu").rungs()) == 1

@@ -52,16 +52,16 @@ class LiveOptions:
     def rungs(self) -> tuple[Rung, ...]:
         """The ladder's rungs, best first; one alone where no goal is set.
 
-        A smaller network loses less than a smaller picture (docs/live.md), so the pictures shrink last. A
-        network that was asked for by name stays.
+        A smaller picture loses less than a smaller network (docs/live.md), so the pictures shrink first, and
+        smaller networks begin at half size. A network that was asked for by name stays.
         """
         best = store.resolve(self.model, self.weights, guess_kind(self.device)).name
         if self.goal == Goal():
             return (Rung(best, SCALES[0]),)
         named = self.model != "auto" or self.weights is not None
         networks = (best,) if named or best not in NETWORKS else NETWORKS[NETWORKS.index(best) :]
-        whole = tuple(Rung(name, SCALES[0]) for name in networks)
-        return whole + tuple(Rung(networks[-1], scale) for scale in SCALES[1:])
+        smaller = tuple(Rung(name, scale) for name in networks[1:] for scale in SCALES[2:])
+        return tuple(Rung(best, scale) for scale in SCALES) + smaller
 
     def load(self, model: str) -> Engine:
         """The engine of a rung."""
