@@ -19,7 +19,7 @@ MIB = 1 << 20
 PROGRAM = 70 * MIB
 TORCH, OPENVINO = 260 * MIB, 100 * MIB
 """Loaded, with the network's weights."""
-LEAST_TILES = 165 * MIB
+LEAST_TILES = 150 * MIB
 """The smallest tiles of the networks in the package, with torch."""
 LEAST_PX = 210
 """Bytes for each pixel of a picture with OpenVINO, which takes more for tiles than for the whole."""
