@@ -9,7 +9,7 @@ from statistics import fmean, median
 
 from vdeblur.frame import Frame
 from vdeblur.video.clip import Clip
-from vdeblur.video.source import opened
+from vdeblur.video.source import demux, opened
 
 APART = 1.5
 """Steps that are longer or shorter than the usual one by more than this factor are no steps of one motion."""
@@ -24,7 +24,7 @@ def usual_step_s(clip: Clip) -> float | None:
     rate = clip.picture.rate
     with opened(clip.source) as container:
         stream = container.streams[clip.picture.index]
-        pts = sorted({packet.pts for packet in container.demux(stream) if packet.pts is not None})
+        pts = sorted({packet.pts for packet in demux(container, stream) if packet.pts is not None})
     steps = [b - a for a, b in pairwise(pts)]
     if not steps:
         return None if rate is None else float(1 / rate)

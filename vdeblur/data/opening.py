@@ -43,12 +43,12 @@ def video_facts(path: Path) -> tuple[int, int, int]:
 
     Raises InputError, naming it, for what is no readable video.
     """
-    from vdeblur.video.source import opened
+    from vdeblur.video.source import demux, opened
 
     clip = whole_clip(path)
     with opened(str(path)) as container:
         stream = container.streams[clip.picture.index]
-        frames = sum(1 for packet in container.demux(stream) if packet.size)
+        frames = sum(1 for packet in demux(container, stream) if packet.size)
     return clip.picture.layout.height, clip.picture.layout.width, frames
 
 

@@ -31,7 +31,7 @@ Compare = Literal["side", "split"]
 GPU_MEGAPIXELS_S = 92.0
 """What a network on a GPU may well give: 100 frames a second of 1280x720."""
 FAST_MEGAPIXELS_S = 70.0
-"""What a processor core decodes and looks at of frames that the network is spared: 76 of 1280x720."""
+"""What a core decodes and looks at of frames that the network is spared: 76 a second of 1280x720."""
 LONG_PX = 2e9
 """Pixels of a video (2170 frames of 1280x720) for which making an int8 graph of the weights, a minute or two,
 is made up for by its speed."""
