@@ -17,6 +17,7 @@ from vdeblur import __version__
 from vdeblur.errors import InputError
 from vdeblur.jobs.plan import Options, Plan
 from vdeblur.video import ffmpeg
+from vdeblur.video.names import without_scheme
 from vdeblur.video.segments import Rule
 from vdeblur.video.source import is_url
 
@@ -48,7 +49,7 @@ def can_be_read_again(plan: Plan) -> bool:
 
 
 def path_of(source: str) -> Path:
-    return Path(source.removeprefix("file:"))
+    return Path(without_scheme(source))
 
 
 def made_with(plan: Plan, rule: Rule) -> dict[str, str]:

@@ -19,8 +19,8 @@ from vdeblur.jobs.compare import compared_layout
 from vdeblur.video import carry, codecs, ffmpeg, hwaccel, pictures
 from vdeblur.video.clip import Clip, Picture, probe
 from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.names import without_scheme
 from vdeblur.video.sink import check_target
-from vdeblur.video.source import without_scheme
 from vdeblur.weights import store
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from vdeblur.errors import InputError
 from vdeblur.frame import Frame
 from vdeblur.jobs.plan import Options, beside, check_options, filled
 from vdeblur.video.clip import Clip, probe
+from vdeblur.video.names import without_scheme
 from vdeblur.video.pictures import read_pictures, write_png
 from vdeblur.video.reader import Reader
 from vdeblur.video.sink import check_target
-from vdeblur.video.source import without_scheme
 
 
 def preview(source: str, time: Fraction, target: Path | None, options: Options) -> Path:

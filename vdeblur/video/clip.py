@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from vdeblur.errors import BrokenSourceError, InputError
 from vdeblur.frame import PlaneLayout
 from vdeblur.video import formats, soundness
+from vdeblur.video.names import without_scheme
 from vdeblur.video.source import alpha_decoder, choose_video, demux, is_url, opened, shown_name
 
 _MOST_GUESSED_RATE = 1000  # frames a second
@@ -191,7 +192,7 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
     with opened(source, timeout_s=timeout_s) as container:
         video = choose_video(container, source, video_stream)
         if video.codec_context is None:
-            cut_index = not is_url(source) and soundness.lacks_index(Path(source.removeprefix("file:")))
+            cut_index = not is_url(source) and soundness.lacks_index(Path(without_scheme(source)))
             what = "its index (moov) is cut off" if cut_index else "FFmpeg has no decoder for its video"
             raise InputError(f"{shown_name(source)}: {what}")
         stated_matrix = int(video.codec_context.colorspace)  # decoding overwrites it

@@ -1,4 +1,4 @@
-"""By what name a file in a folder is taken for a picture or a video; named by itself, any file may be one."""
+"""What names tell: in a folder a picture or a video by its suffix; named by itself, any file may be one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ VIDEOS = {
     *(".hevc", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
     *(".mxf", ".nut", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
 }
+
+
+def without_scheme(source: str) -> str:
+    """`file:` addresses as the paths that they are; all else as it is."""
+    return source[5:] if source.lower().startswith("file:") else source
 
 
 def is_picture(path: Path) -> bool:

@@ -18,6 +18,8 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from vdeblur.video.names import without_scheme
+
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 # What a segment holds (head, info, tracks, cues, attachments, chapters, tags) and a cluster's blocks: only
 # such an element that reaches beyond the end is evidence, anything else may be junk behind the file.
@@ -35,7 +37,7 @@ def find_break(container: InputContainer, video: VideoStream, source: str) -> tu
         times = [t for t in (_first_beyond(s, size) for s in (video, *container.streams)) if t is not None]
         if times:
             return "its index points beyond the end of the file", times[0]
-    path = Path(source.removeprefix("file:"))
+    path = Path(without_scheme(source))
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -78,7 +80,7 @@ def lacks_index(path: Path) -> bool:
 
 def is_spherical(source: str) -> bool:
     """Whether an MP4/MOV says that it shows 360 degrees (Spherical Video V1 or V2, Google)."""
-    path = Path(source.removeprefix("file:"))
+    path = Path(without_scheme(source))
     try:
         with path.open("rb") as file:
             for kind, begin, end in _boxes(file, path.stat().st_size):

@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from vdeblur.errors import InputError, presentable
 from vdeblur.video import soundness, trust
+from vdeblur.video.names import without_scheme
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
 _MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first picture has been seen
@@ -44,11 +45,6 @@ _TEXT = {
     "stl",
     "vobsub",
 }
-
-
-def without_scheme(source: str) -> str:
-    """`file:` addresses as the paths that they are; all else as it is."""
-    return source[5:] if source.lower().startswith("file:") else source
 
 
 def is_url(source: str) -> bool:
@@ -193,7 +189,7 @@ def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
 
 
 def _refuse_file(source: str) -> None:
-    path = Path(source.removeprefix("file:"))
+    path = Path(without_scheme(source))
     try:
         if path.is_dir():
             raise InputError(f"{source}: a folder; vdeblur takes a video, or a folder of videos or pictures")
@@ -223,7 +219,7 @@ def _why(error: Exception, name: str, source: str) -> str:
     if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
         if source == "-":
             return "stdin: no video that a pipe can carry (save an MP4 with its index at the end first)"
-        if not is_url(source) and soundness.lacks_index(Path(source.removeprefix("file:"))):
+        if not is_url(source) and soundness.lacks_index(Path(without_scheme(source))):
             return (
                 f"{name}: an MP4/MOV without its index (moov): cut off, or the recording was never finished"
             )
