@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,28 @@ def test_highlights_only_brighten_what_is_bright() -> None:
     lifted = sensor.lift_highlights(light, 0.8, 5.0)
     assert np.array_equal(lifted[:, :8], light[:, :8])
     assert lifted[0, -1, 0] == pytest.approx(5.0)
+
+
+def test_a_lamp_glows_beyond_its_edge_and_white_paper_does_not() -> None:
+    light = np.full((64, 64, 3), 0.1, np.float32)
+    light[24:40, 24:40] = 1.0
+    assert np.array_equal(sensor.add_glow(light), light)
+    light[24:40, 24:40] = 6.0
+    glow = sensor.add_glow(light) - light
+    # Most around the lamp, less further away, and twice a tenth of its excess in all.
+    assert glow[32, 42].min() > 3 * glow[32, 60].max() > 0
+    assert glow.sum() == pytest.approx(0.2 * 5.0 * 16 * 16 * 3, rel=0.05)
+
+
+def test_the_sharp_side_of_a_pair_keeps_the_glow_of_its_lamps() -> None:
+    picture = np.full((64, 64, 3), 20, np.uint8)
+    picture[24:40, 24:40] = 255
+    settings = replace(PLAIN, highlights=1, drawn=0, text=0, still=1, smallest=1, largest=1)
+    rng = np.random.default_rng(3)
+    brightest = [int(make_pair(rng, [picture], settings).sharp[20:23, 20:23].max()) for _ in range(12)]
+    # Half of the lifts are beyond the limit; a linear response shows the least of a glow.
+    assert min(brightest) <= 21
+    assert max(brightest) > 40
 
 
 def test_noise_follows_light() -> None:

@@ -96,6 +96,15 @@ def test_light_and_codes_are_those_of_the_tables() -> None:
     np.testing.assert_allclose(lifted[0].permute(1, 2, 0), expected, rtol=1e-5)
 
 
+def test_lamps_glow_as_on_the_processor() -> None:
+    light = torch.full((2, 3, 96, 96), 0.1)
+    light[:, :, 40:56, 30:50] = 6.0
+    glowing = synthesis_torch.add_glow(light, torch.tensor([1.0, 0.0]).view(2, 1, 1, 1))
+    expected = sensor.add_glow(light[0].permute(1, 2, 0).numpy())
+    np.testing.assert_allclose(glowing[0].permute(1, 2, 0), expected, atol=0.01)
+    assert torch.equal(glowing[1], light[1])
+
+
 def test_paths_have_their_length_and_start_from_the_middle() -> None:
     rng = np.random.default_rng(0)
     lengths = np.array([0.0, 4.0, 30.0])

@@ -17,6 +17,11 @@ from vdeblur.data.opencv import opencv
 
 Light = NDArray[np.float32]
 
+GLOW = 0.1
+GLOW_SIGMAS = (3.0, 12.0)
+GLOWING = 3.0
+"""Lamps that outshine white by more than this glow in the lens."""
+
 _STEPS = 4096
 
 
@@ -66,6 +71,14 @@ def lift_highlights(light: Light, threshold: float, gain: float) -> Light:
     peak = light.max(axis=2, keepdims=True)
     share = np.clip((peak - threshold) / (1.0 - threshold), 0.0, 1.0)
     return np.asarray(light * (1.0 + (gain - 1.0) * share * share))
+
+
+def add_glow(light: Light) -> Light:
+    """What a lens scatters around light beyond white: a tenth of the excess each over about 3 and 12 px."""
+    cv2 = opencv()
+    excess = np.maximum(light - 1.0, 0.0)
+    near, far = (cv2.GaussianBlur(excess, (0, 0), sigma) for sigma in GLOW_SIGMAS)
+    return np.asarray(light + GLOW * (near + far))
 
 
 def add_noise(rng: np.random.Generator, light: Light, shot: float, read: float) -> Light:

@@ -118,7 +118,11 @@ def make_pair(
 
     def light_of(picture: Picture) -> sensor.Light:
         light = response.light(picture if defocus is None else defocus(picture))
-        return sensor.lift_highlights(light, *highlight) if lifted else light
+        if not lifted:
+            return light
+        light = sensor.lift_highlights(light, *highlight)
+        # Glow is part of the scene for both sides: what a lens scatters is no motion and stays.
+        return sensor.add_glow(light) if highlight[1] > sensor.GLOWING else light
 
     still = rng.random() < (s.still if defocus is None else max(s.still, 0.5))
     length = 0.0 if still else float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))

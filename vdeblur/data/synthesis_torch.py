@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vdeblur.data import device_scenery as scenery
-from vdeblur.data.sensor import make_response
+from vdeblur.data import sensor
 from vdeblur.data.synthesis import BlurSettings
 
 AT_ONCE = 256  # warped pictures in memory at a time, in batches of all sub-frames
@@ -61,7 +61,7 @@ class DevicePairs:
         frames = _sub_frames(rng, longest * np.exp(_UNLIKE), s)
 
         curves = [_random_curve(rng) for _ in range(n)]
-        to_light = self._of([make_response(*curve).to_light for curve in curves])
+        to_light = self._of([sensor.make_response(*curve).to_light for curve in curves])
         gamma, contrast = (self._column([curve[i] for curve in curves]) for i in (0, 1))
         threshold = self._column(rng.uniform(0.75, 0.95, n))
         lift = np.where(rng.random(n) < s.highlights, np.exp(rng.uniform(0, np.log(8.0), n)), 1.0)
@@ -73,7 +73,8 @@ class DevicePairs:
                 picture = defocus(picture)
             level = picture.round().clamp(0, 255).long()
             linear = to_light.gather(1, level.flatten(1)).view_as(picture)
-            return lift_highlights(linear, threshold, self._column(lift))
+            lifted = lift_highlights(linear, threshold, self._column(lift))
+            return add_glow(lifted, self._column(lift > sensor.GLOWING))
 
         # Lengths within a batch are alike; in scenes with layers the camera moves less at times.
         camera = longest * np.exp(rng.uniform(-_UNLIKE, _UNLIKE, n))
@@ -171,6 +172,13 @@ def lift_highlights(light: Tensor, threshold: Tensor, gain: Tensor) -> Tensor:
     """As `sensor.lift_highlights`, with a threshold and a gain for each picture."""
     share = ((light.amax(1, keepdim=True) - threshold) / (1 - threshold)).clamp(0, 1)
     return light * (1 + (gain - 1) * share * share)
+
+
+def add_glow(light: Tensor, glows: Tensor) -> Tensor:
+    """As `sensor.add_glow` where `glows` is 1, unchanged where it is 0."""
+    excess = (light - 1).clamp(min=0)
+    near, far = (scenery.gaussian(excess, np.full(len(light), sigma)) for sigma in sensor.GLOW_SIGMAS)
+    return light + glows * sensor.GLOW * (near + far)
 
 
 def very_low(difference: Tensor) -> Tensor:
