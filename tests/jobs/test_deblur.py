@@ -208,7 +208,7 @@ def test_engine_error_ends_all_threads_and_leaves_nothing(
     running = threading.active_count()
     with pytest.raises(RuntimeError, match="fell over"):
         deblur.deblur_file(made.path, tmp_path / "out.mp4", model="mimo-unet-tiny")
-    assert threading.active_count() == running
+    assert threading.active_count() <= running
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
@@ -229,7 +229,7 @@ def test_writer_error_ends_all_threads_and_leaves_nothing(
     running = threading.active_count()
     with pytest.raises(VdeblurError, match="encoder fell over"):
         deblur.deblur_file(made.path, tmp_path / "out.mp4", strength=0)
-    assert threading.active_count() == running
+    assert threading.active_count() <= running
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
