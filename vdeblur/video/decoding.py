@@ -22,7 +22,16 @@ from vdeblur.video.clip import Clip
 from vdeblur.video.contents import Gathering
 from vdeblur.video.restarts import CONCATENATED, Restarts
 from vdeblur.video.soundness import index_end
-from vdeblur.video.source import alpha_decoder, close, demux, is_url, open_source, opened, pipe_is_cut
+from vdeblur.video.source import (
+    alpha_decoder,
+    close,
+    demux,
+    has_late_streams,
+    is_url,
+    open_source,
+    opened,
+    pipe_is_cut,
+)
 
 Packet: TypeAlias = "av.Packet[Any]"
 OnPacket = Callable[[Packet], None]
@@ -242,7 +251,7 @@ class Decoding:
             try:
                 packet = next(self._packets, None)
             except IndexError:  # see `source.demux`
-                self.has_late_streams, packet = True, None
+                packet = None
             except av.FFmpegError as error:
                 if self._is_end(error):
                     return None
@@ -251,6 +260,7 @@ class Decoding:
                 return None
             if packet is None:
                 self._hand_over(self.restarts.rest())
+                self.has_late_streams = has_late_streams(self.container)
                 return None
             if not packet.size:
                 continue  # asks for a flush; packets without a time are real ones

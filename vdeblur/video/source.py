@@ -7,6 +7,7 @@ first look read from a pipe is kept and read again.
 
 from __future__ import annotations
 
+import io
 import re
 import select
 import sys
@@ -122,10 +123,29 @@ def demux(container: InputContainer, *streams: Any) -> Iterator[Any]:
     """The packets of these streams, or of all; each stream ends with one that is empty.
 
     PyAV knows no streams that come up on the way, in the middle of a broadcast: it leaves their packets out,
-    and stumbles over them at the very end.
+    and may stumble over them at the very end.
     """
     with suppress(IndexError):
         yield from container.demux(*streams)
+
+
+def has_late_streams(container: InputContainer) -> bool:
+    """Whether streams came up since it was opened; to be asked when it has been read to its end.
+
+    PyAV has no word for it.  But asked for a stream by a number that FFmpeg does not know it says so, before
+    it reads, and one that only PyAV does not know it looks for in vain; the stranger with that number comes
+    from a file that is never written.
+    """
+    with av.open(io.BytesIO(), "w", format="matroska") as numbers:
+        for _ in range(len(container.streams) + 1):
+            stranger = numbers.add_stream("pcm_s16le", rate=8000)
+        try:
+            next(container.demux(stranger), None)
+        except ValueError:
+            return False
+        except (av.FFmpegError, IndexError):
+            pass
+    return True
 
 
 def close(container: InputContainer) -> None:
