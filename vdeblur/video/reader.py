@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import av
 from av.container import InputContainer
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vdeblur.errors import VdeblurError
@@ -31,6 +30,7 @@ from vdeblur.video.clip import Clip, broken_source
 from vdeblur.video.contents import Contents
 from vdeblur.video.decoding import Decoding, OnPacket, Packet
 from vdeblur.video.deinterlace import Deinterlacer
+from vdeblur.video.fitting import Fitting
 from vdeblur.video.pace import MADE, MOVED, RESTARTED, Stamped, Timed, paced
 
 _INTERLACED = "interlaced: both fields of a picture are deblurred as one; --deinterlace makes it progressive"
@@ -122,8 +122,7 @@ class Reader:
         self._begin = origin + start if start else None
         self._end = None if end is None else origin + end
         self._until_s: float | None = None  # the end of the last good frame
-        self._reformatter = VideoReformatter()
-        self._tags: tuple[Any, Any] | None = None
+        self._fitting = Fitting(clip, self._warn)
         if self._begin is not None:
             try:
                 # Here, not when frames are asked for: it may open the source anew, and `container` must last.
@@ -279,7 +278,8 @@ class Reader:
         self.moved, self.shift = moved, moved * self._decoding.tick
 
     def _frame(self, timed: Timed[av.VideoFrame], index: int) -> Frame:
-        picture, layout = self._fitted(timed.item), self.clip.picture.layout
+        layout = self.clip.picture.layout
+        picture = self._fitting.fitted(timed.item, self.video)
         # Before the views are taken: the decoder may still need the picture for its successors.
         picture.make_writable()
         picture.pts, picture.time_base, picture.duration = timed.pts, self._decoding.tick, timed.duration
@@ -294,31 +294,6 @@ class Reader:
             index=index,
             side=picture,
         )
-
-    def _fitted(self, picture: av.VideoFrame) -> av.VideoFrame:
-        """The picture in the clip's one layout; nearly always the very same object."""
-        layout, name = self.clip.picture.layout, picture.format.name
-        self._compare_tags(picture)
-        size_differs = (picture.width, picture.height) != (layout.width, layout.height)
-        if size_differs:
-            self._warn(f"the picture size changes in the middle: scaled to {layout.width}x{layout.height}")
-        elif name not in (layout.name, self.clip.picture.pix_fmt) and not self.clip.by_gpu:
-            self._warn(f"the pixel format changes in the middle: {name} is converted to {layout.name}")
-        if size_differs or name != layout.name:
-            return self._reformatter.reformat(picture, layout.width, layout.height, layout.name)
-        if any(plane.line_size < 0 for plane in picture.planes):
-            return formats.upright(picture)
-        return picture
-
-    def _compare_tags(self, picture: av.VideoFrame) -> None:
-        """What stands once in the result is what the first picture says."""
-        aspect = self.video.codec_context.sample_aspect_ratio
-        colour = (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc)
-        first_aspect, first_colour = self._tags = self._tags or (aspect, colour)
-        if aspect != first_aspect:
-            self._warn("the shape of the pixels changes in the middle: that of the first picture is written")
-        if colour != first_colour:
-            self._warn("the colour tags change in the middle: those of the first picture are written")
 
     def _judge(self) -> None:
         """After the last frame: what went wrong on the way, and whether the source was all there."""
