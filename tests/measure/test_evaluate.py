@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from data import trees
 from engine.standins import ConstantDifference, NonsenseWhenDark, ZeroDifference
 from video import media
 
+from vdeblur import metrics
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import InputError, MissingRuntimeError
+from vdeblur.frame import Frame
 from vdeblur.measure import evaluate as module
 from vdeblur.measure.evaluate import evaluate
 from vdeblur.models.contract import DeblurNetwork
@@ -102,6 +105,74 @@ def test_what_the_guard_refused_is_in_the_rows(tmp_path: Path, use: Use, protoco
     found = evaluate(tmp_path, protocol=protocol, network=NETWORK)
     assert {row.fate for row in found.rows} == {"passed (refused by the guard)"}
     assert {row.gain_db for row in found.rows} == {0.0}
+
+
+class Ahead:
+    """An engine that reads ahead and works by itself: a second for a frame, a hundred to open a layout."""
+
+    notes = ()
+
+    def __init__(self) -> None:
+        self.now, self.precision = 0.0, "bf16"
+        self._layouts: set[Any] = set()
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def describe(self, layout: Any) -> dict[str, Any]:
+        return {"model": "ahead", "precision": self.precision}
+
+    def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        flying: deque[tuple[Frame, float]] = deque()
+        free_from = 0.0
+        for frame in frames:
+            if frame.layout not in self._layouts:
+                self._layouts.add(frame.layout)
+                self.now += 100
+                self.precision = "fp32"  # the warm-up has refused the other one
+            free_from = max(free_from, self.now) + 1
+            flying.append((frame, free_from))
+            if len(flying) > 2:
+                yield self._landed(*flying.popleft())
+        while flying:
+            yield self._landed(*flying.popleft())
+
+    def deblur_rgb_or_none(self, shown: Any) -> Any:
+        self.now += 1 if "rgb" in self._layouts else 101
+        self._layouts.add("rgb")
+        return shown
+
+    def _landed(self, frame: Frame, done: float) -> Frame:
+        self.now = max(self.now, done)
+        return frame
+
+
+@pytest.mark.parametrize("protocol", ["deepdeblur", "mimo"])
+def test_seconds_of_the_engine_are_those_that_it_works(
+    tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is what it does while a frame is scored for nothing, nor is opening a layout a frame's time."""
+    engine, score = Ahead(), metrics.psnr
+
+    def slowly(*sides: Any) -> float:
+        engine.now += 50
+        return score(*sides)
+
+    monkeypatch.setattr(Deblurrer, "load", lambda **options: engine)
+    monkeypatch.setattr(module.metrics, "psnr", slowly)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: engine.now)
+    found = evaluate(
+        pairs(tmp_path, 10, frames=5, clips=("a/one", "a/two")), protocol=protocol, network=NETWORK
+    )
+    assert [row.engine_s for row in found.rows] == [pytest.approx(1.0)] * 10
+    assert found.engine_fps == pytest.approx(1.0)
+    assert found.seconds["engine"] == pytest.approx(10)
+    assert found.seconds["warm-up"] >= 100
+    if protocol == "deepdeblur":
+        assert found.settings["precision"] == "fp32"
 
 
 def test_two_videos_without_a_network(tmp_path: Path) -> None:

@@ -1,15 +1,14 @@
 """Footage through the production engine, and what the result is worth: likeness, brightness, flicker, speed.
 
 With a network: the blurred input and the result, each against the sharp frame.  Without: the first side
-against the second, as it is.  Frames are read, deblurred and scored one after the other; nothing is kept but
-figures and the few pictures for a report.
+against the second, as it is.  A few frames are read, then deblurred, then scored, so that the engine has the
+machine to itself while its seconds count; nothing is kept but figures and the few pictures for a report.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 from vdeblur import metrics
 from vdeblur.errors import InputError, MissingRuntimeError
-from vdeblur.frame import Fate, Frame
+from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.jobs.deblur import versions
 from vdeblur.ledger import Ledger
 from vdeblur.measure import rows, shots
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
 Tell = Callable[[str, int, int | None], None]  # clip, frames done, frames expected in all
+Pair = tuple[Frame, Frame | None]
 SSIM_LEAST_PX = 11  # the side of its window
+LOT, LOT_BYTES = 16, 1 << 28  # frames that go through the engine together, and their planes, at most
 
 
 def evaluate(
@@ -68,7 +69,6 @@ def evaluate(
             from vdeblur.engine.deblurrer import Deblurrer
 
             engine = stack.enter_context(Deblurrer.load(**network))
-            settings |= engine.describe(found[0].blurred.picture.layout)
         pool = stack.enter_context(ThreadPoolExecutor(2))
         judge = _Judge(rules, engine, ledger, notes, pictures, pool)
         done, expected = 0, _total(found)
@@ -77,6 +77,7 @@ def evaluate(
                 done += 1
                 tell(footage.name, done, expected)
         if engine is not None:
+            settings |= engine.describe(found[0].blurred.picture.layout)  # now: what really ran
             notes += engine.notes
     ledger.close()
     return Evaluation(
@@ -108,6 +109,8 @@ class _Judge:
         self.shots: list[Shot] = []
         self._rules, self._engine, self._ledger, self._notes = rules, engine, ledger, notes
         self._pictures = pictures
+        self._warm_for: PlaneLayout | None = None
+        self._warm_with = 0
         self._pool = (
             pool  # input and result are scored at the same time: SSIM releases the interpreter's lock
         )
@@ -154,47 +157,47 @@ class _Judge:
     ) -> Iterator[tuple[Pixels, Pixels | None, Pixels | None, float | None, str]]:
         """(input, result, sharp) as RGB from 0 to 1, seconds in the engine, and what it did."""
         sharp_frames = None if footage.sharp is None else self._timed(frames_of(footage.sharp))
-        pairs = side_by_side(footage, self._timed(frames_of(footage.blurred)), sharp_frames)
+        for lot in _lots(side_by_side(footage, self._timed(frames_of(footage.blurred)), sharp_frames)):
+            made = self._deblurred([frame for frame, _ in lot])
+            for (frame, partner), (result, spent_s, fate) in zip(lot, made, strict=True):
+                with self._ledger.spend("score"):
+                    shown, sharp = _rgb(frame), None if partner is None else _rgb(partner)
+                    after = _rgb(result) if isinstance(result, Frame) else result
+                yield shown, after, sharp, spent_s, fate
+
+    def _deblurred(
+        self, frames: Sequence[Frame]
+    ) -> Iterator[tuple[Frame | Pixels | None, float | None, str]]:
+        """Of frames of one layout: the result, seconds in the engine (their share of the lot's), its fate."""
         if self._engine is None:
-            for frame, partner in pairs:
-                yield _rgb(frame), None, _truth(partner), None, "source"
+            yield from ((None, None, "source") for _ in frames)
             return
-        engine = self._engine
-        engine.estimate_s_per_frame(footage.blurred.picture.layout)  # its warm-up laps come before the clock
-        if not self._rules.rounded:
-            for frame, partner in pairs:
-                shown = _rgb(frame)
-                begin = time.perf_counter()
-                result = engine.deblur_rgb_or_none(shown)
-                spent_s = self._spent(begin)
-                fate = str(Fate.REFUSED) if result is None else "deblurred, not rounded"
-                after = shown if result is None else result.clip(0.0, 1.0)
-                yield shown, after, _truth(partner), spent_s, fate
+        self._warm_up(self._engine, frames)
+        if self._rules.rounded:
+            begin = time.perf_counter()
+            results = list(self._engine.deblur(frames))
+            spent_s = self._spent(begin) / len(frames)
+            yield from ((result, spent_s, str(result.fate)) for result in results)
             return
-        waiting: deque[tuple[Pixels, Pixels | None]] = deque()
-        waited_s = 0.0
+        for frame in frames:
+            shown = _rgb(frame)
+            begin = time.perf_counter()
+            found = self._engine.deblur_rgb_or_none(shown)
+            spent_s = self._spent(begin)
+            fate = str(Fate.REFUSED) if found is None else "deblurred, not rounded"
+            yield shown if found is None else found.clip(0.0, 1.0), spent_s, fate
 
-        def fed() -> Iterator[Frame]:
-            nonlocal waited_s
-            while True:
-                begin = time.perf_counter()
-                pair = next(pairs, None)
-                if pair is not None:
-                    waiting.append((_rgb(pair[0]), _truth(pair[1])))
-                waited_s += time.perf_counter() - begin
-                if pair is None:
-                    return
-                yield pair[0]
-
-        results = engine.deblur(fed())
-        while True:
-            begin, waited_s = time.perf_counter(), 0.0
-            done = next(results, None)
-            if done is None:
-                return
-            spent_s = self._spent(begin + waited_s)
-            shown, sharp = waiting.popleft()
-            yield shown, _rgb(done), sharp, spent_s, str(done.fate)
+    def _warm_up(self, engine: Deblurrer, frames: Sequence[Frame]) -> None:
+        """What is made for a layout is made before the clock runs; a GPU makes its graphs for two frames."""
+        layout, few = frames[0].layout, frames[:2]
+        if self._warm_for == layout and self._warm_with >= len(few):
+            return
+        with self._ledger.spend("warm-up"):
+            if self._rules.rounded:
+                list(engine.deblur(few))
+            else:
+                engine.deblur_rgb_or_none(_rgb(few[0]))
+        self._warm_for, self._warm_with = layout, len(few)
 
     def _row(
         self,
@@ -259,6 +262,19 @@ class _Judge:
         return seconds
 
 
+def _lots(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+    """Neighbours of one layout, as many as may be held at a time."""
+    lot: list[Pair] = []
+    for pair in pairs:
+        held = len(lot) * sum(plane.nbytes for plane in pair[0].planes)
+        if lot and (len(lot) == LOT or held > LOT_BYTES or pair[0].layout != lot[0][0].layout):
+            yield lot
+            lot = []
+        lot.append(pair)
+    if lot:
+        yield lot
+
+
 def _rgb(frame: Frame) -> Pixels:
     """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
     from vdeblur.engine.eager import Staging
@@ -267,10 +283,6 @@ def _rgb(frame: Frame) -> Pixels:
     layout = frame.layout
     picture = to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
     return picture.permute(1, 2, 0).contiguous().numpy()
-
-
-def _truth(frame: Frame | None) -> Pixels | None:
-    return None if frame is None else _rgb(frame)
 
 
 def _brightness(rgb: Pixels) -> float:
