@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import errno
 import json
+import os
 import re
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -177,6 +180,49 @@ def test_reports_that_cannot_be_written_are_refused_before_anything_is_measured(
     trees.gopro(tmp_path / "g")
     assert main(["eval", str(tmp_path / "g")]) == 2
     assert "--blur blur or --blur blur_gamma" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bench", "--input", "mine.mp4", "--json", "mine.mp4"],
+        ["bench", "--weights", "mine.mp4", "--json", "mine.mp4"],
+        ["eval", "other.mp4", "--weights", "mine.mp4", "--csv", "mine.mp4"],
+    ],
+)
+def test_no_report_takes_the_place_of_what_is_measured(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.mp4", "other.mp4"):
+        (tmp_path / name).write_bytes(b"mine")
+    assert main(words) == 2
+    assert "is mine.mp4 already; give the report a name of its own" in capsys.readouterr().err
+    assert (tmp_path / "mine.mp4").read_bytes() == b"mine"
+
+
+def test_what_was_measured_is_shown_where_it_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media.write_clip(tmp_path / "a.mp4", frames=2)
+
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    words = ["eval", str(tmp_path / "a.mp4"), str(tmp_path / "a.mp4"), "--csv", str(tmp_path / "r.csv")]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert "100.00" in said.out
+    assert "r.csv: cannot be written (No space left on device)" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_names_that_are_no_text_do_not_lose_a_report(found: Evaluation, tmp_path: Path) -> None:
+    odd = dataclasses.replace(found.rows[0], clip=os.fsdecode(b"cl\xffp"))
+    evaluated = dataclasses.replace(found, rows=(odd,))
+    report.write(tmp_path / "r", report.csv_text(evaluated), "--csv")
+    assert "cl\\udcffp" in (tmp_path / "r").read_text(encoding="utf-8")
 
 
 def test_more_than_ten_clips_show_the_best_median_and_worst_of_all() -> None:

@@ -121,7 +121,8 @@ def _deblur(words: list[str]) -> int:
         if asked.report is not None:
             from vdeblur.measure.report import check_target
 
-            check_target(asked.report, "--report", Path(plan.clip.source), plan.target)
+            own = [] if asked.weights is None else [asked.weights]
+            check_target(asked.report, "--report", Path(plan.clip.source), plan.target, *own)
         _run(plan, asked)
         return 0
     if asked.report is not None:
@@ -301,7 +302,8 @@ def _bench(words: list[str]) -> int:
     from vdeblur.measure import report
 
     if asked.json is not None:
-        report.check_target(asked.json, "--json")
+        own = [path for path in (asked.input, asked.weights) if path is not None]
+        report.check_target(asked.json, "--json", *own)
     from vdeblur.cli import show
     from vdeblur.measure import bench_report, bench_rows
     from vdeblur.measure.benchmark import Asked, bench, check
@@ -439,7 +441,7 @@ def _eval(words: list[str]) -> int:
     from vdeblur.measure import report
 
     targets = {f"--{name}": getattr(asked, name) for name in ("csv", "json", "html")}
-    taken = [asked.data, *([] if asked.sharp is None else [asked.sharp])]
+    taken = [path for path in (asked.data, asked.sharp, asked.weights) if path is not None]
     for option, target in targets.items():
         if target is not None:
             report.check_target(target, option, *taken)
@@ -459,13 +461,15 @@ def _eval(words: list[str]) -> int:
             pictures=asked.html is not None,
             tell=tell,
         )
-    for (option, target), text in zip(
-        targets.items(), (report.csv_text, report.json_text, page), strict=True
-    ):
-        if target is not None:
-            report.write(target, text(found), option)
-    show.columns(report.table(found))
-    show.pairs(report.remarks(found) + report.definitions(found))
+    try:
+        for (option, target), text in zip(
+            targets.items(), (report.csv_text, report.json_text, page), strict=True
+        ):
+            if target is not None:
+                report.write(target, text(found), option)
+    finally:  # what was measured is shown, whether it could be written or not
+        show.columns(report.table(found))
+        show.pairs(report.remarks(found) + report.definitions(found))
     return 0
 
 

@@ -180,14 +180,15 @@ def check_target(path: Path, option: str, *others: Path) -> None:
 
 
 def write(path: Path, text: str, option: str) -> None:
-    """Whole or not at all."""
+    """Whole or not at all; what is no text in a file's name (bytes that are not UTF-8) as `\\udcff`."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise VdeblurError(f"{option} {path}: cannot be written ({error.strerror})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def json_text(found: Evaluation) -> str:
