@@ -45,8 +45,9 @@ def test_it_ends_on_the_best_rung_that_holds_the_rate(unit_s: float, rung: int) 
         assert seen[-1][1] == rung, f"from {start}"
 
 
-def test_a_slow_picture_now_and_then_is_no_reason_to_step_down() -> None:
-    ladder = Ladder(COSTS, Goal(fps=20), 1)
+@pytest.mark.parametrize("goal", [Goal(fps=20), Goal(latency_s=0.1)], ids=str)
+def test_a_slow_picture_now_and_then_is_no_reason_to_step_down(goal: Goal) -> None:
+    ladder = Ladder(COSTS, goal, 1)
     count = 0
 
     def cost(rung: int, now: float) -> float:
