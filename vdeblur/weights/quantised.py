@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -99,9 +100,11 @@ def write(path: Path, facts: Facts, xml: bytes, weights: bytes) -> Quantised:
 
 
 def _facts(path: Path) -> Facts | None:
+    """None for another version, and where anything in the file is damaged: all of it is read for that."""
     try:
         with zipfile.ZipFile(path) as archive:
             facts = Facts(**json.loads(archive.read("facts.json")))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError):
+            whole = archive.testzip() is None and {"body.xml", "body.bin"} <= set(archive.namelist())
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError):
         return None
-    return facts if facts.version == VERSION else None
+    return facts if whole and facts.version == VERSION else None
