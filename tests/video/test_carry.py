@@ -85,6 +85,8 @@ def test_a_phone_clip_keeps_its_speech(tmp_path: Path) -> None:
     assert hashes(gone.target)[1] == hashes(made.path)[1]
     silent = media.write_clip(tmp_path / "silent.3gp")
     assert through(silent.path).target.suffix == ".mp4"
+    renamed = made.path.rename(tmp_path / "renamed.mp4")
+    assert through(renamed).target.suffix == ".mov"
 
 
 @pytest.mark.parametrize(

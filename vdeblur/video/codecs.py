@@ -236,10 +236,10 @@ def _suffixes(clip: Clip, target: Path | None) -> tuple[str, ...]:
             f"{target.name}: no video can be written as {suffix or 'no suffix at all'}; use one of {known}"
         )
     own = own_suffix(clip)
+    if own in (".3gp", ".3g2", ".mp4", ".m4v") and any(s.codec in _SPEECH for s in clip.streams):
+        return (".mov", ".mkv")
     if own in CONTAINERS:
         return (own, ".mkv") if own != ".mkv" else (own,)
-    if own in (".3gp", ".3g2") and any(s.codec in _SPEECH for s in clip.streams):
-        return (".mov", ".mkv")
     return _INSTEAD.get(own, (".mkv",))
 
 
