@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from weights.files import mimo_state, write_safetensors
 
+from vdeblur.cli.main import main
 from vdeblur.models.mimo_unet import MimoUNet
 from vdeblur.models.msresnet import MSResNet
 from vdeblur.weights import catalogue, places
@@ -107,3 +108,17 @@ def test_other_weights_under_an_official_name_do_not_borrow_its_scores() -> None
     assert own.here
     assert own.parameters == sum(value.numel() for value in state.values())
     assert (own.scores, own.page) == ("", "own.pt")
+
+
+def test_words_of_strangers_do_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {
+        "license": "free\x1b[31m\x1b]0;owned\x07",
+        "scores": "high\nmimo-unet-huge  made up",
+        "source": "a\rb",
+    }
+    write_safetensors(places.imported_folder() / "mine.safetensors", mimo_state(), facts)
+    assert main(["weights", "list"]) == 0
+    out = capsys.readouterr().out
+    assert {letter for letter in out if not letter.isprintable()} == {"\n"}
+    assert not [line for line in out.splitlines() if line.startswith("mimo-unet-huge")]
+    assert "    from:   a b" in out

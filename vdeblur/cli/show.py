@@ -214,9 +214,10 @@ def weights(rows: Sequence[Row]) -> None:
     for row in rows:
         size = f"{row.parameters / 1e6:6.2f} M" if row.parameters else "       ?"
         here = "here    " if row.here else "not here"
-        print(f"{row.name:<{name}}  {row.family:<{family}}  {size}  {here}  {row.licence}")
-        print(f"    scores: {row.scores}")
-        print(f"    from:   {row.page}")
+        # Licence, scores and origin of what was imported are a stranger's words.
+        print(presentable(f"{row.name:<{name}}  {row.family:<{family}}  {size}  {here}  {row.licence}"))
+        print(presentable(f"    scores: {row.scores}"))
+        print(presentable(f"    from:   {row.page}"))
 
 
 def doctor(report: Report) -> None:
