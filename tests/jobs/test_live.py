@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -36,6 +37,7 @@ from vdeblur.jobs.live.rungs import Load, Rungs
 from vdeblur.jobs.live.sources import ArrivalClock, SourceAsk, open_source
 from vdeblur.jobs.live.view import Controls, Status, View
 from vdeblur.video import formats
+from vdeblur.video.writer import Writer
 from vdeblur.weights.store import find
 
 SMALL = {"size": (96, 64), "rate": 30}
@@ -201,6 +203,33 @@ def test_recordings_that_are_switched_on_and_off_get_names_of_their_own(clip: Pa
     target = tmp_path / "out.mkv"
     result = play(clip, Eyes(act, enough=15), loop=True, controls=controls, record=RecordAsk(target))
     assert [path.name for path in result.recordings] == ["out.mkv", "out-2.mkv"]
+    for path in result.recordings:
+        assert len(list(pictures(path))) > 2
+
+
+def test_nobody_waits_while_a_recording_is_finished(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An MP4 is written once more for its index, which may take long. Nor is its name given away."""
+    controls, seen, finish = Controls(recording=True), threading.Event(), Writer.finish
+    waited: list[bool] = []
+
+    def late(self: Writer) -> Path:
+        waited.append(seen.wait(10))
+        return finish(self)
+
+    def act(view: View, count: int) -> None:
+        if count in (5, 10, 15):
+            controls.toggle_record()
+        if count == 20:
+            seen.set()
+
+    monkeypatch.setattr(Writer, "finish", late)
+    monkeypatch.setattr(time, "strftime", lambda form: "now")
+    monkeypatch.chdir(tmp_path)
+    result = play(clip, Eyes(act, enough=20), loop=True, controls=controls)
+    assert waited == [True, True]
+    assert len(set(result.recordings)) == 2
     for path in result.recordings:
         assert len(list(pictures(path))) > 2
 

@@ -169,9 +169,7 @@ class _Loop:
             age_p95_s=self._meter.whole_age(0.95),
             losses=self._capture.losses,
             step=str(self._rungs.rungs[self._rung]),
-            recordings=tuple(
-                path for path in (*self._recordings.made, self._recordings.target) if path is not None
-            ),
+            recordings=self._recordings.files,
         )
 
     def _one(self, captured: Captured) -> None:
@@ -272,8 +270,8 @@ class _Loop:
                 for viewer in self._viewers:
                     viewer.show(self._view)
             self._take_snapshot()
-            if self._controls.recording is False and self._recordings.target is not None:
-                self._recordings.close()
+            if not self._controls.recording:
+                self._recordings.stop()
             self._watch(self._status(now))
 
     def _over(self) -> bool:

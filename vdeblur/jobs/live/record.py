@@ -10,7 +10,7 @@ import dataclasses
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -63,8 +63,10 @@ class RecordAsk:
             clip, target, codec=codec, crf=self.crf, preset=self.preset or FAST.get(codec or "vp9")
         )
 
-    def name(self, number: int) -> Path:
-        """Of the recording of this number (0 is the first): none of them replaces another."""
+    def name(self, number: int, taken: Collection[Path] = ()) -> Path:
+        """Of the recording of this number (0 is the first): none of them replaces another, nor one that is
+        `taken` without being there yet.
+        """
         if self.target is None:
             first = Path(f"vdeblur-{time.strftime('%Y%m%d-%H%M%S')}.mp4")
         elif number == 0:
@@ -72,14 +74,14 @@ class RecordAsk:
         else:
             first = self.target.with_stem(f"{self.target.stem}-{number + 1}")
         name, count = first, number + 1
-        while name.exists():
+        while name.exists() or name in taken:
             count += 1
             name = (self.target or first).with_stem(f"{(self.target or first).stem}-{count}")
         return name
 
 
 class Recording:
-    """`put` frames of one layout (the loop's thread), `finish` at the end; `failure` may come at any time."""
+    """`put` frames of one layout, `end`, `finish` (the loop's thread); `failure` may come at any time."""
 
     def __init__(self, ask: RecordAsk, target: Path, first: Frame, rotation: int, rate: float) -> None:
         self.target = target
@@ -106,11 +108,19 @@ class Recording:
             self._waiting.append(dataclasses.replace(frame, pts=frame.pts - self._zero, side=None))
             self._turn.notify_all()
 
-    def finish(self) -> Path:
-        """Write what waits, close the file and give it its name; raises what went wrong."""
+    def end(self) -> None:
+        """Nothing more will come: what waits is written, the file closed and given its name. Never waits."""
         with self._turn:
             self._over = True
             self._turn.notify_all()
+
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def finish(self) -> Path:
+        """Wait for that; raises what went wrong."""
+        self.end()
         while self._thread.is_alive():  # so that a second Ctrl-C does not leave half a file
             try:
                 self._thread.join(0.5)
@@ -149,14 +159,25 @@ class Recording:
 
 
 class Recordings:
-    """Files one after the other, as recording is switched on and off and the picture changes its size."""
+    """Files one after the other, as recording is switched on and off and the picture changes its size.
+
+    To finish one may take long (an MP4 is written once more for its index, then all must be on the disk):
+    nobody waits for that before `close`.
+    """
 
     def __init__(self, ask: RecordAsk, tell: Callable[[str], None]) -> None:
         self.made: list[Path] = []
         self.failure: VdeblurError | None = None
         self._ask, self._tell = ask, tell
         self._current: Recording | None = None
+        self._ending: list[Recording] = []
         self._count = 0
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All there are and will be."""
+        coming = [recording.target for recording in self._ending]
+        return (*self.made, *coming, *([] if self.target is None else [self.target]))
 
     @property
     def target(self) -> Path | None:
@@ -167,12 +188,13 @@ class Recordings:
         """A picture was shown, and shall be recorded or not. A recording that fails is given up."""
         current = self._current
         if current is not None and (not wanted or current.layout != frame.layout or current.failure):
-            self.close()
+            self.stop()
+        self._settle()
         if not wanted or self.failure is not None:
             return
         if self._current is None:
             try:
-                target = self._ask.name(self._count)
+                target = self._ask.name(self._count, self.files)
                 self._current = Recording(self._ask, target, frame, rotation, rate)
             except VdeblurError as error:
                 self._fail(error)
@@ -180,18 +202,30 @@ class Recordings:
             self._count += 1
         self._current.put(frame)
 
+    def stop(self) -> None:
+        """End the file that is open, if one is."""
+        if self._current is not None:
+            self._current.end()
+            self._ending.append(self._current)
+            self._current = None
+        self._settle()
+
     def close(self) -> None:
-        """Finish the file that is open, if one is."""
-        current, self._current = self._current, None
-        if current is None:
-            return
-        try:
-            self.made.append(current.finish())
-        except VdeblurError as error:
-            self._fail(error)
-            return
-        left = f"; {current.left_out} pictures left out, the encoder was too slow" if current.left_out else ""
-        self._tell(f"recorded {current.target}{left}")
+        """The same, and wait until all files are whole."""
+        self.stop()
+        self._settle(wait=True)
+
+    def _settle(self, *, wait: bool = False) -> None:
+        """Say what came of the files that are finished."""
+        while self._ending and (wait or self._ending[0].ended):
+            ended = self._ending.pop(0)
+            try:
+                self.made.append(ended.finish())
+            except VdeblurError as error:
+                self._fail(error)
+                continue
+            left = f"; {ended.left_out} pictures left out, the encoder was too slow" if ended.left_out else ""
+            self._tell(f"recorded {ended.target}{left}")
 
     def _fail(self, error: VdeblurError) -> None:
         self.failure = error
