@@ -19,9 +19,23 @@ from weights.files import mimo_state, write_safetensors
 from vdeblur.cli.main import main
 from vdeblur.engine.guard import is_sound
 from vdeblur.errors import InputError, VdeblurError
-from vdeblur.measure import bench_report, bench_rows, benchmark, laps, reel, sweep, untrained, yardstick
+from vdeblur.jobs import plan
+from vdeblur.measure import (
+    bench_report,
+    bench_rows,
+    benchmark,
+    laps,
+    reel,
+    sweep,
+    untrained,
+    whole,
+    yardstick,
+)
 from vdeblur.measure.bench_rows import Bench, Work
 from vdeblur.measure.benchmark import Asked, bench, check
+from vdeblur.video.clip import probe
+from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.writer import Writer
 from vdeblur.weights import loading
 
 NUMBER, WORDS, MAYBE = (int, float), str, (int, float, type(None))
@@ -165,6 +179,28 @@ def test_all_of_it_can_be_said_in_words(found: Bench) -> None:
     words = " ".join(text for _, text in bench_report.remarks(found))
     for expected in ("GMAC a frame", "identical to float32 eager", "torch 2", "96x64", "float32 3x3"):
         assert expected in words
+
+
+def test_the_encoder_alone_has_the_preset_that_it_has_in_the_whole(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a GPU and few cores that is a faster one."""
+    source = probe(str(reel.write_clip(tmp_path / "clip.mp4", 96, 64, 3)))
+    options = Asked(weights=weights).engine()
+    seen: list[dict[str, str]] = []
+
+    def written(target: Path, clip: Any, output: OutputChoice, *rest: Any, **more: Any) -> Writer:
+        seen.append(dict(output.options))
+        return Writer(target, clip, output, *rest, **more)
+
+    monkeypatch.setattr("vdeblur.video.writer.Writer", written)
+    monkeypatch.setattr(plan, "guess_kind", lambda device: "cuda")
+    monkeypatch.setattr(plan, "cpu_threads", lambda: 2)
+    whole.encode_alone(source, list(reel.frames(96, 64, 3)), tmp_path / "alone.mp4", None, options)
+    planned = plan.make_plan(source.source, tmp_path / "whole.mp4", plan.Options(**options))
+    assert planned.output is not None
+    assert seen == [dict(planned.output.options)]
+    assert seen[0]["preset"] == "veryfast"
 
 
 def test_without_pyav_the_network_is_measured_and_one_line_says_what_was_not(

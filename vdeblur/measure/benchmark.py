@@ -173,7 +173,7 @@ def _whole(
     tell("codecs alone")
     decode, held = path.decode_alone(source, end, count)
     suffix = path.suffix(source)
-    encode = path.encode_alone(source, held, folder / f"alone{suffix}", end)
+    encode = path.encode_alone(source, held, folder / f"alone{suffix}", end, real.engine())
     del held
     every = decode, *stages, encode
     tell(f"the whole, {count} frames")

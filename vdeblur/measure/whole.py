@@ -128,14 +128,19 @@ def decode_alone(clip: Clip, end: Fraction | None, count: int) -> tuple[Stage, l
     return Stage("decode", (stamps[-1] - begin) / count, replace(between(stamps), cpu_s=cpu_s)), held
 
 
-def encode_alone(clip: Clip, frames: Sequence[Frame], target: Path, end: Fraction | None) -> Stage:
-    """Encoding and muxing as the command does it with these options, until the file is closed."""
+def encode_alone(
+    clip: Clip, frames: Sequence[Frame], target: Path, end: Fraction | None, engine: Mapping[str, Any]
+) -> Stage:
+    """Encoding and muxing as the command does it with these options, until the file is closed.
+
+    The engine's are among them: beside a GPU the encoder has another preset.
+    """
     from vdeblur.jobs.plan import Options, make_plan
     from vdeblur.video.carry import Carry
     from vdeblur.video.reader import Reader
     from vdeblur.video.writer import Writer
 
-    plan = make_plan(clip.source, target, Options(strength=0.0, end=end, overwrite=True))
+    plan = make_plan(clip.source, target, Options(**engine, end=end, overwrite=True))
     assert plan.output is not None
     assert plan.carried is not None
     with Reader(clip, end=end) as reader:  # for the other streams' templates; nothing is read
