@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from engine.standins import ConstantDifference, ZeroDifference
+from engine.standins import ConstantDifference, NotFinite, ZeroDifference
 from video import media
 
 from vdeblur.cli.main import main
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import InputError, VdeblurError
-from vdeblur.frame import Frame
+from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.live.capture import Capture, Slot
 from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
 from vdeblur.jobs.live.live import LiveResult, run
@@ -149,6 +149,24 @@ def test_an_even_correction_is_the_same_on_every_rung(pix_fmt: str, scale: Fract
     for whole, reduced in zip(rungs.correct(0, frame).planes, rungs.correct(1, frame).planes, strict=True):
         step = 64 if pix_fmt == "p010le" else 1
         assert np.abs(whole.astype(int) - reduced.astype(int)).max() <= step
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=str)
+def test_what_the_guard_refuses_passes_as_it_is_on_every_rung(scale: Fraction) -> None:
+    frame = frame_of("yuv420p", (96, 64))
+    after = Rungs([Rung("any", scale)], loads(NotFinite())).correct(0, frame)
+    assert after.fate == Fate.REFUSED
+    for before, now in zip(frame.planes, after.planes, strict=True):
+        np.testing.assert_array_equal(before, now)
+
+
+def test_what_the_guard_refuses_is_counted_and_said(clip: Path) -> None:
+    eyes = Eyes(enough=5)
+    result = play(clip, eyes, network=NotFinite(), loop=True)
+    assert result.refused == result.shown > 3
+    assert f"{result.refused} passed (refused by the guard)" in result.line()
+    assert eyes.views[-1].status.refused == eyes.views[-1].status.shown + 1
+    assert play(clip, Eyes(enough=5), loop=True).refused == 0
 
 
 def test_viewers_get_before_and_after_and_end_the_run(clip: Path) -> None:

@@ -70,6 +70,8 @@ def rows(status: Status) -> list[tuple[str, str]]:
         ("network", f"{status.step}, strength {status.strength:g}"),
         ("device", status.device),
     ]
+    if status.refused:
+        found.append(("not corrected", f"{status.refused} of {status.shown} (refused by the guard)"))
     if status.recording is not None:
         found.append(("recording", str(status.recording)))
     if status.message:

@@ -23,14 +23,18 @@ Pixels = np.ndarray[Any, np.dtype[Any]]
 class Sharpens(Protocol):
     """What is asked of the engine for this; `Deblurrer` has it."""
 
-    def deblur_rgb(self, picture: Pixels) -> Pixels: ...
+    def deblur_rgb_or_none(self, picture: Pixels) -> Pixels | None: ...
 
 
 def deblur_reduced(engine: Sharpens, frame: Frame, scale: Fraction) -> Frame:
-    """The frame with the difference that `engine` sees at `scale` (below 1) of its size, in new arrays."""
+    """The frame with the difference that `engine` sees at `scale` (below 1) of its size, in new arrays; as it
+    is where the guard refuses that.
+    """
     small = reduced_rgb(frame, scale)
-    difference = engine.deblur_rgb(small) - small
-    return dataclasses.replace(frame, planes=add_enlarged(frame, difference), fate=Fate.DEBLURRED)
+    found = engine.deblur_rgb_or_none(small)
+    if found is None:
+        return dataclasses.replace(frame, fate=Fate.REFUSED)
+    return dataclasses.replace(frame, planes=add_enlarged(frame, found - small), fate=Fate.DEBLURRED)
 
 
 def reduced_size(layout: PlaneLayout, scale: Fraction) -> tuple[int, int]:

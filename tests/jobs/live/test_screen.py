@@ -23,6 +23,7 @@ STATUS = Status(
     captured=100,
     shown=90,
     dropped=9,
+    refused=0,
     step="mimo-unet-tiny at 1/2",
     device="cpu",
     message=None,
@@ -72,6 +73,7 @@ def test_figures_say_everything_that_matters() -> None:
     ]
     busy = dataclasses.replace(STATUS, frozen=True, recording=Path("/home/me/out.mp4"))
     assert figures(busy, 0.07)[-1] == "frozen, recording out.mp4"
+    assert figures(dataclasses.replace(STATUS, refused=3), 0.07)[0].endswith("dropped 9, 3 not corrected")
 
 
 @pytest.mark.parametrize("p95_s", [0.0, 0.0888])

@@ -49,6 +49,7 @@ def view(controls: Controls, before: Pixels, after: Pixels, message: str | None 
         captured=100,
         shown=90,
         dropped=9,
+        refused=0,
         step="mimo-unet-tiny at 1/2",
         device="cpu",
         message=message,

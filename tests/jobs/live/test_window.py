@@ -35,6 +35,7 @@ def status(controls: Controls, message: str | None = None) -> Status:
         captured=100,
         shown=90,
         dropped=9,
+        refused=0,
         step="mimo-unet-tiny at 1/2",
         device="cpu",
         message=message,

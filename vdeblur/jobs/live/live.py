@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vdeblur.errors import VdeblurError
-from vdeblur.frame import Frame
+from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.live.capture import Capture
 from vdeblur.jobs.live.ladder import Goal, Ladder
 from vdeblur.jobs.live.meter import Meter
@@ -43,6 +43,7 @@ class LiveResult:
     captured: int
     shown: int
     dropped: int
+    refused: int
     age_p50_s: float
     age_p95_s: float
     losses: int
@@ -51,11 +52,12 @@ class LiveResult:
 
     def line(self) -> str:
         """In one sentence."""
+        refused = f"; {self.refused} {Fate.REFUSED}" if self.refused else ""
         lost = f"; source lost {self.losses} times" if self.losses else ""
         return (
             f"{self.seconds:.1f} s: {self.captured} captured, {self.shown} shown "
             f"({self.shown / max(self.seconds, 1e-6):.1f} fps), {self.dropped} dropped; "
-            f"age {self.age_p50_s * 1000:.0f} ms (p50), {self.age_p95_s * 1000:.0f} ms (p95){lost}"
+            f"age {self.age_p50_s * 1000:.0f} ms (p50), {self.age_p95_s * 1000:.0f} ms (p95){refused}{lost}"
         )
 
 
@@ -124,6 +126,7 @@ class _Loop:
         self._rung = 0
         self._work_s = 0.0  # of the latest picture
         self._stays = False  # a rung could not be opened
+        self._refused = 0  # by the guard: shown as they came
         self._passed_over = 0  # taken and not shown, while opening or frozen: dropped here
         self._said: tuple[str, float] | None = None  # a message, and until when it stands
         self._notes: set[str] = set()
@@ -165,6 +168,7 @@ class _Loop:
             captured=captured,
             shown=self._meter.count,
             dropped=dropped + self._passed_over,
+            refused=self._refused,
             age_p50_s=self._meter.whole_age(0.50),
             age_p95_s=self._meter.whole_age(0.95),
             losses=self._capture.losses,
@@ -178,6 +182,7 @@ class _Loop:
             self._resized(captured.frame)
         begin = time.monotonic()
         sharp = self._rungs.correct(self._rung, captured.frame)
+        self._refused += sharp.fate is Fate.REFUSED
         before = self._screen.rgb(captured.frame, captured.rotation) if self._viewers else None
         self._latest = captured, sharp, before
         after = self._present(time.monotonic())
@@ -325,6 +330,7 @@ class _Loop:
             captured=captured,
             shown=self._meter.count,
             dropped=dropped + self._passed_over,
+            refused=self._refused,
             step=str(self._rungs.rungs[self._rung]),
             device=self._device,
             message=self._message(now),

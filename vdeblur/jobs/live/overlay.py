@@ -24,8 +24,10 @@ def figures(status: Status, age_s: float) -> list[str]:
     age = f"age {status.age_p50_s * 1000:.0f} ms, 95 % under {status.age_p95_s * 1000:.0f} ms"
     if age_s > max(STALE_S, status.age_p95_s):
         age = f"this picture is {age_s:.0f} s old"
+    refused = f", {status.refused} not corrected" if status.refused else ""
     lines = [
-        f"captured {status.captured_fps:.1f} fps, shown {status.shown_fps:.1f} fps, dropped {status.dropped}",
+        f"captured {status.captured_fps:.1f} fps, shown {status.shown_fps:.1f} fps, dropped {status.dropped}"
+        + refused,
         age,
         f"{status.step} on {status.device}, strength {status.strength:.0%}",
     ]

@@ -26,6 +26,7 @@ class Status:
     age_p50_s, age_p95_s      time from capture to showing; 0 before the first picture
     captured, shown, dropped  pictures since the start, each counted where it happens; what is captured and
                               neither is in flight: one waits at most, one is in work at most
+    refused                   shown as they came: no result was one that deblurring can give (engine/guard.py)
     step                      the ladder's rung in words: "mimo-unet-tiny at 1/2"
     message                   what everybody should know now: "camera lost, trying again in 2 s"
     recording                 the file that is being recorded, under the name it will get
@@ -38,6 +39,7 @@ class Status:
     captured: int
     shown: int
     dropped: int
+    refused: int
     step: str
     device: str
     message: str | None
