@@ -469,6 +469,8 @@ def test_a_jam_on_the_way_counts_as_age() -> None:
     assert clock.captured_at(100.3, 7.0) == pytest.approx(5.3, abs=0.001)
     assert clock.captured_at(102.0, 7.0) == pytest.approx(7.0, abs=0.001)
     assert clock.captured_at(0.0, 8.0) == 8.0  # the sender has begun anew
+    assert clock.captured_at(5.0, 13.0) == pytest.approx(13.0, abs=0.001)
+    assert clock.captured_at(0.0, 13.1) == 13.1  # and again, long before JUMP_S: a short clip in a loop
     assert clock.captured_at(None, 9.0) == 9.0
 
 

@@ -189,8 +189,9 @@ class ArrivalClock:
     """When a picture of a stream was captured, as far as its arrival and its own time can tell.
 
     The sender's clock is unknown, but pictures that wait on the way come later than their time says: the
-    least difference so far counts as no waiting. It may grow by CREEP, as clocks do not run alike; a jump
-    of more than JUMP_S is a new clock. So the sender's own delay is not in the age, a jam on the way is.
+    least difference so far counts as no waiting. It may grow by CREEP, as clocks do not run alike; times that
+    go back, or come later by more than JUMP_S, are those of a new clock: pictures are decoded in their order.
+    So the sender's own delay is not in the age, a jam on the way is.
     """
 
     CREEP = 2e-4
@@ -199,6 +200,7 @@ class ArrivalClock:
     def __init__(self) -> None:
         self._least: float | None = None
         self._when_s = 0.0
+        self._pts_s = 0.0
 
     def captured_at(self, pts_s: float | None, now_s: float) -> float:
         """On `time.monotonic`, never later than `now_s`."""
@@ -207,9 +209,9 @@ class ArrivalClock:
         offset = now_s - pts_s
         if self._least is not None:
             self._least += self.CREEP * (now_s - self._when_s)
-        if self._least is None or offset < self._least or offset - self._least > self.JUMP_S:
-            self._least = offset
-        self._when_s = now_s
+        is_new = self._least is None or pts_s < self._pts_s or offset - self._least > self.JUMP_S
+        self._least = offset if is_new or self._least is None else min(offset, self._least)
+        self._when_s, self._pts_s = now_s, pts_s
         return pts_s + self._least
 
 
