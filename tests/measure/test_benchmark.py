@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -446,6 +448,51 @@ def test_an_interrupted_sweep_keeps_what_it_has(
     table = sweep.table(rows)
     assert all(len(line) == len(table[0]) for line in table)
     assert any("no such thing" in line[-1] for line in table)
+
+
+def test_a_benchmark_of_a_sweep_that_fails_keeps_what_it_measured_and_says_why(
+    found: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "one.json"
+    partial = dataclasses.replace(found, whole=None, warnings=("it ended before",))
+
+    def fails(command: Sequence[str]) -> tuple[str, int]:
+        if "mimo-unet" in command:
+            target.write_text(bench_rows.json_text(partial), encoding="utf-8")
+        return "a warning\nvdeblur: no space\n", 1
+
+    monkeypatch.setattr(sweep, "_run", fails)
+    asked = Asked(model="mimo-unet", size=(64, 96))
+    row = sweep._one(asked, target)
+    assert row["network"]["fps"] == pytest.approx(found.network.synchronised.fps)
+    assert row["warnings"] == ["no space", "it ended before"]
+    assert not target.exists()
+    assert sweep._one(dataclasses.replace(asked, model="auto"), target)["error"] == "no space"
+
+
+def test_a_sweep_that_is_stopped_lets_its_benchmark_clear_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import signal, sys, time, pathlib\n"
+        "here = pathlib.Path(sys.argv[1])\n"
+        "def end(*_):\n"
+        "    time.sleep(0.5); (here / 'left').unlink(); sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "(here / 'left').touch(); (here / 'begun').touch(); time.sleep(20)\n"
+    )
+
+    main_thread = threading.get_ident()
+
+    def stop() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.02)
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        sweep._run([sys.executable, "-c", program, str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
 
 
 def test_published_figures_stand_at_their_size_each_with_its_gpu(found: Bench) -> None:

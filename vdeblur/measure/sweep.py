@@ -1,7 +1,7 @@
 """All networks, precisions and sizes, one `vdeblur bench` after the other, beside what others have published.
 
-Each is a process of its own, with memory of its own; what fails is a line that says why, and Ctrl-C keeps
-what is there.
+Each is a process of its own, with memory of its own; what fails is a line that says why, beside what it had
+measured, and Ctrl-C keeps what is there.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vdeblur.engine.device import cpu_features, guess_kind
+from vdeblur.measure import report
 from vdeblur.measure.bench_report import rate
 from vdeblur.measure.bench_rows import FORM
 from vdeblur.measure.benchmark import Asked, Tell
 
+END_S = 20.0
+"""For a benchmark that is to end; after that it is killed."""
 SIZES = ((360, 640), (720, 1280), (1080, 1920))
 MODELS = (
     "mimo-unet-tiny",
@@ -100,7 +103,8 @@ def sweep(asked: Asked, target: Path | None, tell: Tell = lambda what: None) -> 
             tell(f"{each.model}, {each.precision}, {each.size[1]}x{each.size[0]}")
             done.append(_one(each, Path(name) / "one.json"))
             if target is not None:
-                _write(target, done)
+                found = json.dumps({"form": FORM, "sweep": done}, indent=1) + "\n"
+                report.write(target, found, "--json")
             yield done[-1]
 
 
@@ -137,25 +141,39 @@ def _one(asked: Asked, target: Path) -> dict[str, Any]:
     height, width = asked.size or (0, 0)
     words = [*asked.words(), "--size", f"{width}x{height}", "--json", str(target)]
     words += [] if asked.frames is None else ["--frames", str(asked.frames)]
-    done = subprocess.run(
-        [sys.executable, "-m", "vdeblur", "bench", *words], capture_output=True, text=True, check=False
-    )
-    if done.returncode == 0:
+    said, code = _run([sys.executable, "-m", "vdeblur", "bench", *words])
+    why = (said.strip().splitlines() or [f"exit code {code}"])[-1].removeprefix("vdeblur: ")
+    if target.exists():
         found: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
         target.unlink()
-        return found
-    said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        # Of one that failed, what it had measured before.
+        return found if code == 0 else found | {"warnings": [why, *found["warnings"]]}
     plain = {
         key: str(value) if isinstance(value, Path) else value
         for key, value in dataclasses.asdict(asked).items()
     }
-    return {"form": FORM, "asked": plain, "error": said.removeprefix("vdeblur: ")}
+    return {"form": FORM, "asked": plain, "error": why}
 
 
-def _write(target: Path, done: Sequence[dict[str, Any]]) -> None:
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_text(json.dumps({"form": FORM, "sweep": done}, indent=1) + "\n", encoding="utf-8")
-    beside.replace(target)
+def _run(command: Sequence[str]) -> tuple[str, int]:
+    """What a command said to stderr, and its exit code.
+
+    It is asked to end where we are told to, and clears up: in a group of its own, or Ctrl-C would reach it
+    as well and disturb it in that.
+    """
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    try:
+        _, said = process.communicate()
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(END_S)
+        finally:
+            process.kill()
+        raise
+    return said, process.returncode
 
 
 def _size_of(row: dict[str, Any]) -> str:
