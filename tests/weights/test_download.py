@@ -16,7 +16,7 @@ from vdeblur.weights.containers import read_header
 
 
 class Site(BaseHTTPRequestHandler):
-    """/w.pkl whole or by range; /short.pkl ends half-way the first time; /page.html; the rest is 404."""
+    """/w.pkl whole or by range; /short.pkl ends half-way the first time; /page.html; /busy/NNN says NNN; the rest is 404."""
 
     content = b""
     etag = '"1"'
@@ -29,6 +29,8 @@ class Site(BaseHTTPRequestHandler):
         type(self).ranges.append(asked)
         if self.path.startswith("/page"):
             self.answer(200, b"<html>scan warning</html>", "text/html; charset=utf-8")
+        elif self.path.startswith("/busy"):
+            self.answer(int(self.path[-3:]), b"", "text/plain")
         elif not self.path.startswith("/w.pkl"):
             self.answer(404, b"", "text/plain")
         elif asked and self.headers["If-Range"] == self.etag:
@@ -125,6 +127,13 @@ def test_pages_and_wrong_addresses_are_refused_in_one_line(site: tuple[str, type
     assert str(caught.value).startswith(f"{address}/w.pkl")
     assert leftovers() == []
     assert not places.imported()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_that_is_busy_is_no_fault_of_the_address(status: int, site: tuple[str, type[Site]]) -> None:
+    with pytest.raises(VdeblurError, match=f"the server says {status} .*; try again later") as caught:
+        store.import_weights(f"{site[0]}/busy/{status}", "mine")
+    assert caught.value.exit_code == 1
 
 
 def test_nobody_there() -> None:

@@ -24,6 +24,7 @@ Progress = Callable[[int, int | None], None]
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
+_LATER = (408, 425, 429)  # timed out, too early, too many: of the 4xx those that are no fault of the address
 
 
 def is_url(source: str) -> bool:
@@ -43,7 +44,10 @@ def download(url: str, folder: Path, progress: Progress | None = None) -> Path:
         _fetch(url, part, progress or (lambda done, total: None))
     except urllib.error.HTTPError as error:
         error.close()
-        raise InputError(f"{url}: the server says {error.code} {error.reason}; check the address") from None
+        said = f"{url}: the server says {error.code} {error.reason}"
+        if error.code >= 500 or error.code in _LATER:
+            raise VdeblurError(f"{said}; try again later") from None
+        raise InputError(f"{said}; check the address") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _broken(url, part, error) from None
     _mark(part).unlink(missing_ok=True)
