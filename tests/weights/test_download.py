@@ -16,7 +16,7 @@ from vdeblur.weights.containers import read_header
 
 
 class Site(BaseHTTPRequestHandler):
-    """/w.pkl whole or by range; /short.pkl ends half-way the first time; /page.html; /busy/NNN says NNN; the rest is 404."""
+    """/w.pkl whole or by range, half of it while `breaks_left`; /page.html; /busy/NNN says NNN; else 404."""
 
     content = b""
     etag = '"1"'
