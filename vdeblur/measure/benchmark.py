@@ -242,21 +242,21 @@ def _network(engine: Deblurrer, frame: Frame, device: str, wait: Callable[[], ob
     if not device.startswith("cuda"):
         return Network(timed, timed, None, "network", None)
     asking = laps.launched(step.start, wait, step.frames, count=timed.count)
-    return Network(asking, timed, _by_events(step, timed.count), "network", None)
+    return Network(asking, timed, _by_events(step, timed.count, device), "network", None)
 
 
-def _by_events(step: Step, count: int) -> laps.Laps:
+def _by_events(step: Step, count: int, device: str) -> laps.Laps:
     """By the device's clock, on the stream that the work is queued on."""
     import torch
 
     event: Any = torch.cuda.Event
-    stream = step.stream or torch.cuda.current_stream()
+    stream = step.stream or torch.cuda.current_stream(device)
     pairs = [(event(enable_timing=True), event(enable_timing=True)) for _ in range(count)]
     for begin, end in pairs:
         begin.record(stream)
         step.start()
         end.record(stream)
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(device)
     return laps.laps_of([begin.elapsed_time(end) / 1000 / step.frames for begin, end in pairs])
 
 
