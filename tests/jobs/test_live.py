@@ -34,6 +34,7 @@ from vdeblur.jobs.live.options import LiveOptions
 from vdeblur.jobs.live.picture import Captured, Screen, blended
 from vdeblur.jobs.live.record import RecordAsk
 from vdeblur.jobs.live.rungs import Load, Rungs
+from vdeblur.jobs.live.serve import _MUXERS, Encoded
 from vdeblur.jobs.live.sources import ArrivalClock, SourceAsk, open_source
 from vdeblur.jobs.live.view import Controls, Status, View
 from vdeblur.video import formats
@@ -252,18 +253,64 @@ def test_nobody_waits_while_a_recording_is_finished(
         assert len(list(pictures(path))) > 2
 
 
-def test_a_picture_that_changes_its_size_goes_on_in_another_recording(tmp_path: Path) -> None:
+def test_a_picture_that_changes_its_size_goes_on_in_another_recording_and_is_not_stretched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = tmp_path / "both.ts"
     parts = [
         media.write_clip(tmp_path / f"{n}.ts", size=size, frames=20, rate=30).path.read_bytes()
         for n, size in enumerate(((96, 64), (128, 96)))
     ]
     whole.write_bytes(b"".join(parts))
-    eyes, target = Eyes(), tmp_path / "out.mp4"
-    result = play(whole, eyes, record=RecordAsk(target), goal=Goal(fps=20), model="mimo-unet-tiny")
+    eyes, target, served = Eyes(), tmp_path / "out.mp4", tmp_path / "served.ts"
+    monkeypatch.setitem(_MUXERS, "file", "mpegts")
+    asked = {"record": RecordAsk(target), "output": f"file://{served}"}
+    result = play(whole, eyes, goal=Goal(fps=20), model="mimo-unet-tiny", **asked)
     assert {view.after.shape for view in eyes.views} == {(64, 96, 3), (96, 128, 3)}
     sizes = [{(p.width, p.height) for p in pictures(path)} for path in result.recordings]
     assert sizes == [{(96, 64)}, {(128, 96)}]
+    assert {(p.width, p.height) for p in pictures(served)} == {(128, 96)}  # written over the first
+
+
+@pytest.mark.parametrize("pix_fmt", ["bgr0", "yuv420p", "yuv420p10le"])
+def test_pictures_of_an_odd_size_are_recorded(pix_fmt: str, tmp_path: Path) -> None:
+    path = media.write_clip(tmp_path / "odd.mkv", codec="ffv1", pix_fmt=pix_fmt, size=(97, 65)).path
+    play(path, record=RecordAsk(tmp_path / "out.mp4"))
+    assert {(p.width, p.height) for p in pictures(tmp_path / "out.mp4")} == {(97, 65)}
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_a_picture_looks_as_in_a_player_on_screen_recorded_and_served(
+    rotation: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels that are not square, HDR, rotation: as the source says."""
+    path = media.write_clip(
+        tmp_path / "wide.mp4",
+        pix_fmt="yuv420p10le",
+        codec="libx265",
+        sar=Fraction(3, 2),
+        rotation=rotation,
+        colour=(1, 9, 9, 16),
+        **SMALL,
+    ).path
+    target, served = tmp_path / "out.mp4", tmp_path / "served.ts"
+    eyes = Eyes(enough=4)
+    captured = open_source(SourceAsk(str(path))).read()
+    assert captured is not None
+    monkeypatch.setitem(_MUXERS, "file", "mpegts")
+    outlet = Encoded(f"file://{served}", captured, 30)
+    outlet.send(captured)
+    outlet.close()
+    play(path, eyes, loop=True, record=RecordAsk(target))
+    assert eyes.views[0].before.shape == ((144, 64, 3) if rotation else (64, 144, 3))
+    for file, turned in ((target, rotation), (served, 0)):
+        with av.open(str(file)) as found:
+            video = found.streams.video[0]
+            first = next(found.decode(video))
+            size = (64, 96) if rotation and not turned else (96, 64)
+            assert (video.width, video.height, first.rotation) == (*size, turned)
+            assert video.sample_aspect_ratio == (Fraction(3, 2) if size == (96, 64) else Fraction(2, 3))
+            assert (int(first.color_primaries), int(first.color_trc)) == (9, 16)
 
 
 def test_a_snapshot_is_two_pictures(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,7 +304,7 @@ def _picture(
             duration_from_header_s=_duration_s(container, video),
             first_pts=frame.pts,
             bit_rate=context.bit_rate or None,
-            sample_aspect_ratio=_aspect(video),
+            sample_aspect_ratio=aspect_of(video),
             display_matrix=matrix,
             rotation=int(frame.rotation),
             # DV has its lower field first always (IEC 61834-2) and says nothing of it.
@@ -378,7 +378,8 @@ def _duration_s(container: InputContainer, video: VideoStream) -> float | None:
         return container.duration / 1e6 if container.duration else None
 
 
-def _aspect(video: VideoStream) -> Fraction | None:
+def aspect_of(video: VideoStream) -> Fraction | None:
+    """Width of a pixel over its height, as the container says, else the stream itself."""
     ratio = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio
     return Fraction(ratio) if ratio else None
 

@@ -183,16 +183,16 @@ class _Loop:
         begin = time.monotonic()
         sharp = self._rungs.correct(self._rung, captured.frame)
         self._refused += sharp.fate is Fate.REFUSED
-        before = self._screen.rgb(captured.frame, captured.rotation) if self._viewers else None
+        before = self._screen.rgb(captured.frame, captured.look) if self._viewers else None
         self._latest = captured, sharp, before
         after = self._present(time.monotonic())
         now = time.monotonic()
         self._meter.shown(now, now - captured.at_s)
         rate = self._capture.stated_rate or self._capture.slot.rate(now) or 25.0
         wanted = self._controls.recording
-        self._recordings.put(after, captured.rotation, rate, wanted=wanted)
+        self._recordings.put(after, captured.look, rate, wanted=wanted)
         if self._options.output is not None:
-            self._serve(Captured(after, captured.at_s, captured.rotation), rate)
+            self._serve(Captured(after, captured.at_s, captured.look), rate)
         self._take_snapshot()
         self._work_s = now - begin
         self._climb(captured, self._work_s, now - captured.at_s)
@@ -256,7 +256,7 @@ class _Loop:
         self._shown_strength = strength = self._controls.strength
         after = blended(captured.frame, sharp, strength)
         if before is not None:
-            shown = self._screen.rgb(after, captured.rotation) if after is not captured.frame else before
+            shown = self._screen.rgb(after, captured.look) if after is not captured.frame else before
             self._view = View(before, shown, captured.at_s, self._status(now))
             for viewer in self._viewers:
                 viewer.show(self._view)
@@ -303,7 +303,7 @@ class _Loop:
         after = blended(captured.frame, sharp, self._controls.strength)
         try:
             for name, frame in (("before", captured.frame), ("after", after)):
-                write_png(Path(f"{stem}-{name}.png"), self._screen.rgb(frame, captured.rotation))
+                write_png(Path(f"{stem}-{name}.png"), self._screen.rgb(frame, captured.look))
         except OSError as error:
             self._say(f"snapshot: cannot be written here ({error.strerror})")
             return

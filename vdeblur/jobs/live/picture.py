@@ -22,13 +22,32 @@ from vdeblur.video.encoding import picture_of
 TICK = Fraction(1, 90000)
 
 
+MOST_ASPECT = 4
+"""Pixels further from square than this, one way or the other, are taken for nonsense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a picture is meant to be shown, beside what its layout says.
+
+    rotation               as in `video.clip.Picture`: degrees, counter-clockwise
+    aspect                 width of a pixel over its height, as it is stored
+    primaries, transfer    ITU-T H.273 numbers; 2: not stated
+    """
+
+    rotation: int = 0
+    aspect: Fraction = Fraction(1)
+    primaries: int = 2
+    transfer: int = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A picture and when it was captured (`time.monotonic`); `rotation` is that of `video.clip.Picture`."""
+    """A picture and when it was captured (`time.monotonic`)."""
 
     frame: Frame
     at_s: float
-    rotation: int = 0
+    look: Look = Look()
 
 
 class Framer:
@@ -39,9 +58,11 @@ class Framer:
         self._layouts: dict[tuple[str, int, int, int, int], PlaneLayout] = {}
         self._count = 0
 
-    def decoded(self, picture: av.VideoFrame, at_s: float) -> Captured:
+    def decoded(self, picture: av.VideoFrame, at_s: float, aspect: Fraction | None = None) -> Captured:
         """A decoded picture, its planes shared, converted only where its format cannot be read in place."""
-        rotation = int(picture.rotation)
+        if not aspect or not 1 / MOST_ASPECT <= aspect <= MOST_ASPECT:
+            aspect = Fraction(1)
+        look = Look(int(picture.rotation), aspect, int(picture.color_primaries), int(picture.color_trc))
         form, _ = formats.lossless_form(picture.format.name)
         if form != picture.format.name:
             picture = self._reformatter.reformat(picture, format=form)
@@ -50,7 +71,7 @@ class Framer:
         layout = self._layout(
             form, picture.width, picture.height, int(picture.color_range), int(picture.colorspace)
         )
-        return Captured(self._frame(formats.views(picture), layout, at_s, picture), at_s, rotation)
+        return Captured(self._frame(formats.views(picture), layout, at_s, picture), at_s, look)
 
     def bgr(self, pixels: Picture, at_s: float) -> Captured:
         """A picture of OpenCV: height x width x 3, blue first."""
@@ -83,21 +104,26 @@ class Screen:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def rgb(self, frame: Frame, rotation: int = 0) -> Picture:
-        """Height x width x 3, uint8, as a player shows it (turned counter-clockwise by `rotation`)."""
+    def rgb(self, frame: Frame, look: Look = Look()) -> Picture:
+        """Height x width x 3, uint8, as a player shows it: turned, pixels that are not square made so by
+        enlarging. HDR code values are shown as they are.
+        """
         layout = frame.layout
         if layout.name == "bgr24":
             picture: Picture = np.asarray(cv2.cvtColor(frame.planes[0], cv2.COLOR_BGR2RGB), np.uint8)
         else:
             shown = self._reformatter.reformat(
                 picture_of(frame),
+                width=round(layout.width * max(look.aspect, Fraction(1))),
+                height=round(layout.height / min(look.aspect, Fraction(1))),
                 format="rgb24",
                 src_colorspace=SWSCALE.get(layout.matrix, 1),
                 src_color_range=2 if layout.range == "full" else 1,
                 dst_color_range=2,
             )
             picture = np.asarray(shown.to_ndarray(), np.uint8)
-        return np.ascontiguousarray(np.rot90(picture, rotation // 90)) if rotation % 360 else picture
+        turns = look.rotation // 90 % 4
+        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
 
 def blended(before: Frame, after: Frame, strength: float) -> Frame:

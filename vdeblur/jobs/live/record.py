@@ -17,9 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from vdeblur import colour
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame, PlaneLayout
-from vdeblur.jobs.live.picture import TICK
+from vdeblur.jobs.live.picture import TICK, Look
 from vdeblur.video import formats
 from vdeblur.video.carry import Carry, plan_carry
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream, display_matrix
@@ -31,6 +32,7 @@ from vdeblur.video.writer import Writer
 QUEUE = 8  # pictures that wait for the encoder; more only costs memory
 FAST = {"h264": "superfast", "h265": "ultrafast", "hevc": "ultrafast", "av1": "12", "vp9": "8"}
 """Presets that leave the processor to the network."""
+_TAG_OF_MATRIX = {key: tag for tag, key in colour.MATRIX_OF_TAG.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +85,18 @@ class RecordAsk:
 class Recording:
     """`put` frames of one layout, `end`, `finish` (the loop's thread); `failure` may come at any time."""
 
-    def __init__(self, ask: RecordAsk, target: Path, first: Frame, rotation: int, rate: float) -> None:
+    def __init__(self, ask: RecordAsk, target: Path, first: Frame, look: Look, rate: float) -> None:
         self.target = target
-        self.layout = first.layout
+        self.form = first.layout, look
         self.failure: VdeblurError | None = None
         self.left_out = 0
         self._zero = first.pts
         self._waiting: deque[Frame] = deque()  # guarded by _turn
         self._turn = threading.Condition()
         self._over = False
-        clip = clip_of(first.layout, rotation, rate)
+        clip = clip_of(first.layout, look, rate)
         choice = ask.choice(clip, target)
+        self.notes = choice.notes
         carry = Carry(plan_carry(clip, choice), _nothing())
         self._writer = Writer(target, clip, choice, carry, overwrite=ask.overwrite)
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
@@ -184,10 +187,10 @@ class Recordings:
         """The file that is being written, under the name it will get."""
         return None if self._current is None else self._current.target
 
-    def put(self, frame: Frame, rotation: int, rate: float, *, wanted: bool) -> None:
+    def put(self, frame: Frame, look: Look, rate: float, *, wanted: bool) -> None:
         """A picture was shown, and shall be recorded or not. A recording that fails is given up."""
         current = self._current
-        if current is not None and (not wanted or current.layout != frame.layout or current.failure):
+        if current is not None and (not wanted or current.form != (frame.layout, look) or current.failure):
             self.stop()
         self._settle()
         if not wanted or self.failure is not None:
@@ -195,10 +198,12 @@ class Recordings:
         if self._current is None:
             try:
                 target = self._ask.name(self._count, self.files)
-                self._current = Recording(self._ask, target, frame, rotation, rate)
+                self._current = Recording(self._ask, target, frame, look, rate)
             except VdeblurError as error:
                 self._fail(error)
                 return
+            for note in self._current.notes:
+                self._tell(f"note: {note}")
             self._count += 1
         self._current.put(frame)
 
@@ -232,12 +237,15 @@ class Recordings:
         self._tell(f"recording stops: {error}")
 
 
-def clip_of(layout: PlaneLayout, rotation: int, rate: float) -> Clip:
-    """A source that never was a file, as the writer wants to know it: 8-bit pictures become 4:2:0."""
+def clip_of(layout: PlaneLayout, look: Look, rate: float) -> Clip:
+    """A source that never was a file, as the writer wants to know it: 8-bit pictures become 4:2:0, pictures
+    of an odd size, which H.264 cannot halve, 4:4:4.
+    """
     deep = layout.depth > 8 and layout.kind == "yuv"
-    matrix = {"bt709": 1, "smpte170m": 6, "bt470bg": 5, "bt2020nc": 9}.get(layout.matrix, 1)
+    odd = (layout.width | layout.height) & 1
+    matrix = 1 if layout.matrix == "rgb" else _TAG_OF_MATRIX[layout.matrix]
     tag = 2 if layout.range == "full" and layout.kind == "yuv" else 1
-    name = layout.name if deep else "yuv420p"
+    name = (f"yuv444p{layout.depth}le" if odd else layout.name) if deep else "yuv444p" if odd else "yuv420p"
     written = formats.layout_of(name, layout.width, layout.height, range_tag=tag, matrix_tag=matrix)
     picture = Picture(
         index=0,
@@ -251,12 +259,17 @@ def clip_of(layout: PlaneLayout, rotation: int, rate: float) -> Clip:
         duration_from_header_s=None,
         first_pts=0,
         bit_rate=None,
-        sample_aspect_ratio=None,
-        display_matrix=display_matrix(rotation) if rotation else None,
-        rotation=rotation,
+        sample_aspect_ratio=look.aspect if look.aspect != 1 else None,
+        display_matrix=display_matrix(look.rotation) if look.rotation else None,
+        rotation=look.rotation,
         field_order=1,
         interlaced=False,
-        colour=Colour(tag, matrix, 1 if matrix in (1, 9) else 6, 1),
+        colour=Colour(
+            tag,
+            matrix,
+            look.primaries if look.primaries != 2 else 1 if matrix in (1, 9) else 6,
+            look.transfer if look.transfer != 2 else 1,
+        ),
         hdr=Hdr(),
         has_alpha=False,
         has_b_frames=False,
@@ -267,7 +280,7 @@ def clip_of(layout: PlaneLayout, rotation: int, rate: float) -> Clip:
 
 def _stand_in() -> Clip:
     """What may come, before anything has come."""
-    return clip_of(formats.layout_of("yuv420p", 1280, 720), 0, 25.0)
+    return clip_of(formats.layout_of("yuv420p", 1280, 720), Look(), 25.0)
 
 
 def _nothing() -> Any:

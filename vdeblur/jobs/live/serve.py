@@ -6,6 +6,7 @@ that is lost is tried again with growing waits.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from fractions import Fraction
@@ -77,12 +78,18 @@ class Broadcast:
         name = presentable(self._address)
         while not self._stop.is_set():
             outlet: _Outlet | None = None
+            opened: object = None  # what the pictures are that it was opened for
             try:
                 while not self._stop.is_set():
                     captured = self._slot.take(0.2)
                     if captured is None:
                         continue
-                    outlet = outlet or self._open(captured)
+                    layout = captured.frame.layout
+                    form = layout.width, layout.height, captured.look
+                    if outlet is None:
+                        outlet, opened = self._open(captured), form
+                    if form != opened:
+                        break  # opened anew for the next picture
                     outlet.send(captured)
                     self.message, tries, served = None, 0, True
             except (av.FFmpegError, OSError, VdeblurError) as error:
@@ -114,8 +121,10 @@ class Encoded:
     """H.264 without delay, to an address or a pipe."""
 
     def __init__(self, address: str, first: Captured, rate: float) -> None:
-        layout, upright = first.frame.layout, first.rotation % 180 == 0
-        width, height = (layout.width, layout.height) if upright else (layout.height, layout.width)
+        layout, look = first.frame.layout, first.look
+        width, height, aspect = layout.width, layout.height, look.aspect
+        if look.rotation % 180:
+            width, height, aspect = height, width, 1 / aspect
         self._size = width // 2 * 2, height // 2 * 2
         self._screen = Screen()
         self._reformatter = VideoReformatter()
@@ -138,9 +147,13 @@ class Encoded:
         self._stream = self._container.add_stream("libx264", rate=Fraction(round(rate) or 25))
         context = self._stream.codec_context
         context.width, context.height, context.pix_fmt = *self._size, "yuv420p"
+        if aspect != 1:
+            context.sample_aspect_ratio = aspect
         context.time_base = self._stream.time_base = TICK
         context.options = {**_ENCODER, "g": str(max(1, round(rate)))}  # a receiver waits a second at most
-        context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
+        context.color_range, context.colorspace = 1, 1
+        context.color_primaries = look.primaries if look.primaries != 2 else 1
+        context.color_trc = look.transfer if look.transfer != 2 else 1
         self._container.start_encoding()
 
     def send(self, captured: Captured) -> None:
@@ -150,8 +163,9 @@ class Encoded:
             return
         self._last = pts
         source = picture_of(frame)
-        if captured.rotation % 360:  # a stream has no word for it
-            source = av.VideoFrame.from_ndarray(self._screen.rgb(frame, captured.rotation), format="rgb24")
+        if captured.look.rotation % 360:  # a stream has no word for it
+            turned = dataclasses.replace(captured.look, aspect=Fraction(1))
+            source = av.VideoFrame.from_ndarray(self._screen.rgb(frame, turned), format="rgb24")
         is_full = source.format.is_rgb or frame.layout.range == "full"
         picture = self._reformatter.reformat(
             source,
@@ -179,23 +193,17 @@ class VirtualCamera:
 
     def __init__(self, device: str, first: Captured, rate: float) -> None:
         module = _virtual_cameras()
-        layout = first.frame.layout
-        width, height = layout.width, layout.height
-        if first.rotation % 180:
-            width, height = height, width
+        self._screen = Screen()
+        height, width = self._screen.rgb(first.frame, first.look).shape[:2]
         try:
             self._camera = module.Camera(width, height, max(rate, 1.0), device=device)
         except RuntimeError as error:
             raise VdeblurError(
                 f"{device} cannot be used as a virtual camera ({error}); Linux: modprobe v4l2loopback"
             ) from error
-        self._screen, self._size = Screen(), (layout.width, layout.height)
 
     def send(self, captured: Captured) -> None:
-        layout = captured.frame.layout
-        if (layout.width, layout.height) != self._size:
-            raise VdeblurError("the picture has changed its size")
-        self._camera.send(self._screen.rgb(captured.frame, captured.rotation))
+        self._camera.send(self._screen.rgb(captured.frame, captured.look))
 
     def close(self) -> None:
         self._camera.close()

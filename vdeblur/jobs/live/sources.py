@@ -25,6 +25,7 @@ from vdeblur.errors import InputError, VdeblurError
 from vdeblur.jobs.live.picture import Captured, Framer
 from vdeblur.video import source as files
 from vdeblur.video import trust
+from vdeblur.video.clip import aspect_of
 from vdeblur.video.source import is_url
 
 OPEN_S, SILENT_S = 8.0, 10.0
@@ -176,8 +177,10 @@ class Stream:
                 return None
             raise VdeblurError(f"{self._name}: the sender has ended it")
         if self._pace is not None:
-            return self._framer.decoded(picture, self._pace.wait_for(picture.time))
-        return self._framer.decoded(picture, self._clock.captured_at(picture.time, time.monotonic()))
+            at_s = self._pace.wait_for(picture.time)
+        else:
+            at_s = self._clock.captured_at(picture.time, time.monotonic())
+        return self._framer.decoded(picture, at_s, aspect_of(self._video))
 
     def close(self) -> None:
         if self._container is not None:
@@ -236,7 +239,7 @@ class Playback:
             picture = next(self._pictures, None)
         if picture is None:
             return None
-        return self._framer.decoded(picture, self._pace.wait_for(picture.time))
+        return self._framer.decoded(picture, self._pace.wait_for(picture.time), aspect_of(self._video))
 
     def close(self) -> None:
         files.close(self._container)
