@@ -89,6 +89,7 @@ def test_table_has_clips_sets_means_and_the_worst(found: Evaluation) -> None:
     assert table["clip"][-3:] == ("flicker in", "out", "fps")
     assert table["x/one"][-3:] == ("1.10", "1.20", "2.00")
     assert table["mean of x"][4] == "+2.625"  # of two clips, whatever their lengths
+    assert table["mean of all sets"][4] == f"{(2.625 + 0.5) / 2:+.3f}"  # of x and of the evil one's
     assert table["mean of frames"][4:6] == ("+1.500", "-1.000")
     assert table["mean of clips"][4:6] == (f"{(1.25 + 4 + 0.5) / 3:+.3f}", "+0.500")
     words = dict(report.remarks(found))

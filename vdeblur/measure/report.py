@@ -49,8 +49,10 @@ def table(found: Evaluation) -> list[tuple[str, ...]]:
         worst = found.worst_clip
         least = None if worst is None else worst.means["gain_db"]
         sets = found.by_set()
-        for name, means in sets.items() if len(sets) > 1 else ():
-            lines.append((f"mean of {name or 'the rest'}", "", *_cells(means, None), "", "", ""))
+        if len(sets) > 1:
+            for name, means in sets.items():
+                lines.append((f"mean of {name or 'the rest'}", "", *_cells(means, None), "", "", ""))
+            lines.append(("mean of all sets", "", *_cells(found.over_sets(), None), "", "", ""))
         lines.append(("mean of clips", "", *_cells(found.over_clips(), least), "", "", ""))
     frame = found.worst_frame
     total = str(len(found.rows))
@@ -117,6 +119,7 @@ def values(found: Evaluation) -> dict[str, Any]:
         "notes": list(found.notes),
         "mean_of_frames": found.over_frames(),
         "mean_of_clips": found.over_clips(),
+        "mean_of_all_sets": found.over_sets(),
         "mean_of_sets": found.by_set(),
         "worst_clip": None if clip is None else {"clip": clip.clip, "gain_db": clip.means["gain_db"]},
         "worst_frame": None

@@ -155,6 +155,10 @@ class Evaluation:
             sets[clip.clip.rpartition("/")[0]].append(clip.means)
         return {name: mean_of_means(members) for name, members in sets.items()}
 
+    def over_sets(self) -> Means:
+        """Each set counts the same, and in a set each clip."""
+        return mean_of_means(list(self.by_set().values()))
+
 
 def mean_of_rows(rows: Sequence[FrameRow]) -> Means:
     return {name: _mean([of(row) for row in rows]) for name, of in MEASURES.items()}
