@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from vdeblur.data.feed import Feed, Share
 from vdeblur.data.layouts import read_layout
-from vdeblur.data.samples import Augmentation, FilePairs, Pool, Samples, augmented, saturated
-from vdeblur.data.splits import check_sizes, split
+from vdeblur.data.samples import Augmentation, FilePairs, Pool, Samples, augmented, read_picture, saturated
+from vdeblur.data.splits import check_sizes, files, split
 from vdeblur.data.synthesis import Pair
 from vdeblur.errors import InputError
 
@@ -84,7 +84,7 @@ def test_a_fault_in_a_worker_is_the_same_sentence(tmp_path: Path) -> None:
     share = Share(2)
     samples = Samples(FilePairs(files, 16, 16, 1), Pool(), Augmentation(16), share.slots, seed=1)
     for workers in (0, 1):
-        with pytest.raises(InputError, match=r"sharp/0\.png: does not open as a picture$"):
+        with pytest.raises(InputError, match=r"sharp/0\.png: does not open \(No such file"):
             next(Feed(samples, share, torch.device("cpu"), workers)(0))
 
 
@@ -149,11 +149,11 @@ def test_saturation_and_noise_are_deepdeblurs() -> None:
 def test_whole_clips_judge(tmp_path: Path) -> None:
     clips = read_layout(trees.reds(tmp_path / "REDS", clips=2))
     training, judging = split(clips, (), tmp_path)
-    assert {path.parts[-4] for path, _ in training} == {"train"}
-    assert {path.parts[-4] for path, _ in judging} == {"val"}
+    assert [clip.name for clip in training] == ["train/000", "train/001"]
+    assert [clip.name for clip in judging] == ["val/000", "val/001"]
     training, judging = split(clips, ("train/001",), tmp_path)
-    assert len(judging) == 3
-    assert len(training) == 9
+    assert [clip.name for clip in judging] == ["train/001"]
+    assert len(training) == 3
     with pytest.raises(InputError, match="no clip whose name begins with 'train/7'"):
         split(clips, ("train/7",), tmp_path)
     with pytest.raises(InputError, match="none is left to train on"):
@@ -162,6 +162,52 @@ def test_whole_clips_judge(tmp_path: Path) -> None:
     training, judging = split(many, (), tmp_path)
     assert (len(training), len(judging)) == (18, 2)
     assert split(many[:1], (), tmp_path)[1] == []
+
+
+def test_short_clips_serve_as_often_as_long_ones_where_that_is_asked_for(tmp_path: Path) -> None:
+    for clip, frames in (("long", 5), ("short", 2)):
+        for side in ("blur", "sharp"):
+            trees.series(tmp_path / clip / side, trees.numbers(frames))
+    clips = read_layout(tmp_path)
+    assert Counter(blur.parts[-3] for blur, _ in files(clips)) == {"long": 5, "short": 2}
+    each = Counter(blur for blur, _ in files(clips, balanced=True))
+    assert sorted(each.values()) == [1, 1, 1, 1, 1, 2, 3]
+    assert sum(count for blur, count in each.items() if blur.parts[-3] == "short") == 5
+
+
+def test_brightness_is_taken_over_and_detail_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(60, 160, (96, 128, 3), dtype=np.uint8)
+    paths = tmp_path / "blur.png", tmp_path / "sharp.png"
+    for path, pixels in zip(paths, (np.full_like(sharp, 130), sharp), strict=True):
+        trees.write_png(path, pixels)
+    plain, neutral = (FilePairs([paths], 128, 32, seed=1, neutral=share)(0) for share in (0.0, 1.0))
+    assert np.array_equal(plain.sharp, sharp)
+    assert np.array_equal(neutral.blurred, plain.blurred)
+    assert abs(float(neutral.sharp.mean()) - 130) < 1 < abs(float(sharp.mean()) - 130)
+    detail, kept = (side.astype(float) - side.mean() for side in (sharp, neutral.sharp))
+    assert np.abs(kept - detail).mean() < 0.1 * np.abs(detail).mean()
+
+
+def test_a_jpeg_that_is_cut_off_is_not_learnt_from(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "holiday.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)).save(path)
+    assert read_picture(path).shape == (64, 48, 3)
+    path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(InputError, match=r"holiday\.jpg: the picture is cut off"):
+        read_picture(path)
+
+
+def test_pictures_are_not_turned_as_nowhere_else(tmp_path: Path) -> None:
+    """Their orientation stays a tag for the engine too, and a partner may have lost it."""
+    from PIL import Image
+
+    path, orientation = tmp_path / "upright.jpg", Image.Exif()
+    orientation[0x0112] = 6
+    Image.new("RGB", (48, 32)).save(path, exif=orientation)
+    assert read_picture(path).shape == (32, 48, 3)
 
 
 def test_videos_are_refused_for_training_with_a_way_out(tmp_path: Path) -> None:

@@ -121,6 +121,25 @@ def test_a_run_that_goes_on_says_which_settings_have_changed(
     assert said.count("now, it was") == 2
 
 
+def test_a_run_that_is_over_says_so_and_that_its_data_were_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a second fine-tuning with the folder that recipes have by default ends at once with the first's
+    weights."""
+    one, two = (reds(tmp_path / name, frames=frames) for name, frames in (("one", 1), ("two", 2)))
+    start = _start(tmp_path / "start.pt", deepdeblur=False)
+    settings = SMALL | {"start": str(start), "steps": "1"}
+    words = [word for key, value in settings.items() for word in (f"--{key}", value)]
+    words = ["train", str(CONFIGS / "finetune-pairs.toml"), "--output", str(tmp_path / "run"), *words]
+    assert main([*words, "--data", str(one)]) == 0
+    assert "this run is over" not in capsys.readouterr().err
+    assert main([*words, "--data", str(two)]) == 0
+    said = capsys.readouterr().err
+    data = [f"{name}: {n} pairs to learn from, {n} held out" for name, n in (("one", 2), ("two", 4))]
+    assert f"data is {data[1]} now, it was {data[0]}" in said
+    assert "this run is over, at step 1: --output FOLDER begins another, a larger --steps goes on" in said
+
+
 def test_a_second_ctrl_c_ends_at_once_only_when_it_is_said_to(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +233,7 @@ def test_without_tensorboard_one_line_says_so(
         ([SMOKE, "--data", "."], "--data .: this recipe draws its own pictures"),
         ([str(CONFIGS / "train-mimo-unet.toml")], "give --data FOLDER, this recipe learns from pairs"),
         ([str(CONFIGS / "mimo-unet-tiny.toml"), "--data", "nowhere"], "--data nowhere: no such file"),
+        ([SMOKE, "--output", "notes.txt/run"], "notes.txt is a file; name a folder for the run"),
         ([SMOKE, "--device", "toaster"], "--device toaster: not known"),
         ([SMOKE, "--crop", "36"], "crop is 36; this network needs a multiple of 8"),
         ([SMOKE, "--start", "mimo-unet-tyni"], "did you mean mimo-unet-tiny"),
@@ -225,6 +245,7 @@ def test_mistakes_are_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    Path("notes.txt").touch()
     assert main(["train", *words]) == 2
     said = capsys.readouterr().err
     assert message in said

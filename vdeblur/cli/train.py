@@ -17,6 +17,7 @@ from rich.text import Text
 
 from vdeblur.cli.options import Parser
 from vdeblur.errors import InputError, presentable
+from vdeblur.jobs.interrupts import SIGNALS
 
 if TYPE_CHECKING:
     from vdeblur.learn.events import Event
@@ -38,8 +39,7 @@ def train(words: list[str]) -> int:
     recipe = read_recipe(asked.recipe, changed)
     recipe.settings.check(str(asked.recipe))
     output = asked.output or Path("runs") / asked.recipe.stem
-    if output.exists() and not output.is_dir():
-        raise InputError(f"--output {output}: is a file; name a folder for the run")
+    _check_output(output)
     from vdeblur.learn import log, run
 
     log.check(output)
@@ -84,15 +84,26 @@ def _assignments(words: Sequence[str]) -> Iterator[str]:
         yield f"{key.replace('-', '_')}={value}"
 
 
+def _check_output(output: Path) -> None:
+    """InputError for a folder of the run that could not be made or written to, before anything is read."""
+    there = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"--output {output}: {there} is a file; name a folder for the run")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"--output {output}: {there} cannot be written to; name another folder for the run")
+
+
 class _Stop:
-    """Ctrl-C and a request to end, as a question that the run asks after every step."""
+    """Ctrl-C, a request to end and the terminal's end, as a question that the run asks after every step."""
 
     def __init__(self) -> None:
         self._since: float | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup
             try:
                 self._before[number] = signal.signal(number, self._note)
             except ValueError:
@@ -155,7 +166,12 @@ class _Display:
         if isinstance(event, events.Started):
             for note in event.notes:
                 self._say(note)
-            if event.step:
+            if event.step >= event.steps:
+                self._say(
+                    f"this run is over, at step {event.step}: --output FOLDER begins another, "
+                    "a larger --steps goes on"
+                )
+            elif event.step:
                 self._say(f"going on from step {event.step} of {event.steps}")
             if self._bar is not None:
                 self._bar.reset(

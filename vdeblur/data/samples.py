@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from vdeblur.data.drawings import Picture
 from vdeblur.data.opencv import opencv
-from vdeblur.data.synthesis import BlurSettings, Pair, make_pair
+from vdeblur.data.synthesis import BlurSettings, Pair, make_pair, neutralised
 from vdeblur.errors import InputError, MissingRuntimeError
+from vdeblur.video.names import JPEG
 
 Source = Callable[[int], Pair]
 """The n-th pair of an endless series."""
@@ -105,14 +106,18 @@ class SynthesisedPairs:
 class FilePairs:
     """Pairs from picture files in shuffled order, each once an epoch, cut to `cut` pixels a side at random.
 
-    A cut larger than the crop gives several different crops for one decoding.
+    A cut larger than the crop gives several different crops for one decoding. `neutral` is the share of pairs
+    whose sharp side takes over the very low frequencies of the blurred one, as in `BlurSettings`.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, Path]], cut: int, crop: int, seed: int) -> None:
+    def __init__(
+        self, files: Sequence[tuple[Path, Path]], cut: int, crop: int, seed: int, *, neutral: float = 0.0
+    ) -> None:
         self.files = files
         self.cut = cut
         self.crop = crop
         self.seed = seed
+        self.neutral = neutral
         self._epoch, self._order = -1, np.arange(0)
 
     def __call__(self, number: int) -> Pair:
@@ -130,7 +135,8 @@ class FilePairs:
         top = int(rng.integers(pair.sharp.shape[0] - height + 1))
         left = int(rng.integers(pair.sharp.shape[1] - width + 1))
         part = np.s_[top : top + height, left : left + width]
-        return Pair(pair.blurred[part].copy(), pair.sharp[part].copy())
+        pair = Pair(pair.blurred[part].copy(), pair.sharp[part].copy())
+        return neutralised(pair) if rng.random() < self.neutral else pair
 
 
 def read_pair(blurred: Path, sharp: Path) -> Pair:
@@ -148,8 +154,16 @@ def read_pair(blurred: Path, sharp: Path) -> Pair:
 def read_picture(path: Path) -> Picture:
     """A picture file as HxWx3 uint8 RGB, by OpenCV, or by Pillow where that does not load.
 
-    Raises InputError for what is no readable picture.
+    Pictures are never turned: orientation stays a tag, as in the engine. Raises InputError for what is no
+    readable picture, or one that is cut off.
     """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: does not open ({error.strerror})") from error
+    # A JPEG without an end after its last scan: decoders fill the rest with grey and say nothing.
+    if path.suffix.lower() in JPEG and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise InputError(f"{path}: the picture is cut off")
     try:
         cv2 = opencv()
     except MissingRuntimeError:
@@ -160,7 +174,8 @@ def read_picture(path: Path) -> Picture:
                 return np.asarray(file.convert("RGB"))
         except (OSError, UnidentifiedImageError) as error:
             raise InputError(f"{path}: does not open as a picture") from error
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    way = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), way) if data else None
     if picture is None:
         raise InputError(f"{path}: does not open as a picture")
     return np.ascontiguousarray(picture[..., ::-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from zlib import crc32
 
@@ -16,8 +17,10 @@ LOOKED_AT = 24  # clips whose first pair is opened before the run
 Files = list[tuple[Path, Path]]
 
 
-def split(clips: Sequence[PairedClip], wanted: Sequence[str], root: Path) -> tuple[Files, Files]:
-    """(blurred, sharp) files to train on, and files to judge by; the latter may be empty.
+def split(
+    clips: Sequence[PairedClip], wanted: Sequence[str], root: Path
+) -> tuple[list[PairedClip], list[PairedClip]]:
+    """Clips to train on, and clips to judge by; the latter may be empty.
 
     wanted   beginnings of names of clips that judge; without any: those of val/, else test/, else one clip
              in ten by the checksum of its name; of a single clip none
@@ -37,7 +40,17 @@ def split(clips: Sequence[PairedClip], wanted: Sequence[str], root: Path) -> tup
     training = [clip for clip in clips if clip.name not in judges]
     if not training:
         raise InputError(f"{root}: all clips judge, none is left to train on (setting validation)")
-    return _files(training), _files([clip for clip in clips if clip.name in judges])
+    return training, [clip for clip in clips if clip.name in judges]
+
+
+def files(clips: Sequence[PairedClip], *, balanced: bool = False) -> Files:
+    """(blurred, sharp) files of all frames; `balanced`: those of shorter clips again, so many of each."""
+    longest = max((len(clip.frames) for clip in clips), default=0)
+    return [
+        (frame.blur, frame.sharp)
+        for clip in clips
+        for frame in (islice(cycle(clip.frames), longest) if balanced else clip.frames)
+    ]
 
 
 def check_sizes(clips: Sequence[PairedClip], crop: int) -> None:
@@ -63,7 +76,3 @@ def _judges(clips: Sequence[PairedClip], wanted: Sequence[str]) -> set[str]:
         return set()
     by_chance = sorted(names, key=lambda name: (crc32(name.encode()), name))
     return set(by_chance[: max(1, len(names) // HELD_OUT)])
-
-
-def _files(clips: Sequence[PairedClip]) -> Files:
-    return [(frame.blur, frame.sharp) for clip in clips for frame in clip.frames]

@@ -12,7 +12,8 @@ for each part (what matters for real video) are in docs/training-notes.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from zlib import crc32
 
@@ -26,6 +27,8 @@ from vdeblur.errors import InputError
 
 Pose = NDArray[np.float64]
 """Nx2x3: for each sub-frame the affine map from output to source pixels, as `warpAffine` takes it."""
+
+_BOUNDS = (("shortest_px", "longest_px"), ("smallest", "largest"), ("fewest", "most"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,22 @@ class BlurSettings:
     jpeg: float = 0.12
     h264: float = 0.08
     neutral: float = 0.5
+
+    def check(self, origin: str) -> None:
+        """InputError, naming `origin`, for a value that no pair can be made with."""
+        if self.size < 16 or self.size % 2:  # H.264 takes even sides only
+            raise InputError(f"{origin}: blur_size is {self.size}; it must be even, and 16 at least")
+        for low, high in _BOUNDS:
+            least, most = getattr(self, low), getattr(self, high)
+            if not 0 < least <= most < np.inf:
+                raise InputError(
+                    f"{origin}: blur_{low} is {least} and blur_{high} is {most}; the first must be above 0, "
+                    "the second not below it"
+                )
+        others = {"size", *chain(*_BOUNDS)}
+        for name in (f.name for f in fields(self) if f.name not in others):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{origin}: blur_{name} is {getattr(self, name)}; it must lie in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +196,12 @@ def shake(rng: np.random.Generator, picture: Picture, length_px: float, response
     inner = np.s_[y : height - y, x : width - x]
     blurred = _rounded(response.code(_expose(scene, range(count))))
     return Pair(np.ascontiguousarray(blurred[inner]), np.ascontiguousarray(picture[inner]))
+
+
+def neutralised(pair: Pair) -> Pair:
+    """A pair whose sharp side takes over the very low frequencies of the blurred one."""
+    sharp = pair.sharp.astype(np.float32)
+    return Pair(pair.blurred, _rounded(sharp + _very_low(pair.blurred - sharp)))
 
 
 def _source(rng: np.random.Generator, photographs: Sequence[Picture], s: BlurSettings) -> Picture:
@@ -324,10 +349,11 @@ _IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 def _very_low(difference: NDArray[np.float32]) -> NDArray[np.float32]:
     """The part of a difference that is smoother than about 32 px."""
     cv2 = opencv()
-    size = difference.shape[0]
-    small = cv2.resize(difference, (size // 16, size // 16), interpolation=cv2.INTER_AREA)
+    height, width = difference.shape[:2]
+    size = max(1, width // 16), max(1, height // 16)
+    small = cv2.resize(difference, size, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), 2.0, borderType=cv2.BORDER_REFLECT_101)
-    return np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _through_video(rng: np.random.Generator, blurred: Picture, moves: Pose) -> Picture:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vdeblur.data import splits
-from vdeblur.data.layouts import read_layout
+from vdeblur.data.layouts import PairedClip, read_layout
 from vdeblur.errors import InputError
 from vdeblur.learn.recipe import Recipe
 
@@ -28,11 +28,11 @@ Reading = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a run learns from, known before anything heavy is loaded; files are of source "pairs" only."""
+    """What a run learns from, known before anything heavy is loaded; clips are of source "pairs" only."""
 
     data: Path | None
-    training: splits.Files
-    judging: splits.Files
+    training: Sequence[PairedClip]
+    judging: Sequence[PairedClip]
     notes: tuple[str, ...] = ()
 
 
@@ -93,7 +93,7 @@ def run(
         notes.append("fp16 is slow on a CPU; --precision fp32 is not")
     torch.backends.cudnn.benchmark = True
     share = Share(s.batch, rank, ranks, s.accumulate)
-    feed, judge, more = _material(s, found, share, device, reading)
+    feed, judge, material = _material(s, found, share, device, reading)
     try:
         return train(
             network,
@@ -105,8 +105,8 @@ def run(
             precision=precision,
             tell=tell,
             stop=stop,
-            notes=(*notes, *more),
-            sizes=asdict(recipe.network),
+            notes=(*notes, material),
+            kept=asdict(recipe.network) | {"data": material},
         )
     finally:
         if dist.is_available() and dist.is_initialized():
@@ -115,7 +115,7 @@ def run(
 
 def _material(
     s: Settings, found: Found, share: Share, device: torch.device, reading: Reading
-) -> tuple[Batches, Judge | None, tuple[str, ...]]:
+) -> tuple[Batches, Judge | None, str]:
     """What feeds the network, what judges it, and a line about both."""
     import torch
 
@@ -124,19 +124,22 @@ def _material(
     from vdeblur.data.samples import FilePairs, Samples, SynthesisedPairs
     from vdeblur.learn.judge import judge_files, judge_made, validation_pairs
 
+    where = f"{found.data.resolve().name}: " if found.data is not None else ""
     if s.source == "pairs":
-        source = FilePairs(found.training, s.cut, s.crop, s.seed)
+        files = splits.files(found.training, balanced=s.balanced)
+        source = FilePairs(files, s.cut, s.crop, s.seed, neutral=s.neutral)
         samples = Samples(source, s.pool_of_slot(), s.augmentation, share.slots, s.seed)
-        judge = judge_files(found.judging, s.validate_pictures, str(device)) if found.judging else None
-        note = f"{len(found.training)} pairs to learn from, {len(found.judging)} held out"
-        return Feed(samples, share, device, s.workers), judge, (note,)
+        judging = splits.files(found.judging)
+        judge = judge_files(judging, s.validate_pictures, str(device)) if judging else None
+        note = f"{where}{len(splits.files(found.training))} pairs to learn from, {len(judging)} held out"
+        return Feed(samples, share, device, s.workers), judge, note
     if s.source == "drawn":
         pictures = material.drawings(DRAWINGS, DRAWING_PX, s.seed)
         held = material.drawings(DRAWINGS // 4, DRAWING_PX, s.seed + 1)
     else:
         assert found.data is not None
         pictures, held = material.sharp_pictures(found.data, s.frames, s.seed, reading)
-    note = f"{len(pictures)} sharp pictures to learn from, {len(held)} held out"
+    note = f"{where}{len(pictures)} sharp pictures to learn from, {len(held)} held out"
     judge = judge_made(validation_pairs(held, s.motion, s.validate_pictures), str(device))
     if s.on_device:
         from vdeblur.data.device_feed import DeviceFeed
@@ -144,10 +147,10 @@ def _material(
 
         there = [torch.from_numpy(picture).permute(2, 0, 1).contiguous().to(device) for picture in pictures]
         pairs = DevicePairs(there, s.motion, s.seed)
-        return DeviceFeed(pairs, share, s.augmentation, s.pool, s.reuse, s.seed), judge, (note,)
+        return DeviceFeed(pairs, share, s.augmentation, s.pool, s.reuse, s.seed), judge, note
     made = SynthesisedPairs(pictures, s.motion, s.seed)
     samples = Samples(made, s.pool_of_slot(), s.augmentation, share.slots, s.seed)
-    return Feed(samples, share, device, s.workers), judge, (note,)
+    return Feed(samples, share, device, s.workers), judge, note
 
 
 def _device(asked: str) -> torch.device:

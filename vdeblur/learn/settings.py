@@ -23,6 +23,9 @@ class Settings:
     blur          which blurred side where a data set has several ("blur", "blur_gamma", "blur_comp")
     validation    clips whose names begin so are never trained on but judged by; without any: those of val/
                   (else test/), else one clip in ten
+    balanced      of pairs: every clip serves the same number of crops; else every pair does
+    neutral       share of pairs whose sharp side takes over the very low frequencies of the blurred one: how
+                  a camera's exposure brightens pictures is learnt first, and is wrong for all other cameras
     frames        how many frames of the videos are used as sharp pictures
 
     steps         of the optimizer; each sees batch x accumulate crops of every process
@@ -45,6 +48,8 @@ class Settings:
     source: Kind = "sharp"
     blur: str = ""
     validation: tuple[str, ...] = ()
+    balanced: bool = False
+    neutral: float = 0.0
     frames: int = 400
 
     steps: int = 20_000
@@ -116,8 +121,9 @@ class Settings:
         for key in ("decay", "warm_up", "workers", "seed", "clip", "adversarial", "noise_levels", "rate"):
             if not getattr(self, key) >= 0:
                 raise InputError(f"{origin}: {key} is {getattr(self, key)}; it must not be negative")
-        if not 0 <= self.ema < 1 or not 0 <= self.saturation <= 1:
-            raise InputError(f"{origin}: ema must lie in [0, 1), saturation in [0, 1]")
+        if not 0 <= self.ema < 1 or not 0 <= self.saturation <= 1 or not 0 <= self.neutral <= 1:
+            raise InputError(f"{origin}: ema must lie in [0, 1), saturation and neutral in [0, 1]")
+        self.motion.check(origin)
         if self.source == "pairs" and self.cut < self.crop:
             raise InputError(f"{origin}: cut is {self.cut}, smaller than crop, which is {self.crop}")
         if self.source != "pairs" and self.motion.size < self.crop:

@@ -64,14 +64,14 @@ def train(
     tell: Callable[[Event], None] = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
     notes: tuple[str, ...] = (),
-    sizes: Mapping[str, Any] = MappingProxyType({}),
+    kept: Mapping[str, Any] = MappingProxyType({}),
 ) -> Outcome:
     """Train `network` in place, going on from the output folder's last checkpoint where there is one.
 
     judge       scores the averaged network, before the first step too; only process 0 calls it
     precision   of the network's own arithmetic: "fp32", "bf16" or "fp16"; weights and losses are float32
     stop        asked after every step; the run then saves and ends
-    sizes       settings of the network, to be kept beside those of the run
+    kept        beside the settings: those of the network, and what is learnt from
 
     Raises InputError for a checkpoint of another network, VdeblurError where steps come to nothing.
     """
@@ -89,7 +89,7 @@ def train(
     scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=precision == "fp16")
     adversary = Adversary(s.rate, device) if s.adversarial else None
     at = checkpoint.Count()
-    plain = checkpoint.plain(s) | dict(sizes)
+    plain = checkpoint.plain(s) | dict(kept)
     if last.exists():
         notes += checkpoint.restore(last, network, average, optimizers, scaler, adversary, at, plain)
     model = shared(Scaled(network), device)
@@ -107,8 +107,8 @@ def train(
             best = at.best_db is None or found.gain_db > at.best_db
             if best:
                 at.best_db = found.gain_db
-                kept = {"average": average.state_dict(), "step": at.step, "gain_db": found.gain_db}
-                checkpoint.save(output / "best.pt", kept | {"settings": plain})
+                state = {"average": average.state_dict(), "step": at.step, "gain_db": found.gain_db}
+                checkpoint.save(output / "best.pt", state | {"settings": plain})
             log.write(
                 at.step,
                 {"gain_db": found.gain_db, "worst_gain_db": found.worst_db, "mean_shift": found.shift},
