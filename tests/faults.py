@@ -168,6 +168,7 @@ def _source_grows(self: Any, words: tuple[Any, ...]) -> Any:
 KINDS: dict[str, Happens] = {
     "SIGINT": _signal("SIGINT"),
     "SIGTERM": _signal("SIGTERM"),
+    "SIGHUP": _signal("SIGHUP"),
     "SIGKILL": _signal("SIGKILL"),
     "ENOSPC": _system("ENOSPC"),
     "EIO": _system("EIO"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -77,6 +78,36 @@ def test_a_fault_leaves_nothing_but_its_message(
     assert main([*words, "--overwrite"]) == 0
     assert verify(str(made.path), str(out)).faults == ()
     assert {p.name for p in tmp_path.iterdir()} == {made.path.name, out.name}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("handler", "code"), [(signal.SIG_DFL, 130), (signal.SIG_IGN, 0)], ids=["", "nohup"])
+def test_a_terminal_that_is_closed_is_ctrl_c(handler: signal.Handlers, code: int, tmp_path: Path) -> None:
+    made = media.make("plain", tmp_path)
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            faults.plant("mux", 9, "SIGHUP", patch.setattr)
+            assert main([str(made.path), "-o", str(tmp_path / "out.mp4"), "--strength", "0"]) == code
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (tmp_path / "out.mp4").exists() == (code == 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_words_that_nobody_hears_stop_no_work(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        media.write_clip(tmp_path / "in" / f"{name}.mkv", frames=3)
+    (tmp_path / "in" / "broken.mkv").write_bytes(b"no video")
+    hears, says = os.pipe()
+    os.close(hears)
+    words = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--strength", "0"]
+    program = [sys.executable, "-m", "vdeblur", *words]
+    done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=says, check=False, timeout=60)
+    os.close(says)
+    assert done.returncode == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.mkv", "b.mkv"]
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -31,6 +31,7 @@ from vdeblur.cli.options import (
     pair_sources,
     size,
 )
+from vdeblur.cli.streams import prepare
 from vdeblur.errors import (
     InputError,
     SuspectError,
@@ -52,6 +53,7 @@ _FAILURES = (VdeblurError, OSError, MemoryError, RuntimeError, ValueError)
 
 def command() -> NoReturn:
     """The `vdeblur` program: `main`, and the end of the process."""
+    prepare()
     code = main()
     if any(thread.is_alive() and thread.daemon for thread in threading.enumerate()):
         # One is stuck in a library, as in a camera that does not answer. Python would pull the floor from
@@ -70,10 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads of the network that spin while they wait cost a factor of ten on a busy machine
     # (docs/engine.md); read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
+    with suppress(ValueError):  # not the main thread: a test or a notebook calls us
         signal.signal(signal.SIGTERM, _terminate)
-    except ValueError:
-        pass  # not the main thread: a test or a notebook calls us
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # no nohup
+            signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed
     try:
         if words and words[0] in _COMMANDS:
             code = _COMMANDS[words[0]](words[1:])

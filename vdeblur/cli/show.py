@@ -5,11 +5,9 @@ Progress and messages go to stderr, results to stdout.  What is not a terminal g
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -318,8 +316,3 @@ def _span(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-for _stream in (sys.stdout, sys.stderr):
-    if isinstance(_stream, TextIOWrapper):  # a name that a terminal cannot show is no reason to fail
-        _stream.reconfigure(errors="replace")

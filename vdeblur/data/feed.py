@@ -138,5 +138,7 @@ def _moved(pictures: Tensor, device: torch.device) -> Tensor:
 
 
 def _start_worker(_number: int) -> None:
-    # Ctrl-C goes to every process of the terminal; the one that trains ends the others.
+    # Ctrl-C and the terminal's end go to each of its processes; the one that trains ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM break off the work of a run, never its tidying up.
+"""Ctrl-C, SIGTERM and a terminal that is closed break off the work of a run, never its tidying up.
 
 Python raises KeyboardInterrupt between any two instructions of the main thread: also in a `finally` that was
 about to join threads, which then go on with files that are closed under them.  Inside `Interrupts` a signal
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Interrupts:
@@ -28,7 +28,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 if callable(signal.getsignal(number)):  # ignored ones, and those that kill, are left alone
                     self._before[number] = signal.signal(number, self._came)
         return self
