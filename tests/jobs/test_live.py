@@ -315,12 +315,19 @@ def test_a_picture_looks_as_in_a_player_on_screen_recorded_and_served(
 
 def test_a_snapshot_is_two_pictures(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: "now")
     controls = Controls()
     controls.request_snapshot()
-    eyes = Eyes(enough=4)
+    eyes = Eyes(lambda view, count: controls.request_snapshot() if count == 2 else None, enough=4)
     play(clip, eyes, loop=True, controls=controls)
-    names = sorted(path.name.rsplit("-", 1)[1] for path in tmp_path.glob("*.png"))
-    assert names == ["after.png", "before.png"]
+    names = sorted(path.name for path in tmp_path.glob("*.png"))
+    wanted = [
+        "now-2-after",
+        "now-2-before",
+        "now-after",
+        "now-before",
+    ]  # none replaces another
+    assert names == [f"vdeblur-{name}.png" for name in wanted]
     assert any("snapshot" in (view.status.message or "") for view in eyes.views)
 
 
@@ -638,6 +645,10 @@ def test_a_pipe_gets_the_stream_and_nothing_else(clip: Path, tmp_path: Path) -> 
         (["CLIP", "--codec", "nonsense"], "nonsense"),
         (["CLIP", "--target-fps", "-3"], "must be more than 0"),
         (["CLIP", "--max-latency", "soon"], "give 100ms"),
+        (["CLIP", "--max-latency", "nan"], "must be more than 0"),
+        (["CLIP", "--target-fps", "nan"], "must be more than 0"),
+        (["CLIP", "--tile", "abc"], "--tile abc: not known"),
+        (["²"], "no such file, camera or address"),
         (["CLIP", "--strength", "2"], "must lie between 0"),
     ],
 )

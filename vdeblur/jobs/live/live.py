@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,9 @@ class _Loop:
         if not self._controls.take_snapshot_wish() or self._latest is None:
             return
         captured, sharp, _ = self._latest
-        stem = f"vdeblur-{time.strftime('%Y%m%d-%H%M%S')}"
+        first = f"vdeblur-{time.strftime('%Y%m%d-%H%M%S')}"
+        stems = chain([first], (f"{first}-{number}" for number in count(2)))
+        stem = next(stem for stem in stems if not Path(f"{stem}-before.png").exists())
         after = blended(captured.frame, sharp, self._controls.strength)
         try:
             for name, frame in (("before", captured.frame), ("after", after)):

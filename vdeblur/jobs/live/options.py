@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vdeblur.engine import tiles
 from vdeblur.engine.device import check_choice, guess_kind
 from vdeblur.errors import InputError
 from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
@@ -38,6 +39,7 @@ class LiveOptions:
         """Every error that can be known before anything is opened; InputError."""
         self.source.check()
         check_choice(self.device, self.precision, self.backend)
+        tiles.check(self.tile)
         self.record.check(self.source.address)
         if self.output is not None:
             check_output(self.output)
@@ -46,7 +48,7 @@ class LiveOptions:
             ("--max-latency", self.goal.latency_s),
             ("--duration", self.duration_s),
         ):
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:  # nor is nan
                 raise InputError(f"{option} {value:g}: must be more than 0")
 
     def rungs(self) -> tuple[Rung, ...]:

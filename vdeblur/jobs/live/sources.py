@@ -49,7 +49,7 @@ class SourceAsk:
     @property
     def kind(self) -> Literal["camera", "screen", "stream", "file"]:
         address = self.address
-        if address.isdigit() or address.startswith(("/dev/", "video=")):
+        if address.isdecimal() or address.startswith(("/dev/", "video=")):
             return "camera"
         if address == "screen":
             return "screen"
@@ -103,7 +103,7 @@ class Camera:
     def __init__(self, ask: SourceAsk) -> None:
         self._name = f"camera {ask.address}"
         self._framer = Framer()
-        number: Any = int(ask.address) if ask.address.isdigit() else ask.address
+        number: Any = int(ask.address) if ask.address.isdecimal() else ask.address
         if sys.platform == "linux":
             _refuse_device(f"/dev/video{number}" if isinstance(number, int) else number, self._name)
         cv2.utils.logging.setLogLevel(0)  # it writes lines of its own to stderr
@@ -300,7 +300,7 @@ def _device(ask: SourceAsk) -> tuple[str, str, dict[str, str]]:
     if ask.size:
         options["video_size"] = f"{ask.size[1]}x{ask.size[0]}"
     address = ask.address
-    if form == "v4l2" and address.isdigit():
+    if form == "v4l2" and address.isdecimal():
         address = f"/dev/video{address}"
     if form == "v4l2":
         _refuse_device(address, f"camera {ask.address}")
