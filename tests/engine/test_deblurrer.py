@@ -220,6 +220,29 @@ def test_scores_see_the_result_before_rounding_and_clipping() -> None:
     assert result[4, 5] == pytest.approx(250 / 255 + np.array([0.05, 0.03, 0.0]), abs=1e-6)
 
 
+@pytest.mark.parametrize("tile", ["auto", "off"])
+def test_a_single_picture_goes_on_in_smaller_tiles_where_memory_runs_out(tile: str) -> None:
+    class Large(standins.BoxFilter):
+        tried = 0
+
+        def correction(self, rgb: torch.Tensor) -> torch.Tensor:
+            self.tried += rgb.shape[-1] > 300
+            if rgb.shape[-1] > 300:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
+            return super().correction(rgb)
+
+    picture = np.random.default_rng(0).random((300, 600, 3), np.float32)
+    options = {"precision": "fp32", "device": "cpu", "backend": "torch"}
+    wanted = Deblurrer(standins.BoxFilter(), **options, tile="off").deblur_rgb(picture)
+    network = Large()
+    engine = Deblurrer(network, **options, tile=tile)
+    for _ in range(2):
+        assert np.abs(engine.deblur_rgb(picture) - wanted).max() < 2e-6
+    assert network.tried == 3  # whole, 512 and 384 px; then not again
+    said = [note for note in engine.notes if "memory" in note]
+    assert said[-1] == "out of memory: going on in tiles of 256x256"
+
+
 def test_an_array_of_another_kind_is_refused_with_what_is_expected() -> None:
     engine = Deblurrer(standins.ZeroDifference())
     for picture in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.int32), np.zeros((0, 4), np.uint8)):

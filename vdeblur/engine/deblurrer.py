@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vdeblur.engine import tiles
+from vdeblur.engine import shortage, tiles
 from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind, has_int8, has_nncf
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
 from vdeblur.errors import InputError, MissingRuntimeError
@@ -152,12 +152,23 @@ class Deblurrer:
         rgb = np.broadcast_to(values.reshape(height, width, -1), (height, width, 3))
         rgb = np.pad(rgb.clip(0.0, 1.0), ((0, rows - height), (0, columns - width), (0, 0)), "edge")
         self._warm()
-        difference = self._backend.difference(rgb, self._grid(rows, columns), height, width)
+        difference = self._difference(rgb, self._grid(rows, columns), height, width)
         if difference is None:
             return None
         change = difference * np.float32(self.strength)
         result: Pixels = values + (change.mean(axis=2) if picture.ndim == 2 else change)
         return result
+
+    def _difference(self, rgb: Pixels, grid: tiles.Grid, height: int, width: int) -> Pixels | None:
+        """The backend's, in smaller tiles from here on where memory runs out."""
+        while True:
+            try:
+                return self._backend.difference(rgb, grid, height, width)
+            except Exception as error:
+                if not shortage.ran_out(error):
+                    raise
+            grid = self._backend.smaller(grid)
+            self._tile = max(grid.tile)
 
     def rgb(self, frame: Frame) -> Pixels:
         """What the network sees of a frame: height x width x 3, float32, 0 to 1."""

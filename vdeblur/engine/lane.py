@@ -95,6 +95,10 @@ class Backend(Protocol):
 
     def open_lane(self, layout: PlaneLayout, grid: Grid, strength: float, *, latency: bool) -> Lane: ...
 
+    def smaller(self, grid: Grid) -> Grid:
+        """After memory ran out: the next smaller tiles, with a note; VdeblurError where there are none."""
+        ...
+
     def difference(self, rgb: Pixels, grid: Grid, height: int, width: int) -> Pixels | None:
         """For single pictures: rows x columns x 3, float32 in [0, 1], of whole units, to the judged
         difference at its own size (height x width x 3), or None where the guard refuses it.

@@ -127,8 +127,11 @@ class OpenVinoBackend:
         return OpenVinoLane(self, layout, grid, strength, latency=latency)
 
     def smaller(self, grid: tiles.Grid) -> tiles.Grid:
-        """After memory ran out: the next smaller tiles; VdeblurError where there are none."""
-        return shortage.smaller(grid, self.multiple_of, self.reach, self.choice.name)
+        """After memory ran out: the next smaller tiles, with a note; VdeblurError where there are none."""
+        smaller = shortage.smaller(grid, self.multiple_of, self.reach, self.choice.name)
+        self._single.clear()
+        self.went_short(shortage.note(smaller))
+        return smaller
 
     def went_short(self, note: str) -> None:
         """Something could not be had: say what follows from it, and let go of what may have been left."""
@@ -257,7 +260,6 @@ class OpenVinoLane:
             self._backend.went_short("out of memory: going on with one frame at a time")
             return
         self.grid = self._backend.smaller(self.grid)
-        self._backend.went_short(shortage.note(self.grid))
 
     def _compiled(self) -> list[_Request | _Pieces]:
         if not self.grid.is_whole:
