@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from data import trees
+from video import media
 
 from vdeblur.cli.main import main
 from vdeblur.data.exposures import exposures
@@ -130,6 +131,38 @@ def test_the_exposure_is_in_seconds_where_frames_do_not_come_evenly(
         "slower.mkv: its frames are not evenly spaced; exposures were made where they come at 25 a second, "
         "none over other steps, of which there are 14"
     ) in capsys.readouterr().err
+
+
+def test_damaged_pictures_are_in_no_exposure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = media.write_clip(tmp_path / "whole.mkv", frames=40, size=(160, 96), b_frames=True)
+    video = media.flip_bits(made.path, tmp_path / "damaged.mkv", seed=1, count=8)
+    with av.open(str(video)) as container:
+        torn = {i for i, frame in enumerate(container.decode(video=0)) if frame.is_corrupt}
+    assert torn
+    root = tmp_path / "pairs"
+    assert main(["data", "make-pairs", str(video), "-o", str(root)]) == 0
+    assert "damaged.mkv: pictures that are damaged or do not decode: " in capsys.readouterr().err
+    middles = {row["middle"] for row in json.loads((root / "pairs.json").read_text())["pairs"]}
+    assert len(middles) > 5
+    assert not middles & torn
+
+
+def test_interlaced_video_gives_progressive_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else the network learns the combs of the sharp side."""
+    made = media.make("interlaced", tmp_path)
+    root = tmp_path / "pairs"
+    assert main(["data", "make-pairs", str(made.path), "-o", str(root)]) == 0
+    assert f"{made.path.name}: interlaced; made progressive first" in capsys.readouterr().err
+    woven = [np.asarray(picture, float) for picture in pictures_of(made.path)]
+    row = json.loads((root / "pairs.json").read_text())["pairs"][0]
+    (sharp,) = pictures_of(root / f"train/train_sharp/{row['clip']}/{row['frame']:08d}.png")
+
+    def combs(picture: np.ndarray) -> float:
+        """How unlike the lines of the two fields are, against lines of one field."""
+        lines = picture.astype(float).mean(axis=2)
+        return float(np.abs(np.diff(lines, axis=0)).mean() / np.abs(lines[2:] - lines[:-2]).mean())
+
+    assert combs(sharp) < 0.9 * combs(woven[row["middle"]])
 
 
 def test_no_exposure_reaches_over_a_gap_in_time() -> None:

@@ -193,20 +193,30 @@ def _video(tree: _Tree, path: Path, name: str, m: Making) -> Iterator[int]:
             f"{path.name}: its frames are not evenly spaced; exposures were made where they come at "
             f"{1 / step_s:.4g} a second, none over other steps, of which there are {pictures.gaps}"
         )
+    if clip.picture.interlaced:
+        tree.notes.append(f"{path.name}: interlaced; made progressive first")
+    if pictures.damaged:
+        tree.notes.append(
+            f"{path.name}: pictures that are damaged or do not decode: {pictures.damaged}; none is in an "
+            "exposure, but those that follow may show it too"
+        )
 
 
 class _Pictures:
-    """Those of a video, None for a gap between them; counts the gaps."""
+    """Those of a video, progressive; None for a gap in time, and around a damaged one. Counts both."""
 
     def __init__(self, clip: Clip, step_s: float) -> None:
-        self.gaps = 0
+        self.gaps = self.damaged = 0
         self._clip, self._step_s = clip, step_s
 
     def __iter__(self) -> Iterator[Picture | None]:
-        with Reader(self._clip) as frames:
+        with Reader(self._clip, deinterlace=self._clip.picture.interlaced) as frames:
             for frame in with_gaps(frames, self._step_s):
                 self.gaps += frame is None
-                yield None if frame is None else rgb_of(frame)
+                picture = None if frame is None else rgb_of(frame)
+                torn = frame is not None and frame.side.is_corrupt  # alone between gaps: in no exposure
+                yield from (None, picture, None) if torn else (picture,)
+            self.damaged = frames.corrupt_frames + frames.failed_packets
 
 
 def _still(tree: _Tree, path: Path, name: str, number: int, m: Making) -> Iterator[int]:

@@ -73,23 +73,19 @@ def _sharpest(path: Path, count: int, rng: np.random.Generator, tell: Tell) -> l
 
     Headers may say too little, or nothing: whenever there are too many, stretches become twice as long.
     """
-    import av
-    from av.video.stream import VideoStream
-
     from vdeblur.data.opening import whole_clip
+    from vdeblur.video.picture_files import rgb_of
+    from vdeblur.video.reader import Reader
 
     clip = whole_clip(path)
+    expected = _frames_expected(clip.picture)
+    pace = max(1, expected // (count * CANDIDATES))
     found: list[tuple[float, Picture]] = []
-    with av.open(f"file:{path}", metadata_errors="surrogateescape") as container:
-        stream = container.streams[clip.picture.index]
-        assert isinstance(stream, VideoStream)
-        stream.thread_type = "AUTO"
-        expected = _frames_expected(clip.picture)
-        pace = max(1, expected // (count * CANDIDATES))
-        best: tuple[float, Picture] | None = None
-        for number, frame in enumerate(container.decode(stream)):
-            if number % pace == 0:
-                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    best: tuple[float, Picture] | None = None
+    with Reader(clip, deinterlace=clip.picture.interlaced) as frames:
+        for number, frame in enumerate(frames):
+            if number % pace == 0 and not frame.side.is_corrupt:  # the torn have the finest detail
+                picture = rgb_of(frame)
                 detail = _detail(picture)
                 if best is None or detail > best[0]:
                     best = detail, _part(picture, rng)
@@ -101,8 +97,8 @@ def _sharpest(path: Path, count: int, rng: np.random.Generator, tell: Tell) -> l
                 pace *= 2
             if number % 50 == 0:
                 tell(path.name, number, expected or None)
-        if best is not None:
-            found.append(best)
+    if best is not None:
+        found.append(best)
     return [picture for _, picture in found]
 
 
