@@ -138,3 +138,25 @@ def test_a_report_takes_nobodys_place(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_slip_of_the_pen_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["wieghts", "list"]) == 2
     assert "did you mean `vdeblur weights`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [("",), ("a.mp4", ""), ("a.mp4", "-o", ""), ("resume", "")], ids=lambda words: " ".join(words)
+)
+def test_a_variable_that_was_not_set_is_not_the_current_folder(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    media.write_clip(tmp_path / "a.mp4", frames=3)
+    monkeypatch.chdir(tmp_path)
+    assert main(list(words)) == 2
+    assert "is empty; name a file or a folder" in capsys.readouterr().err
+    assert files(tmp_path) == ["a.mp4"]
+
+
+def test_help_on_a_command_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["help", "verify"])
+    assert "usage: vdeblur verify" in capsys.readouterr().out

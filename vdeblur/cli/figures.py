@@ -32,7 +32,7 @@ class Figures:
         self._live: Live | None = None
 
     def __enter__(self) -> Figures:
-        if self._figures and self._console.is_terminal:
+        if self._figures and self._console.is_interactive:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
         return self

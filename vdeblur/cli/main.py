@@ -24,6 +24,7 @@ from vdeblur.cli.options import (
     Parser,
     bench_options,
     deblur_parser,
+    given_path,
     making_options,
     network_of,
     network_options,
@@ -79,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in _COMMANDS:
             code = _COMMANDS[words[0]](words[1:])
-        elif words == ["help"]:
-            code = _deblur(["--help"])
+        elif words[:1] == ["help"] and (len(words) == 1 or words[1] in _COMMANDS):
+            code = _COMMANDS[words[1]]([*words[2:], "--help"]) if words[1:] else _deblur(["--help"])
         else:
             _refuse_slip(words)
             code = _deblur(words[1:] if words[:1] == ["deblur"] else words)
@@ -138,7 +139,7 @@ def _resume(words: list[str]) -> int:
         "Goes on with every run below a folder that was stopped (killed, power cut, disk full), as it was\n"
         "asked for then. The same command as then does it too, for its one target.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=given_path, metavar="FOLDER")
     parser.add_argument("--dry-run", action="store_true", help="print the plans and stop")
     parser.add_argument("--quiet", action="store_true", help="errors only")
     parser.set_defaults(report=None)
@@ -526,6 +527,8 @@ def _with_notes(error: BaseException, *words: str) -> str:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror if not error.filename else f"{error.filename}: {error.strerror}"
     return text if len(text) < 300 else text[:297] + "..."
 
 

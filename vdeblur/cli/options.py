@@ -56,13 +56,14 @@ def deblur_parser() -> Parser:
     parser.add_argument(
         "input",
         nargs="*",
+        type=given,
         metavar="INPUT",
         help="video, URL, - (stdin), folder of videos, folder or pattern of pictures",
     )
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=given_path,
         metavar="OUTPUT",
         help="file, or a folder for several (default INPUT.deblurred.ext)",
     )
@@ -255,6 +256,17 @@ def options_of(asked: argparse.Namespace) -> Options:
         restart=asked.restart,
         keep_journal=asked.keep_journal,
     )
+
+
+def given(text: str) -> str:
+    """Not empty: that would be the current folder, and is a variable of a script that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a file or a folder")
+    return text
+
+
+def given_path(text: str) -> Path:
+    return Path(given(text))
 
 
 def fraction(text: str) -> Fraction:

@@ -1,6 +1,7 @@
 """Everything that is printed for people, and the only file that knows rich.
 
-Progress and messages go to stderr, results to stdout.  What is not a terminal gets plain lines.
+Progress and messages go to stderr, results to stdout.  What is not a terminal, or one that cannot move its
+cursor (TERM=dumb), gets plain lines.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from vdeblur.errors import presentable
@@ -59,12 +60,12 @@ class Display:
                 _say(f"quality {self._plan.quality}")
             for note in self._plan.notes:
                 _say(f"note: {note}")
-            if _err.is_terminal:
+            if _err.is_interactive:
                 self._bar = Progress(
                     SpinnerColumn(),
-                    TextColumn("{task.description}", markup=False),
+                    TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
                     BarColumn(bar_width=None),
-                    _Rate(),
+                    _Rate(table_column=Column(no_wrap=True)),
                     TimeRemainingColumn(),
                     console=_err,
                     transient=True,
@@ -104,7 +105,7 @@ class Display:
         if event.frames:
             left = max(0, event.frames - event.done)
             whole_s = left * event.s_per_frame
-            line += f", {_span(whole_s)} for {left} frames"
+            line += f", {_span(whole_s)} for {_frames(left)}"
             if whole_s > LONG_RUN_S and event.model != "mimo-unet-tiny":
                 line += " (--model mimo-unet-tiny is faster)"
         _say(line)
@@ -126,13 +127,13 @@ def summary(result: Result) -> None:
     ledger = result.ledger
     took = _span(ledger.wall_s)
     earlier = f" ({ledger.restored} of them earlier)" if ledger.restored else ""
-    done = f"{ledger.frames} frames{earlier} in {took}, {ledger.true_fps:.2f} fps true"
+    done = f"{_frames(ledger.frames)}{earlier} in {took}, {ledger.true_fps:.2f} fps true"
     print(presentable(f"{result.target}: {done}"))
     if result.receipt is not None:
         print(presentable(result.receipt.line()))
     for fate in (Fate.SHARP, Fate.REDONE, Fate.REFUSED):
         if ledger.fates[fate]:
-            _say(f"note: {ledger.fates[fate]} frames {fate}")
+            _say(f"note: {_frames(ledger.fates[fate])} {fate}")
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> None:
@@ -250,7 +251,7 @@ def tables(found: Sequence[tuple[str, list[tuple[str, ...]]]]) -> None:
 @contextmanager
 def doing() -> Iterator[Callable[[str], None]]:
     """Says what is being done, one thing after the other."""
-    with _err.status(Text("opening")) if _err.is_terminal else nullcontext() as status:
+    with _err.status(Text("opening")) if _err.is_interactive else nullcontext() as status:
         yield (lambda what: status.update(Text(what))) if status is not None else _say
 
 
@@ -280,7 +281,7 @@ def survey(found: Survey) -> None:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """A word while something long happens."""
-    if _err.is_terminal:
+    if _err.is_interactive:
         with _err.status(Text(what)):
             yield
     else:
@@ -291,7 +292,7 @@ def waiting(what: str) -> Iterator[None]:
 def counting(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
     """Counts to an end that may be unknown; call it with what is at work and how much is done."""
     last_s = time.monotonic()
-    with _err.status(Text("opening")) if _err.is_terminal else nullcontext() as status:
+    with _err.status(Text("opening")) if _err.is_interactive else nullcontext() as status:
 
         def tell(name: str, done: int, expected: int | None) -> None:
             nonlocal last_s
@@ -308,6 +309,10 @@ def counting(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
 def _say(line: str) -> None:
     """To stderr, above the bar, never broken into several lines by us."""
     _err.print(Text(presentable(line)), soft_wrap=True)
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def _span(seconds: float) -> str:

@@ -138,7 +138,7 @@ class _Display:
         self._last_line_s = 0.0
 
     def __enter__(self) -> _Display:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),

@@ -1,0 +1,37 @@
+"""What is drawn while a run goes on, on terminals of any width and kind."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from vdeblur.cli import show
+from vdeblur.jobs import deblur
+
+PLAN: Any = SimpleNamespace(notes=(), weights=None)
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, **console: Any) -> str:
+    """All that a run of 2100 frames says, of which 1200 are done."""
+    out = io.StringIO()
+    monkeypatch.setattr(show, "_err", Console(file=out, force_terminal=True, highlight=False, **console))
+    monkeypatch.setattr(show, "PLAIN_LINE_S", -1)
+    with show.Display(PLAN, quiet=False) as display:
+        display.tell(deblur.Started("mimo-unet-small", "cpu", 2100, None))
+        display.tell(deblur.Progress(1200, 40.0))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [120, 80, 60, 40, 25])
+def test_the_bar_is_one_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = drawn(monkeypatch, width=width, _environ={"TERM": "xterm"}).rpartition("mimo-unet")[2]
+    assert last.count("\n") == 1
+
+
+def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = drawn(monkeypatch, _environ={"TERM": "dumb"})
+    assert said == "1200 of 2100 frames, at 40.0 s\n"
