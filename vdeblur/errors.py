@@ -14,6 +14,8 @@ are shown with ``--debug`` only.  Ctrl-C is KeyboardInterrupt as ever (exit code
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,11 @@ def presentable(text: str) -> str:
 def without_secrets(text: str) -> str:
     """Addresses in a text without the logins and keys that they carry."""
     return _SECRET.sub(r"\1***", _LOGIN.sub("***@", text)) if "://" in text else text
+
+
+def to_install(what: str) -> str:
+    """The command that installs packages where this program runs, whichever pip comes first in PATH."""
+    return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(what)}"
 
 
 class VdeblurError(Exception):

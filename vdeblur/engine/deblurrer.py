@@ -20,7 +20,7 @@ import numpy as np
 from vdeblur.engine import shortage, tiles
 from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind, has_int8, has_nncf
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
-from vdeblur.errors import InputError, MissingRuntimeError
+from vdeblur.errors import InputError, MissingRuntimeError, to_install
 from vdeblur.frame import Component, Fate, Frame, PlaneLayout
 from vdeblur.weights import quantised
 from vdeblur.weights.arrays import Weights, load_arrays
@@ -326,7 +326,9 @@ def decide(ref: WeightsRef, device: str, precision: str, backend: str) -> Decisi
         return Decision(choice, None, why)
     if precision == "int8" and found is None and not has_nncf():
         reason = reason or f"there is no int8 graph of {ref.name}"
-        raise MissingRuntimeError(f"--precision int8: {reason}, and making one needs nncf: pip install nncf")
+        raise MissingRuntimeError(
+            f"--precision int8: {reason}, and making one needs nncf: {to_install('nncf')}"
+        )
     if precision != "auto":
         return Decision(choice, found, "asked for")
     if choice.precision == "int8":

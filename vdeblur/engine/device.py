@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from vdeblur.engine import budget
-from vdeblur.errors import InputError, MissingRuntimeError
+from vdeblur.errors import InputError, MissingRuntimeError, to_install
 
 Kind = Literal["cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -65,7 +65,7 @@ def check_choice(device: str, precision: str, backend: str) -> None:
         if backend not in ("auto", "openvino"):
             raise InputError(f"{asked} needs --backend openvino, not {backend}")
         if not has_openvino():
-            raise MissingRuntimeError(f"{asked}: needs openvino: pip install 'vdeblur[openvino]'")
+            raise MissingRuntimeError(f"{asked}: needs openvino: {to_install('vdeblur[openvino]')}")
     if backend == "cuda" and kind not in (None, "cuda"):
         raise InputError(f"--backend cuda runs on NVIDIA devices only, not on --device {device}")
     if kind == "cuda" or (backend == "cuda" and kind is None):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, to_install
 
 COLUMNS = (
     "step", "loss", "rate", "gradient_norm", "skipped", "samples_per_s", "waited_share",
@@ -43,7 +43,7 @@ class Log:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 self.notes = (
-                    "no TensorBoard log, only log.csv: pip install 'vdeblur[tensorboard]' for both",
+                    f"no TensorBoard log, only log.csv; for both: {to_install('vdeblur[tensorboard]')}",
                 )
             else:
                 self._events = SummaryWriter(str(folder), purge_step=step + 1)

@@ -21,7 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from vdeblur import __version__
-from vdeblur.errors import MissingRuntimeError
+from vdeblur.errors import MissingRuntimeError, to_install
 from vdeblur.frame import Component, PlaneLayout
 
 SIZES = ((640, 360), (1280, 720))
@@ -205,7 +205,7 @@ def _runtimes() -> Iterator[Finding]:
     yield from _tried(
         "openvino",
         lambda ov: f"openvino {ov.__version__}, devices: {', '.join(ov.Core().available_devices)}",
-        "not installed (fast inference on CPUs): pip install 'vdeblur[openvino]'",
+        f"not installed (fast inference on CPUs): {to_install('vdeblur[openvino]')}",
     )
     for name, purpose in (
         ("onnx", "weights export"),
@@ -215,7 +215,7 @@ def _runtimes() -> Iterator[Finding]:
         try:
             yield f"{name} {importlib.metadata.version(name)} ({purpose})", True
         except importlib.metadata.PackageNotFoundError:
-            yield f"{name}: not installed ({purpose}): pip install {name}", False
+            yield f"{name}: not installed ({purpose}): {to_install(name)}", False
     yield _ffmpeg()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from vdeblur import __version__
-from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
+from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError, to_install
 from vdeblur.models.contract import DeblurNetwork
 from vdeblur.weights.loading import Loaded, load_network
 
@@ -33,7 +33,7 @@ def export_onnx(path: Path, file: Path, height: int, width: int, *, ensemble: bo
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingRuntimeError(
-            f"--onnx {file}: needs {' and '.join(missing)}, not installed here; pip install 'vdeblur[onnx]'"
+            f"--onnx {file}: needs {' and '.join(missing)}, not installed here: {to_install('vdeblur[onnx]')}"
         )
     if file.suffix != ".onnx":
         raise InputError(f"--onnx {file}: the name must end in .onnx")

@@ -376,7 +376,7 @@ def test_the_command_prints_the_address_with_its_token(capsys: pytest.CaptureFix
 def test_without_the_package_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "websockets.asyncio.server", None)
     with pytest.raises(
-        MissingRuntimeError, match=r"^--web needs the package websockets: pip install 'vdeblur\[web\]'$"
+        MissingRuntimeError, match=r"^--web needs the package websockets: .* -m pip install 'vdeblur\[web\]'$"
     ):
         Web(Controls(), port=0)
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import av
 from av.video.reformatter import VideoReformatter
 
-from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError, presentable
+from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError, presentable, to_install
 from vdeblur.jobs.live.capture import FIRST_WAIT_S, LONGEST_WAIT_S, Slot
 from vdeblur.jobs.live.picture import SWSCALE, TICK, Captured, Screen
 from vdeblur.video.encoding import picture_of
@@ -214,6 +214,6 @@ def _virtual_cameras() -> Any:
         import pyvirtualcam
     except ImportError as error:
         raise MissingRuntimeError(
-            "--output v4l2:...: virtual cameras need pyvirtualcam; install vdeblur[camera]"
+            f"--output v4l2:...: virtual cameras need pyvirtualcam: {to_install('vdeblur[camera]')}"
         ) from error
     return pyvirtualcam

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from vdeblur.errors import InputError, MissingRuntimeError
+from vdeblur.errors import InputError, MissingRuntimeError, to_install
 from vdeblur.jobs.live.jpegs import Newest
 from vdeblur.jobs.live.view import Controls, View
 from vdeblur.jobs.live.watcher import Watcher
@@ -90,7 +90,7 @@ class Web:
             import websockets.asyncio.server  # noqa: F401
         except ImportError as error:
             raise MissingRuntimeError(
-                "--web needs the package websockets: pip install 'vdeblur[web]'"
+                f"--web needs the package websockets: {to_install('vdeblur[web]')}"
             ) from error
         self._controls = controls
         self._door = Door(None if _is_this_machine(host) else secrets.token_urlsafe(16))
