@@ -384,7 +384,9 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     """By the pip of this very Python: another one's would install it where it is not found."""
     monkeypatch.setattr(device, "has_openvino", lambda: False)
     for asked in (("auto", "int8", "auto"), ("cpu", "auto", "openvino")):
-        with pytest.raises(MissingRuntimeError, match=re.escape(f"{sys.executable} -m pip install 'vdeblur[openvino]'")):
+        with pytest.raises(
+            MissingRuntimeError, match=re.escape(f"{sys.executable} -m pip install 'vdeblur[openvino]'")
+        ):
             device.check_choice(*asked)
     ref = store.resolve("mimo-unet-tiny", None, "cpu")
     assert decide(ref, "cpu", "auto", "auto").choice.backend == "torch"
