@@ -272,6 +272,43 @@ def test_a_picture_that_changes_its_size_goes_on_in_another_recording_and_is_not
     assert {(p.width, p.height) for p in pictures(served)} == {(128, 96)}  # written over the first
 
 
+def test_a_recording_that_fails_is_given_up_and_the_picture_goes_on(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while an earlier one is still being finished; no other is begun in its place."""
+    begun, ended = [], threading.Event()
+    init, write, finish = Writer.__init__, Writer.write, Writer.finish
+
+    def begin(self: Writer, target: Path, *asked: Any, **more: Any) -> None:
+        begun.append(target.name)
+        init(self, target, *asked, **more)
+
+    def fails(self: Writer, frame: Frame) -> None:
+        if len(begun) > 1:
+            raise VdeblurError("out.mp4: disk full; free some space or write elsewhere")
+        write(self, frame)
+
+    def late(self: Writer) -> Path:
+        ended.wait(10)
+        return finish(self)
+
+    def act(view: View, count: int) -> None:
+        if count in (5, 7):
+            controls.toggle_record()
+        if count == 15:
+            ended.set()
+
+    monkeypatch.setattr(Writer, "__init__", begin)
+    monkeypatch.setattr(Writer, "write", fails)
+    monkeypatch.setattr(Writer, "finish", late)
+    eyes, controls = Eyes(act, enough=20), Controls(recording=True)
+    with pytest.raises(VdeblurError, match="disk full"):
+        play(clip, eyes, loop=True, controls=controls, record=RecordAsk(tmp_path / "out.mp4"))
+    assert len(eyes.views) == 20
+    assert begun == ["out.mp4", "out-2.mp4"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
 @pytest.mark.parametrize("pix_fmt", ["bgr0", "yuv420p", "yuv420p10le"])
 def test_pictures_of_an_odd_size_are_recorded(pix_fmt: str, tmp_path: Path) -> None:
     path = media.write_clip(tmp_path / "odd.mkv", codec="ffv1", pix_fmt=pix_fmt, size=(97, 65)).path

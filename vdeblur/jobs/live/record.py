@@ -209,10 +209,12 @@ class Recordings:
 
     def stop(self) -> None:
         """End the file that is open, if one is."""
-        if self._current is not None:
-            self._current.end()
-            self._ending.append(self._current)
-            self._current = None
+        current, self._current = self._current, None
+        if current is not None and current.failure is not None:
+            self._ended(current)
+        elif current is not None:
+            current.end()
+            self._ending.append(current)
         self._settle()
 
     def close(self) -> None:
@@ -221,16 +223,18 @@ class Recordings:
         self._settle(wait=True)
 
     def _settle(self, *, wait: bool = False) -> None:
-        """Say what came of the files that are finished."""
         while self._ending and (wait or self._ending[0].ended):
-            ended = self._ending.pop(0)
-            try:
-                self.made.append(ended.finish())
-            except VdeblurError as error:
-                self._fail(error)
-                continue
-            left = f"; {ended.left_out} pictures left out, the encoder was too slow" if ended.left_out else ""
-            self._tell(f"recorded {ended.target}{left}")
+            self._ended(self._ending.pop(0))
+
+    def _ended(self, ended: Recording) -> None:
+        """Say what came of it."""
+        try:
+            self.made.append(ended.finish())
+        except VdeblurError as error:
+            self._fail(error)
+            return
+        left = f"; {ended.left_out} pictures left out, the encoder was too slow" if ended.left_out else ""
+        self._tell(f"recorded {ended.target}{left}")
 
     def _fail(self, error: VdeblurError) -> None:
         self.failure = error
