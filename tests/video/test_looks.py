@@ -176,7 +176,7 @@ def test_a_part_and_a_pipe_are_looked_at_too(tmp_path: Path) -> None:
     source = _clip(tmp_path)
     result = deblur_file(source, tmp_path / "out.mkv", strength=0.0, verify="full", start=Fraction(1, 2))
     assert result.receipt is not None
-    assert "not verified, only a part of the source was asked for; 11 pictures look" in result.receipt.line()
+    assert "not verified: only a part of the source was asked for; 11 pictures look" in result.receipt.line()
 
 
 def test_verify_full_looks_at_any_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

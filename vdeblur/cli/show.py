@@ -165,7 +165,8 @@ def clip(found: Clip) -> None:
         ("format", f"{picture.pix_fmt} ({layout.depth} bit, {layout.range} range, matrix {layout.matrix})"),
         (
             "colour tags",
-            f"primaries {colour.primaries}, transfer {colour.transfer}, matrix {colour.matrix} (H.273)",
+            f"primaries {_tag(colour.primaries)}, transfer {_tag(colour.transfer)}, "
+            f"matrix {_tag(colour.matrix)} (H.273)",
         ),
         ("rate in header", "none" if rate is None else f"{rate} = {float(rate):.6g} frames/s"),
         ("frames in header", "none" if not picture.frames_from_header else str(picture.frames_from_header)),
@@ -309,6 +310,10 @@ def counting(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
 def _say(line: str) -> None:
     """To stderr, above the bar, never broken into several lines by us."""
     _err.print(Text(presentable(line)), soft_wrap=True)
+
+
+def _tag(number: int) -> str:
+    return "not stated" if number == 2 else str(number)
 
 
 def _frames(count: int) -> str:

@@ -232,9 +232,11 @@ def _suffixes(clip: Clip, target: Path | None) -> tuple[str, ...]:
         if suffix in CONTAINERS:
             return (suffix,)
         known = ", ".join(CONTAINERS)
-        raise InputError(
-            f"{target.name}: no video can be written as {suffix or 'no suffix at all'}; use one of {known}"
-        )
+        if not suffix:
+            raise InputError(
+                f"{target}: has no suffix at all; use one of {known}, or make it first if it is a folder"
+            )
+        raise InputError(f"{target.name}: no video can be written as {suffix}; use one of {known}")
     own = own_suffix(clip)
     if own in (".3gp", ".3g2", ".mp4", ".m4v") and any(s.codec in _SPEECH for s in clip.streams):
         return (".mov", ".mkv")

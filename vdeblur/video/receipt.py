@@ -47,7 +47,7 @@ class Receipt:
         """`kept: 3 audio, 2 chapters; 1432 of 1432 frames on time`."""
         looked = "" if self.alike is None else f"; {self.alike} pictures {self.like}"
         if self.skipped is not None:
-            return f"kept: not verified, {self.skipped}{looked}"
+            return f"not verified: {self.skipped}{looked}"
         words = [f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in self.kept.items()]
         kept = f"{', '.join(words)}; " if words else ""
         how = "on time" if self.timed else "counted, as the source has no times to keep"

@@ -212,7 +212,7 @@ def _refuse_file(source: str) -> None:
     path = Path(without_scheme(source))
     try:
         if path.is_dir():
-            raise InputError(f"{source}: a folder; vdeblur takes a video, or a folder of videos or pictures")
+            raise InputError(f"{source}: a folder without pictures; name one of its videos")
         if not path.exists():
             raise InputError(f"{source}: no such file")
         if not path.is_file():
