@@ -101,7 +101,7 @@ FORM = {
     "memory_on_device_mib": MAYBE,
     "warnings": list,
 }
-"""The form of the JSON, form number 1: whoever renames in it also changes `bench_rows.FORM`."""
+"""The form of the JSON, form number 2: whoever renames in it also changes `bench_rows.FORM`."""
 
 
 def assert_form(found: Any, form: Any, where: str = "") -> None:
@@ -148,7 +148,7 @@ def found(short: None, weights: Path) -> Bench:
 def test_the_form_of_the_json_is_held(found: Bench) -> None:
     plain = json.loads(bench_rows.json_text(found))
     assert_form(plain, FORM)
-    assert plain["form"] == 1
+    assert plain["form"] == 2
 
 
 def test_every_stage_and_the_whole_are_there(found: Bench) -> None:
@@ -205,6 +205,27 @@ def test_the_encoder_alone_has_the_preset_that_it_has_in_the_whole(
     assert planned.output is not None
     assert seen == [dict(planned.output.options)]
     assert seen[0]["preset"] == "veryfast"
+
+
+def ran(count: int) -> whole.Ran:
+    """A run of ten frames a second, of whose frames the encoder holds many for two seconds at the end."""
+    frames = [{"written_after_s": 1 + n / 10} for n in range(count)]
+    wall_s = 1 + count / 10 + 2
+    totals = {"wall_s": wall_s, "true_fps": count / wall_s, "fates": {"deblurred": count}, "stages_s": {}}
+    cpu = [(n / 10, n / 20) for n in range(2000)]
+    return whole.Ran({"totals": totals, "frames": frames, "settings": {}}, wall_s, None, cpu)
+
+
+def test_frames_that_the_encoder_has_only_taken_in_do_not_count_as_encoded() -> None:
+    many = whole.judged(ran(100), ())
+    assert many.warm_up_frames == 60  # the encoder is full by then
+    assert many.steady_fps == pytest.approx(10)
+    assert many.cpu_s == pytest.approx(0.05, rel=0.01)
+    few = whole.judged(ran(40), ())
+    assert few.warm_up_frames == 0
+    assert few.steady_fps == pytest.approx(39 / (4 + 2))
+    assert few.cpu_s == pytest.approx(0.5 * 6 / 39, rel=0.01)
+    assert whole.judged(ran(1), ()).steady_fps == pytest.approx(1 / 3.1)
 
 
 def test_without_pyav_the_network_is_measured_and_one_line_says_what_was_not(
@@ -362,8 +383,8 @@ def test_what_cannot_be_measured_is_refused_at_once(asked: Asked, words: str) ->
     [
         ("{", "no JSON"),
         ("[]", "not written by"),
-        ('{"form": 0}', "of form 0, this version writes 1"),
-        ('{"form": 1, "sweep": []}', "written by --sweep"),
+        ('{"form": 0}', "of form 0, this version writes 2"),
+        ('{"form": 2, "sweep": []}', "written by --sweep"),
     ],
 )
 def test_other_files_are_not_compared_with(text: str, words: str, tmp_path: Path) -> None:

@@ -121,11 +121,10 @@ def _whole(found: Bench) -> Iterator[tuple[str, ...]]:
     whole = found.whole
     assert whole is not None
     yield "", "", ""
-    yield (
-        "steady",
-        rate(whole.steady_fps),
-        f"frames/s, but for the first {whole.warm_up_frames} of {whole.frames} frames",
-    )
+    stretch = f"but for the first {whole.warm_up_frames} of {whole.frames} frames"
+    if not whole.warm_up_frames:
+        stretch = f"from the first of {whole.frames} frames until the file is whole"
+    yield "steady", rate(whole.steady_fps), f"frames/s, {stretch}"
     low, middle, high = (_ms(s) for s in (whole.between.p50_s, whole.between.p95_s, whole.between.p99_s))
     yield "between frames", low, f"ms p50, {middle} p95, {high} p99"
     yield "true", rate(whole.true_fps), "frames/s, opening and closing included"

@@ -16,7 +16,11 @@ from typing import Any
 from vdeblur.errors import InputError
 from vdeblur.measure.laps import Laps
 
-FORM = 1
+FORM = 2
+WARM_UP_FRAMES = 60
+"""Of the whole: more than an encoder takes in before it gives one (x264 on two cores 45)."""
+LEAST_FRAMES = 8
+"""Fewer cannot be called steady."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,11 @@ class Whole:
 
     start_up_s      from the start of the command until the run begins, and from its end to the command's
     first_frame_s   from there until the first frame is written: opening, weights, warm-up, one frame
-    steady_fps      frames written a second, from the end of the warm-up to the last; between: the times
-    close_s         from the last frame that the encoder took until the file is whole: the encoder still holds
-                    frames then (where it is the slowest, they are counted by the rate already)
+    steady_fps      frames a second from the end of the warm-up, which fills the encoder, to the last frame;
+                    without a warm-up (few frames) from the first until the file is whole, so that every
+                    frame that counts is encoded as well
+    between         the times between frames
+    close_s         from the last frame that the encoder took until the file is whole: it still holds frames
     true_fps        all frames over all of the run, opening and closing included
     total_s         the whole command, by a clock outside of it
     overlap         steady rate over the slowest stage's, alone

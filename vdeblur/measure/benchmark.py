@@ -26,7 +26,16 @@ from vdeblur.engine.device import guess_kind
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
 from vdeblur.measure import laps, machine, reel
-from vdeblur.measure.bench_rows import Bench, Network, Parity, Stage, Whole, Work
+from vdeblur.measure.bench_rows import (
+    LEAST_FRAMES,
+    WARM_UP_FRAMES,
+    Bench,
+    Network,
+    Parity,
+    Stage,
+    Whole,
+    Work,
+)
 
 if TYPE_CHECKING:
     from vdeblur.engine.deblurrer import Deblurrer
@@ -39,7 +48,6 @@ BUDGET_S = 10.0
 SMALL_BUDGET_S = 1.0
 """For each of the small steps."""
 MOST_FRAMES = 300
-LEAST_FRAMES = 8
 SLOW_S = 5.0
 """A network that takes longer for a frame is compared with float32 on one picture only."""
 
@@ -309,9 +317,10 @@ def _parity(plain: Sequence[Frame], fast: Sequence[Frame]) -> Parity:
 
 
 def _enough_frames(stages: Sequence[Stage]) -> int:
-    """So many that the whole takes about BUDGET_S."""
-    engine = next(stage for stage in stages if stage.name == "engine")
-    return max(LEAST_FRAMES, min(MOST_FRAMES, round(BUDGET_S / engine.s_per_frame)))
+    """So many that the whole takes about BUDGET_S, and its warm-up twice that at most; else it has none."""
+    s_per_frame = next(stage for stage in stages if stage.name == "engine").s_per_frame
+    warm_up = WARM_UP_FRAMES if WARM_UP_FRAMES * s_per_frame <= 2 * BUDGET_S else 0
+    return max(LEAST_FRAMES, min(MOST_FRAMES, warm_up + round(BUDGET_S / s_per_frame)))
 
 
 def _clip(

@@ -20,12 +20,10 @@ from typing import Any
 
 from vdeblur.errors import VdeblurError
 from vdeblur.frame import Frame
-from vdeblur.measure.bench_rows import Stage, Whole
+from vdeblur.measure.bench_rows import LEAST_FRAMES, WARM_UP_FRAMES, Stage, Whole
 from vdeblur.measure.laps import between
 from vdeblur.video.clip import Clip
 
-WARM_UP_FRAMES = 60
-"""At most, of the whole: so many an encoder takes in before it gives any; at least two thirds are counted."""
 WAY = ("way", "frames_at_a_time", "trial_ms_per_frame")
 """What a run says of how it computes on a GPU."""
 HELD_BYTES = 1 << 30
@@ -79,16 +77,18 @@ def run(source: Path | str, target: Path, words: Sequence[str]) -> Ran:
 def judged(ran: Ran, stages: Sequence[Stage]) -> Whole:
     """A run's figures beside those of the stages alone ("network", "engine", "decode", "encode")."""
     totals, written = ran.report["totals"], [frame["written_after_s"] for frame in ran.report["frames"]]
-    warm_up = min(WARM_UP_FRAMES, len(written) // 3)
-    steady = between(written[warm_up:]) if len(written) - warm_up > 1 else between([0.0, totals["wall_s"]])
+    # Too few, and most would be counted that the encoder has only taken in: then until it has given all.
+    warm_up = WARM_UP_FRAMES if len(written) >= WARM_UP_FRAMES + LEAST_FRAMES else 0
+    begin_s, end_s = written[warm_up], written[-1] if warm_up else totals["wall_s"]
+    steady = between(written[warm_up:] if len(written) > 1 else [0.0, totals["wall_s"]])
     counted = len(written) - warm_up - 1
-    fps = counted / (written[-1] - written[warm_up]) if counted > 0 else totals["true_fps"]
+    fps = counted / (end_s - begin_s) if counted > 0 else totals["true_fps"]
     alone = {stage.name: stage.s_per_frame for stage in stages}
     slowest = max((alone[name] for name in ("decode", "engine", "encode") if name in alone), default=None)
     parts = [stage for stage in stages if stage.name in ("decode", "network", "encode")]
     parts_cpu_s = [stage.laps.cpu_s for stage in parts if stage.laps.cpu_s is not None]
     start_up_s = ran.total_s - totals["wall_s"]
-    cpu_s = cpu_between(ran.cpu, start_up_s + written[warm_up], start_up_s + written[-1])
+    cpu_s = cpu_between(ran.cpu, start_up_s + begin_s, start_up_s + end_s)
     cpu_s = None if cpu_s is None or counted < 1 else cpu_s / counted
     return Whole(
         frames=len(written),
