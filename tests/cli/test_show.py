@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
+from video import media
 
 from vdeblur.cli import show
 from vdeblur.jobs import deblur
+from vdeblur.jobs.plan import Options, make_plan
 
 PLAN: Any = SimpleNamespace(notes=(), weights=None)
 
@@ -22,6 +25,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, **console: Any) -> str:
     monkeypatch.setattr(show, "PLAIN_LINE_S", -1)
     with show.Display(PLAN, quiet=False) as display:
         display.tell(deblur.Started("mimo-unet-small", "cpu", 2100, None))
+        display.tell(deblur.Waiting("finding the place in the source"))
         display.tell(deblur.Progress(1200, 40.0))
     return out.getvalue()
 
@@ -30,6 +34,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch, **console: Any) -> str:
 def test_the_bar_is_one_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     last = drawn(monkeypatch, width=width, _environ={"TERM": "xterm"}).rpartition("mimo-unet")[2]
     assert last.count("\n") == 1
+
+
+def test_what_takes_long_without_a_frame_is_named(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=3)
+    events: list[deblur.Event] = []
+    deblur.run(make_plan(str(made.path), None, Options(strength=0.0)), events.append)
+    assert events[-1] == deblur.Waiting("finishing the file")
 
 
 def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:

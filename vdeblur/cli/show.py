@@ -53,6 +53,7 @@ class Display:
         self._bar: Progress | None = None
         self._last_line_s = time.monotonic()
         self._total: int | None = None
+        self._words = ""
 
     def __enter__(self) -> Display:
         if not self._quiet:
@@ -88,8 +89,11 @@ class Display:
             _say(f"note: {event.text}")
         elif isinstance(event, deblur.Started):
             self._start(event)
+        elif isinstance(event, deblur.Waiting):
+            if self._bar is not None:
+                self._bar.update(self._task, description=event.text)
         elif self._bar is not None:
-            self._bar.update(self._task, completed=event.frames)
+            self._bar.update(self._task, description=self._words, completed=event.frames)
         elif time.monotonic() - self._last_line_s > PLAIN_LINE_S:
             self._last_line_s = time.monotonic()
             _say(f"{event.frames} of {self._total or '?'} frames, at {event.time_s:.1f} s")
@@ -97,8 +101,8 @@ class Display:
     def _start(self, event: deblur.Started) -> None:  # type: ignore[name-defined]  # noqa: F821
         self._total = event.frames
         if self._bar is not None:
-            words = f"{event.model} on {event.device}" if event.model != "none" else "copying frames"
-            self._bar.reset(self._task, description=words, total=event.frames, completed=event.done)
+            self._words = f"{event.model} on {event.device}" if event.model != "none" else "copying frames"
+            self._bar.reset(self._task, description=self._words, total=event.frames, completed=event.done)
         if event.s_per_frame is None:
             return
         line = f"{event.model} on {event.device}: about {1 / event.s_per_frame:.3g} frames/s"

@@ -77,7 +77,14 @@ class Note:
     text: str
 
 
-Event = Started | Progress | Note
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """No frame moves until the next event, and why."""
+
+    text: str
+
+
+Event = Started | Progress | Note | Waiting
 Tell = Callable[[Event], None]
 
 
@@ -157,6 +164,8 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
         finished_before = journal.complete
         with interrupts.welcome():
             engine, settings = _open_engine(plan, stack, tell, note, ledger.restored, idle=finished_before)
+        if ledger.restored and not finished_before:
+            tell(Waiting("finding the place in the source"))
         sink: deque[_Sink] = deque(maxlen=1)  # filled by the writer thread with its first frame
         if finished_before:
             sink.append(sink_for())
@@ -223,6 +232,7 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
             if not sink:
                 raise InputError(f"{plan.clip.source}: {_no_frame(plan.options)}")
             inspection.interrupted = interrupted is not None
+            tell(Waiting("finishing the file"))
             with ledger.spend("close"), nullcontext() if interrupted else interrupts.welcome():
                 target = sink[0].finish()
             for text in said():
