@@ -52,6 +52,12 @@ def test_files_of_its_names_are_left_alone(
     assert (tmp_path / name).read_bytes() == b"mine"
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    assert main(["demo", str(tmp_path / "file" / "demo"), "--model", "mimo-unet-tiny"]) == 2
+    assert f"{tmp_path / 'file' / 'demo'}: cannot be made (Not a directory)" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_demo_leaves_clips_with_sound_scores_and_a_picture(tmp_path: Path) -> None:
     result = demo.demo(tmp_path, seconds=0.25, model="mimo-unet-tiny")

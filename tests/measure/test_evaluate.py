@@ -207,6 +207,12 @@ def test_videos_through_a_network_and_a_video_without_a_sharp_side(tmp_path: Pat
         evaluate(tmp_path / "blur/walk.mp4")
 
 
+def test_what_is_to_be_said_of_a_video_is_a_note(tmp_path: Path) -> None:
+    media.write_clip(tmp_path / "a.mp4", frames=3, interlaced=True)
+    found = evaluate(tmp_path / "a.mp4", tmp_path / "a.mp4")
+    assert [note for note in found.notes if "a.mp4: interlaced" in note]
+
+
 def test_videos_need_no_known_suffix(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "a.mp4", frames=3)
     odd = (tmp_path / "a.mp4").rename(tmp_path / "a.recording")

@@ -6,6 +6,7 @@ linear light of its sub-frames, and the sharp frame in the middle of the exposur
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,7 +83,7 @@ def demo(folder: Path, *, seconds: float = 3.0, seed: int = 7, **network: Any) -
     names = ("sharp.mp4", "shaken.mp4", "shaken.deblurred.mp4", "before_after.png")
     sharp, shaken, deblurred, picture = (folder / name for name in names)
     _check(seconds, folder, (sharp, shaken, deblurred, picture), options)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     count = max(2, round(seconds * RATE))
     pairs = list(shaken_frames(count, seed))
     write_clip(sharp, [pair[1] for pair in pairs])
@@ -156,6 +157,15 @@ def _check(seconds: float, folder: Path, targets: tuple[Path, ...], options: Opt
             raise InputError(f"{target}: exists already; move it away or name another folder")
     check_options(options)
     store.resolve(options.model, options.weights, guess_kind(options.device))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); name another folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written there; name another folder")
 
 
 def _write_clip(path: Path, frames: list[Picture]) -> None:

@@ -156,8 +156,9 @@ class _Judge:
         self, footage: Footage
     ) -> Iterator[tuple[Pixels, Pixels | None, Pixels | None, float | None, str]]:
         """(input, result, sharp) as RGB from 0 to 1, seconds in the engine, and what it did."""
-        sharp_frames = None if footage.sharp is None else self._timed(frames_of(footage.sharp))
-        for lot in _lots(side_by_side(footage, self._timed(frames_of(footage.blurred)), sharp_frames)):
+        blurred = self._timed(frames_of(footage.blurred, self._notes))
+        sharp_frames = None if footage.sharp is None else self._timed(frames_of(footage.sharp, self._notes))
+        for lot in _lots(side_by_side(footage, blurred, sharp_frames)):
             made = self._deblurred([frame for frame, _ in lot])
             for (frame, partner), (result, spent_s, fate) in zip(lot, made, strict=True):
                 with self._ledger.spend("score"):

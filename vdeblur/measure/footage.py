@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +50,14 @@ def find_footage(data: Path, sharp: Path | None = None, *, blur: str | None = No
     return tuple(_paired(clip) for clip in read_layout(data, sharp, blur=blur))
 
 
-def frames_of(clip: Clip) -> Iterator[Frame]:
-    """The frames of one side, as the production path reads them."""
-    reader = nullcontext(read_pictures(clip)) if clip.pictures else Reader(clip)
-    with reader as frames:
-        yield from frames
+def frames_of(clip: Clip, notes: list[str]) -> Iterator[Frame]:
+    """The frames of one side, as the production path reads them; what is to be said of them goes to `notes`."""
+    if clip.pictures:
+        yield from read_pictures(clip)
+        return
+    with Reader(clip) as reader:
+        yield from reader
+        notes += [f"{clip.source}: {warning}" for warning in reader.warnings]
 
 
 def side_by_side(
