@@ -207,6 +207,18 @@ def test_videos_through_a_network_and_a_video_without_a_sharp_side(tmp_path: Pat
         evaluate(tmp_path / "blur/walk.mp4")
 
 
+@pytest.mark.parametrize("protocol", ["deepdeblur", "mimo"])
+def test_every_frame_is_told_as_it_leaves_the_engine(tmp_path: Path, use: Use, protocol: str) -> None:
+    """Not only when its lot is scored: with a slow network that may be minutes."""
+    use(ZeroDifference())
+    told: list[tuple[str, int, int | None]] = []
+    root = pairs(tmp_path, 10, frames=3, clips=("a/one", "a/two"))
+    evaluate(root, protocol=protocol, network=NETWORK, tell=lambda *words: told.append(words))
+    assert told == [
+        (f"a/{clip}", n, 6) for clip, n in zip(["one"] * 3 + ["two"] * 3, range(1, 7), strict=True)
+    ]
+
+
 def test_what_is_to_be_said_of_a_video_is_a_note(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "a.mp4", frames=3, interlaced=True)
     found = evaluate(tmp_path / "a.mp4", tmp_path / "a.mp4")

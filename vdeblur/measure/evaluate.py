@@ -7,6 +7,7 @@ machine to itself while its seconds count; nothing is kept but figures and the f
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -70,12 +71,12 @@ def evaluate(
 
             engine = stack.enter_context(Deblurrer.load(**network))
         pool = stack.enter_context(ThreadPoolExecutor(2))
-        judge = _Judge(rules, engine, ledger, notes, pictures, pool)
-        done, expected = 0, _total(found)
+        done, expected = itertools.count(1), _total(found)
+        judge = _Judge(
+            rules, engine, ledger, notes, pictures, pool, lambda clip: tell(clip, next(done), expected)
+        )
         for footage in found:
-            for _ in judge.clip(footage):
-                done += 1
-                tell(footage.name, done, expected)
+            judge.clip(footage)
         if engine is not None:
             settings |= engine.describe(found[0].blurred.picture.layout)  # now: what really ran
             notes += engine.notes
@@ -103,20 +104,21 @@ class _Judge:
         notes: list[str],
         pictures: bool,
         pool: Executor,
+        tell: Callable[[str], None],
     ) -> None:
         self.rows: list[FrameRow] = []
         self.clips: list[ClipRow] = []
         self.shots: list[Shot] = []
         self._rules, self._engine, self._ledger, self._notes = rules, engine, ledger, notes
-        self._pictures = pictures
+        self._pictures, self._tell = pictures, tell
         self._warm_for: PlaneLayout | None = None
         self._warm_with = 0
         self._pool = (
             pool  # input and result are scored at the same time: SSIM releases the interpreter's lock
         )
 
-    def clip(self, footage: Footage) -> Iterator[FrameRow]:
-        """Its frames' rows as they come; then the row of the clip is there as well."""
+    def clip(self, footage: Footage) -> None:
+        """Its frames' rows, then the row of the clip."""
         flicker = self._flicker()
         begin, gallery = len(self.rows), shots.Gallery()
         size = (0, 0)
@@ -133,7 +135,6 @@ class _Judge:
                 with self._ledger.spend("pictures"):
                     gallery.add(row, shown, after)
             self.rows.append(row)
-            yield row
         own = self.rows[begin:]
         if not own:
             raise InputError(f"{footage.blurred.source}: not a single frame came out of it")
@@ -159,7 +160,7 @@ class _Judge:
         blurred = self._timed(frames_of(footage.blurred, self._notes))
         sharp_frames = None if footage.sharp is None else self._timed(frames_of(footage.sharp, self._notes))
         for lot in _lots(side_by_side(footage, blurred, sharp_frames)):
-            made = self._deblurred([frame for frame, _ in lot])
+            made = self._deblurred(footage.name, [frame for frame, _ in lot])
             for (frame, partner), (result, spent_s, fate) in zip(lot, made, strict=True):
                 with self._ledger.spend("score"):
                     shown, sharp = _rgb(frame), None if partner is None else _rgb(partner)
@@ -167,16 +168,21 @@ class _Judge:
                 yield shown, after, sharp, spent_s, fate
 
     def _deblurred(
-        self, frames: Sequence[Frame]
+        self, clip: str, frames: Sequence[Frame]
     ) -> Iterator[tuple[Frame | Pixels | None, float | None, str]]:
         """Of frames of one layout: the result, seconds in the engine (their share of the lot's), its fate."""
         if self._engine is None:
-            yield from ((None, None, "source") for _ in frames)
+            for _ in frames:
+                self._tell(clip)
+                yield None, None, "source"
             return
         self._warm_up(self._engine, frames)
         if self._rules.rounded:
             begin = time.perf_counter()
-            results = list(self._engine.deblur(frames))
+            results = []
+            for result in self._engine.deblur(frames):
+                results.append(result)
+                self._tell(clip)
             spent_s = self._spent(begin) / len(frames)
             yield from ((result, spent_s, str(result.fate)) for result in results)
             return
@@ -185,6 +191,7 @@ class _Judge:
             begin = time.perf_counter()
             found = self._engine.deblur_rgb_or_none(shown)
             spent_s = self._spent(begin)
+            self._tell(clip)
             fate = str(Fate.REFUSED) if found is None else "deblurred, not rounded"
             yield shown if found is None else found.clip(0.0, 1.0), spent_s, fate
 

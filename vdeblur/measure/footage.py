@@ -51,7 +51,7 @@ def find_footage(data: Path, sharp: Path | None = None, *, blur: str | None = No
 
 
 def frames_of(clip: Clip, notes: list[str]) -> Iterator[Frame]:
-    """The frames of one side, as the production path reads them; what is to be said of them goes to `notes`."""
+    """The frames of one side, as the production path reads them; what is to be said of it goes to `notes`."""
     if clip.pictures:
         yield from read_pictures(clip)
         return
