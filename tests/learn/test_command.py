@@ -54,6 +54,7 @@ def test_the_smoke_recipe_gives_weights_that_all_commands_take(
     assert main(["train", SMOKE, "--output", str(run)]) == 0
     said = capsys.readouterr()
     assert "step 20: " in said.err
+    assert "held out pictures come out no better than they are: train for longer" in said.out
     assert said.out.splitlines()[-1] == f"use it: vdeblur VIDEO --weights {run / 'best.pt'}"
     media.write_clip(tmp_path / "clip.mp4", frames=3)
     for name in ("best.pt", "last.pt"):
@@ -119,6 +120,19 @@ def test_a_run_that_goes_on_says_which_settings_have_changed(
     assert "going on from step 2 of 3" in said
     assert "blur_jpeg is 0.25 now, it was 0.5" in said
     assert said.count("now, it was") == 2
+
+
+def test_a_run_that_wins_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its best weights are those that it began with: nobody should take them for better ones."""
+    start = _start(tmp_path / "start.pt", deepdeblur=False)
+    settings = SMALL | {"start": str(start), "rate": "0.0"}
+    words = [word for key, value in settings.items() for word in (f"--{key}", value)]
+    words = ["train", str(CONFIGS / "finetune-pairs.toml"), "--output", str(tmp_path / "run"), *words]
+    assert main([*words, "--data", str(reds(tmp_path / "REDS", frames=1))]) == 0
+    assert (
+        "no step scored better than the weights it began with, which are in best.pt"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_run_that_is_over_says_so_and_that_its_data_were_others(

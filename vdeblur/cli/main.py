@@ -416,9 +416,8 @@ def _make_pairs(asked: argparse.Namespace) -> int:
         made = make_pairs(asked.source, asked.output, making, tell)
     for note in made.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(
-        f"{made.root}: {made.pairs} pairs in {made.clips} clips; `vdeblur data check {made.root}` shows them"
-    )
+    clips = "1 clip" if made.clips == 1 else f"{made.clips} clips"
+    print(f"{made.root}: {made.pairs} pairs in {clips}; `vdeblur data check {made.root}` shows them")
     return 0
 
 

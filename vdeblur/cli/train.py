@@ -220,6 +220,10 @@ def _summary(outcome: Outcome, output: Path) -> None:
     if outcome.stopped:
         print("the same command goes on from here")
     else:
+        if outcome.best_step == 0:
+            print("no step scored better than the weights it began with, which are in best.pt")
+        elif outcome.best_db is not None and outcome.best_db <= 0:
+            print("held out pictures come out no better than they are: train for longer before you use it")
         best = output / ("best.pt" if outcome.best_db is not None else "last.pt")
         print(f"use it: vdeblur VIDEO --weights {best}")
 

@@ -28,6 +28,7 @@ class Count:
     loss_sum: float = 0.0
     loss_steps: int = 0
     best_db: float | None = None
+    best_step: int | None = None
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

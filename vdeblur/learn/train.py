@@ -42,7 +42,10 @@ Batches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(slots=True)
 class Outcome:
-    """Where a run ended: the averaged network and a few counts; `stopped` before its last step."""
+    """Where a run ended: the averaged network and a few counts; `stopped` before its last step.
+
+    `best_step` is 0 where nothing scored better than the weights that the run began with.
+    """
 
     network: DeblurNetwork
     steps: int
@@ -50,6 +53,7 @@ class Outcome:
     cpu_s: float
     stopped: bool
     best_db: float | None
+    best_step: int | None
 
 
 def train(
@@ -106,7 +110,7 @@ def train(
             found = judge(average)
             best = at.best_db is None or found.gain_db > at.best_db
             if best:
-                at.best_db = found.gain_db
+                at.best_db, at.best_step = found.gain_db, at.step
                 state = {"average": average.state_dict(), "step": at.step, "gain_db": found.gain_db}
                 checkpoint.save(output / "best.pt", state | {"settings": plain})
             log.write(
@@ -192,7 +196,7 @@ def train(
             if at.step % s.save_every == 0 or at.step == s.steps or stopped:
                 at.loss_sum, at.cpu_s = float(total), before_cpu_s + time.process_time()
                 saved()
-    return Outcome(average, at.step, at.skipped, at.cpu_s, at.step < s.steps, at.best_db)
+    return Outcome(average, at.step, at.skipped, at.cpu_s, at.step < s.steps, at.best_db, at.best_step)
 
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
