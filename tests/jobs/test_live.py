@@ -23,6 +23,7 @@ import torch
 from engine.standins import ConstantDifference, NotFinite, ZeroDifference
 from video import media
 
+from vdeblur import colour
 from vdeblur.cli.main import main
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import InputError, VdeblurError
@@ -31,7 +32,7 @@ from vdeblur.jobs.live.capture import Capture, Slot
 from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
 from vdeblur.jobs.live.live import LiveResult, run
 from vdeblur.jobs.live.options import LiveOptions
-from vdeblur.jobs.live.picture import Captured, Screen, blended
+from vdeblur.jobs.live.picture import Captured, Framer, Screen, blended
 from vdeblur.jobs.live.record import RecordAsk
 from vdeblur.jobs.live.rungs import Load, Rungs
 from vdeblur.jobs.live.serve import _MUXERS, Encoded
@@ -307,6 +308,32 @@ def test_a_recording_that_fails_is_given_up_and_the_picture_goes_on(
     assert len(eyes.views) == 20
     assert begun == ["out.mp4", "out-2.mp4"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "tag"),
+    [
+        ("mjpeg", "yuvj422p", 2),  # as most webcams give
+        ("mjpeg", "yuvj444p", 2),
+        ("ffv1", "yuv422p", 2),
+        ("ffv1", "yuv444p", 1),
+        ("ffv1", "gray", 2),
+        ("ffv1", "bgr0", 2),
+    ],
+)
+def test_a_recording_has_the_brightness_of_the_screen(
+    codec: str, pix_fmt: str, tag: int, tmp_path: Path
+) -> None:
+    tags = (tag, 5, 5, 6) if pix_fmt.startswith("yuv") else (tag, 2, 2, 2)
+    path = media.write_clip(tmp_path / "clip.mkv", codec=codec, pix_fmt=pix_fmt, colour=tags, frames=5).path
+    eyes, target = Eyes(), tmp_path / "out.mkv"
+    play(path, eyes, record=RecordAsk(target, crf=1))
+    first = next(pictures(target))
+    weights = colour.MATRICES["bt709" if pix_fmt == "bgr0" else "smpte170m"][0]  # chroma is halved on the way
+    found = Screen().rgb(Framer().decoded(first, 0.0).frame) @ weights
+    shown = eyes.views[0].before @ weights
+    assert found.mean() == pytest.approx(shown.mean(), abs=1.5)
+    assert found.std() == pytest.approx(shown.std(), rel=0.02)
 
 
 @pytest.mark.parametrize("pix_fmt", ["bgr0", "yuv420p", "yuv420p10le"])

@@ -35,6 +35,10 @@ _QUIET = {"libx265": ("x265-params", "log-level=none")}
 # not. So it probably reads behind its rows there. No two runs would be the same.
 _WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
 
+_TOO_FEW = 2
+"""Frames of which libx265 (4.1) makes decoding times from memory that nobody has written: its delay is never
+filled. Nothing is reordered among so few."""
+
 
 def configure(
     context: Any, choice: OutputChoice, clip: Clip, size: tuple[int, int], time_base: Fraction
@@ -135,6 +139,7 @@ class Encoding:
         self._size = (first.layout.width, first.layout.height)
         self._durations: dict[int, int] = {}
         self._last_pts: int | None = None
+        self._count = 0
         self._reformatter = VideoReformatter()
         # MP4 stores the steps between decoding times, so the last frame's own duration only survives where
         # that frame is also decoded last: the last two frames become P frames, and no B frame follows them.
@@ -153,6 +158,7 @@ class Encoding:
                 f"frame {frame.index} is not later than the one before it: times must increase"
             )
         self._last_pts = frame.pts
+        self._count += 1
         self._durations[frame.pts] = frame.duration
         self._held.append(picture)
         while len(self._held) > self._hold:
@@ -170,6 +176,8 @@ class Encoding:
         for packet in self.stream.encode(picture):
             if packet.pts is not None:
                 packet.duration = self._durations.pop(packet.pts, packet.duration or 0)
+                if self._count <= _TOO_FEW:
+                    packet.dts = packet.pts
             yield packet
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
@@ -179,12 +187,12 @@ class Encoding:
         picture = picture_of(frame)
         wanted = self._choice.pix_fmt
         if picture.format.name != wanted:
-            picture = self._converted(picture, wanted)
+            picture = self._converted(picture, wanted, 2 if frame.layout.range == "full" else 1)
         picture.pict_type = PictureType.NONE
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         return picture
 
-    def _converted(self, picture: av.VideoFrame, wanted: str) -> av.VideoFrame:
+    def _converted(self, picture: av.VideoFrame, wanted: str, range_: int) -> av.VideoFrame:
         if wanted.replace("yuvj", "yuv") == picture.format.name.replace("yuvj", "yuv"):
             # The same bytes under the name for the other range: swscale would change them.
             other = av.VideoFrame(picture.width, picture.height, wanted)
@@ -198,7 +206,7 @@ class Encoding:
         if _turns_yuv(picture.format.name, wanted):
             return self._reformatter.reformat(picture, format=wanted, dst_colorspace=1, dst_color_range=1)
         return self._reformatter.reformat(
-            picture, format=wanted, src_color_range=picture.color_range, dst_color_range=picture.color_range
+            picture, format=wanted, src_color_range=range_, dst_color_range=range_
         )
 
 

@@ -248,7 +248,7 @@ def clip_of(layout: PlaneLayout, look: Look, rate: float) -> Clip:
     deep = layout.depth > 8 and layout.kind == "yuv"
     odd = (layout.width | layout.height) & 1
     matrix = 1 if layout.matrix == "rgb" else _TAG_OF_MATRIX[layout.matrix]
-    tag = 2 if layout.range == "full" and layout.kind == "yuv" else 1
+    tag = 2 if layout.range == "full" and layout.kind != "rgb" else 1
     name = (f"yuv444p{layout.depth}le" if odd else layout.name) if deep else "yuv444p" if odd else "yuv420p"
     written = formats.layout_of(name, layout.width, layout.height, range_tag=tag, matrix_tag=matrix)
     picture = Picture(
