@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from data import trees
 
 from vdeblur.data import material
 
@@ -61,3 +62,13 @@ def test_frames_of_a_video_are_spread_evenly_and_few_at_any_time(
     assert gaps.max() < 2.1 * FRAMES / len(numbers)
     assert len(validation) == 1
     assert numbers[-1] > 0.85 * FRAMES - FRAMES / COUNT / 2
+
+
+def test_of_a_large_collection_so_many_pictures_are_taken_as_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(material, "MOST_STILLS", 5)
+    for number in range(20):
+        trees.picture(tmp_path / f"{number:02d}.png", number)
+    training, validation = material.sharp_pictures(tmp_path, 400, 1)
+    assert sorted(int(picture[1, 1, 0]) for picture in training + validation) == [0, 4, 8, 12, 16]

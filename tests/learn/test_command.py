@@ -122,6 +122,16 @@ def test_a_run_that_goes_on_says_which_settings_have_changed(
     assert said.count("now, it was") == 2
 
 
+def test_pairs_are_not_taken_for_sharp_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of a folder is learnt from as sharp: a blurred side in it would teach to leave blur alone."""
+    data = reds(tmp_path / "PAIRS", clips=1, frames=1)
+    words = ["train", str(CONFIGS / "finetune-own-video.toml"), "--output", str(tmp_path / "run")]
+    assert main([*words, "--data", str(data)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "train_blur would be taken for sharp; name the sharp side alone, or take a recipe" in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_that_wins_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its best weights are those that it began with: nobody should take them for better ones."""
     start = _start(tmp_path / "start.pt", deepdeblur=False)

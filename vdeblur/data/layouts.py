@@ -26,7 +26,7 @@ from vdeblur.data.partners import PairedClip, PairedFrame
 from vdeblur.errors import InputError
 from vdeblur.video.names import is_picture
 
-__all__ = ["PairedClip", "PairedFrame", "Survey", "pair_size", "read_layout", "survey"]
+__all__ = ["PairedClip", "PairedFrame", "Survey", "blurred_side", "pair_size", "read_layout", "survey"]
 
 SHARP = ("sharp", "gt", "target")
 BLUR = ("blur", "blur_gamma", "blur_comp", "real_blur", "avg65_img", "input")
@@ -106,6 +106,12 @@ def survey(
             except InputError as error:
                 faults.append(str(error))
     return Survey(root, tuple(clips), tuple(faults), tuple(notes), sizes)
+
+
+def blurred_side(root: Path) -> Path | None:
+    """A folder at or below a root that holds the blurred side of pairs, if there is one; opens no file."""
+    sides = next(_sides(root, "", DEPTH, []), None) if root.is_dir() else None
+    return None if sides is None else next(iter(sides.blur.values()))
 
 
 def pair_size(frame: PairedFrame) -> tuple[int, int]:

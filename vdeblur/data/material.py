@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vdeblur.video.clip import Picture as VideoPicture
 
 LONGEST_PX = 768  # larger pictures are kept as a part of this size
+MOST_STILLS = 2000  # of a larger collection so many are taken: 3.5 GB
 CANDIDATES = 3  # frames looked at for each that is kept: the sharpest
 HELD_OUT = 10  # one picture in so many is never trained on, and of a video its last part of this size
 
@@ -30,7 +31,8 @@ def sharp_pictures(
     """Pictures to train on and pictures held out, from all picture and video files at or below a folder.
 
     Of videos the sharpest frames are taken, spread evenly, about `count` in all; the last tenth of each is
-    held out. Whether a picture file is held out depends on its name alone.
+    held out. Of picture files `MOST_STILLS` at most are taken; whether one is held out depends on its name
+    alone.
 
     Raises InputError where there is nothing, or not both, or a file does not open.
     """
@@ -45,6 +47,8 @@ def sharp_pictures(
     rng = np.random.default_rng(seed)
     training: list[Picture] = []
     validation: list[Picture] = []
+    if len(stills) > MOST_STILLS:
+        stills = [stills[len(stills) * i // MOST_STILLS] for i in range(MOST_STILLS)]
     for done, path in enumerate(stills):
         tell(path.name, done, len(stills))
         (validation if held_out(path.name) else training).append(_part(read_picture(path), rng))

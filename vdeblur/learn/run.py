@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vdeblur.data import splits
-from vdeblur.data.layouts import PairedClip, read_layout
+from vdeblur.data.layouts import PairedClip, blurred_side, read_layout
 from vdeblur.errors import InputError
 from vdeblur.learn.recipe import Recipe
 
@@ -53,6 +53,12 @@ def find(settings: Settings, data: Path | None, sharp: Path | None) -> Found:
     if settings.source == "sharp":
         if sharp is not None:
             raise InputError(f'--sharp {sharp}: this recipe makes its blur itself (source = "sharp")')
+        blurred = blurred_side(data)
+        if blurred is not None:
+            raise InputError(
+                f"--data {data}: {blurred} would be taken for sharp; name the sharp side alone, or take a recipe "
+                "that learns from pairs (configs/finetune-pairs.toml)"
+            )
         return Found(data, [], [])
     clips = read_layout(data, sharp, blur=settings.blur or None)
     splits.check_sizes(clips, settings.crop)
