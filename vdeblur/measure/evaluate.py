@@ -113,9 +113,7 @@ class _Judge:
         self._pictures, self._tell = pictures, tell
         self._warm_for: PlaneLayout | None = None
         self._warm_with = 0
-        self._pool = (
-            pool  # input and result are scored at the same time: SSIM releases the interpreter's lock
-        )
+        self._pool = pool  # the sides at the same time: torch and SSIM release the interpreter's lock
 
     def clip(self, footage: Footage) -> None:
         """Its frames' rows, then the row of the clip."""
@@ -163,8 +161,8 @@ class _Judge:
             made = self._deblurred(footage.name, [frame for frame, _ in lot])
             for (frame, partner), (result, spent_s, fate) in zip(lot, made, strict=True):
                 with self._ledger.spend("score"):
-                    shown, sharp = _rgb(frame), None if partner is None else _rgb(partner)
-                    after = _rgb(result) if isinstance(result, Frame) else result
+                    shown, after, sharp = self._pool.map(_picture, (frame, result, partner))
+                assert shown is not None
                 yield shown, after, sharp, spent_s, fate
 
     def _deblurred(
@@ -281,6 +279,10 @@ def _lots(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
         lot.append(pair)
     if lot:
         yield lot
+
+
+def _picture(side: Frame | Pixels | None) -> Pixels | None:
+    return _rgb(side) if isinstance(side, Frame) else side
 
 
 def _rgb(frame: Frame) -> Pixels:
