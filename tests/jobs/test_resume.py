@@ -252,6 +252,16 @@ def test_all_kinds_of_sources_and_ways_of_writing(kind: str, options: dict[str, 
     assert leftovers(tmp_path) == []
 
 
+def test_frames_nearer_than_a_millisecond_keep_their_own_times_in_matroska(tmp_path: Path) -> None:
+    """A segment's file counts in milliseconds: it cannot tell which of two such frames is which."""
+    steps = [30 if number % 4 == 2 else 3600 for number in range(24)]
+    made = media.write_clip(tmp_path / "in.mp4", pts=[sum(steps[:n]) for n in range(24)])
+    reorders = (("bf", "3"), ("x264-params", "b-adapt=0:b-pyramid=normal:scenecut=0"))
+    result = run(made.path, tmp_path / "out.mkv", encoder_options=reorders)
+    assert result.receipt.frames_on_time == 24
+    assert not result.receipt.faults
+
+
 def test_segments_play_while_the_rest_is_made(tmp_path: Path) -> None:
     made = media.make("b_frames_audio", tmp_path, frames=40)
     stopped(made.path, tmp_path / "out.mp4", 30)

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from array import array
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -72,7 +73,10 @@ def check_binary_has(encoder: str) -> None:
 
 
 class FfmpegWriter:
-    """`write` every frame in order, then `finish`; or `abandon` at any time."""
+    """`write` every frame in order, then `finish`; or `abandon` at any time.
+
+    shown   times of the frames in the order in which their packets were written, in ticks of the program's
+    """
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class FfmpegWriter:
         self._program: _Program | None = None
         self._stream: Any = None
         self._durations: dict[Fraction, Fraction] = {}
+        self.shown = array("q")
         self._first = Fraction(0)  # time of the first frame, seconds
         self._moved = 0  # what the program added to all times, in the packets' time base
 
@@ -130,6 +135,7 @@ class FfmpegWriter:
         if duration is not None:
             packet.duration = round(duration / packet.time_base)
         packet.stream = self._stream
+        self.shown.append(packet.pts)
         mux_in_step(self._carry, self._sink, packet)
 
     def _begin(self, encoded: Any) -> Any:

@@ -187,10 +187,10 @@ class SegmentWriter:
             made.writer.abandon()
             raise
         size, file_digest = digest_of(made.path)
-        header, order = _look(made.path)
-        if len(order) != len(made.times):
+        header, pictures = _look(made.path)
+        if pictures != len(made.times):
             raise VdeblurError(
-                f"{self._target}: {self._choice.encoder} made {len(order)} pictures of {len(made.times)}; "
+                f"{self._target}: {self._choice.encoder} made {pictures} pictures of {len(made.times)}; "
                 "choose another --codec"
             )
         segment = Segment(
@@ -201,7 +201,7 @@ class SegmentWriter:
             times=made.times,
             durations=made.durations,
             fates=tuple(made.fates),
-            order=order,
+            order=_ranks(made.writer.shown),
         )
         self._done(segment, last)
 
@@ -223,14 +223,21 @@ def digest_of(path: Path) -> tuple[int, str]:
     return size, found.hexdigest()
 
 
-def _look(path: Path) -> tuple[str, array[int]]:
-    """Digest of the parameter sets, and each packet's place in the order of showing."""
+def _look(path: Path) -> tuple[str, int]:
+    """Digest of the parameter sets, and how many pictures there are."""
     with av.open(f"file:{path}", options=options_for_file()) as container:
         stream = container.streams.video[0]
         header = blake2b(stream.codec_context.extradata or b"", digest_size=16).hexdigest()
-        times = [packet.pts for packet in container.demux(stream) if packet.size]
-    number = {place: n for n, place in enumerate(sorted(range(len(times)), key=lambda k: times[k] or 0))}
-    return header, array("q", (number[place] for place in range(len(times))))
+        return header, sum(1 for packet in container.demux(stream) if packet.size)
+
+
+def _ranks(shown: array[int]) -> array[int]:
+    """For each packet the number of its frame, by the times of showing.
+
+    By those that the encoder gave: in a file that counts in milliseconds two frames may have the same.
+    """
+    number = {place: n for n, place in enumerate(sorted(range(len(shown)), key=shown.__getitem__))}
+    return array("q", (number[place] for place in range(len(shown))))
 
 
 class _Alone:

@@ -6,6 +6,7 @@ Every frame keeps its own pts and duration.  What passes by (other streams, chap
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +30,10 @@ class Passes(Protocol):
 
 
 class Writer:
-    """`write` every frame in order, then `finish`; or `abandon` at any time."""
+    """`write` every frame in order, then `finish`; or `abandon` at any time.
+
+    shown   times of the frames in the order in which their packets were written
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Writer:
         self._clip, self._choice, self._carry = clip, choice, carry
         self._sink = Sink(target, choice, overwrite=overwrite, approve=approve, folder=folder)
         self._encoding: Encoding | None = None
+        self.shown = array("q")
 
     def write(self, frame: Frame) -> None:
         """Encode one frame; the planes are read during the call only."""
@@ -52,22 +57,25 @@ class Writer:
             self._encoding = self._begin(frame)
         with self._sink.speaking():
             packets = list(self._encoding.encode(frame))
-        for packet in packets:
-            mux_in_step(self._carry, self._sink, packet)
+        self._mux(packets)
 
     def finish(self) -> Path:
         """Flush the encoder, write what the other streams still hold, close, rename."""
         if self._encoding is not None:
             with self._sink.speaking():
                 packets = list(self._encoding.flush())
-            for packet in packets:
-                mux_in_step(self._carry, self._sink, packet)
+            self._mux(packets)
         self._carry.drain(self._sink, None)
         return self._sink.finish()
 
     def abandon(self) -> None:
         """Leave nothing behind; never raises."""
         self._sink.abandon()
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            self.shown.append(packet.pts)
+            mux_in_step(self._carry, self._sink, packet)
 
     def _begin(self, first: Frame) -> Encoding:
         made: list[Any] = []
