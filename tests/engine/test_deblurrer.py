@@ -248,6 +248,8 @@ def test_an_array_of_another_kind_is_refused_with_what_is_expected() -> None:
     for picture in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.int32), np.zeros((0, 4), np.uint8)):
         with pytest.raises(ValueError, match="height x width x 3"):
             engine.deblur_array(picture)
+    with pytest.raises(ValueError, match="goes from 0 to 1, this one to 200"):
+        engine.deblur_array(np.full((4, 4, 3), 200.0))
 
 
 def test_rgb_shows_what_the_network_sees() -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from video import media
 
+import vdeblur
 from vdeblur.cli.main import main
+from vdeblur.errors import InputError
 
 Scene = Callable[[Path], list[str]]
 
@@ -260,3 +262,17 @@ def test_names_with_colons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert main(["x:y.mp4", "-o", "q:r.mp4", "--strength", "0"]) == 0
     assert main(["q:r.mp4", "--strength", "0"]) == 0
     assert sorted(os.listdir()) == ["q:r.deblurred.mp4", "q:r.mp4", "x:y.mp4"]
+
+
+@pytest.mark.parametrize("asked", [("verify", "all"), ("compare", "top"), ("encoder", "x"), ("hwaccel", "x")])
+def test_choices_that_python_callers_make_up_are_refused(asked: tuple[str, str], tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "a.mp4", frames=3)
+    with pytest.raises(InputError, match=f"^--{asked[0]} {asked[1]}: not known, choose"):
+        vdeblur.deblur_file(made.path, strength=0.0, **dict([asked]))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_weights_may_be_named_by_a_string(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "a.mp4", frames=3)
+    with pytest.raises(InputError, match=r"nope\.pt: there is no such weights file"):
+        vdeblur.deblur_file(str(made.path), weights="nope.pt")

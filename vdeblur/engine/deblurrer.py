@@ -30,6 +30,8 @@ from vdeblur.weights.store import WeightsRef, resolve
 if TYPE_CHECKING:
     from vdeblur.models.contract import DeblurNetwork
 
+LARGEST_FLOAT = 2.0  # of a picture from 0 to 1, with room for what filters overshoot; beyond it is 0 to 255
+
 
 class Deblurrer:
     """Sharpens frames with one network; a context manager, to be used from one thread at a time.
@@ -398,4 +400,6 @@ def _checked(picture: Pixels) -> Pixels:
             "a picture is height x width x 3 or height x width of uint8, uint16 or float, "
             f"not {picture.dtype} {picture.shape}"
         )
+    if picture.dtype.kind == "f" and (most := float(picture.max())) > LARGEST_FLOAT:
+        raise ValueError(f"a picture of float goes from 0 to 1, this one to {most:g}: divide it first")
     return picture

@@ -124,9 +124,11 @@ class _Sink(Protocol):
 def deblur_file(source: str | Path, target: str | Path | None = None, **options: Any) -> Result:
     """Deblur a whole video (or pictures) and keep everything else in the file.
 
-    `options` are the fields of `vdeblur.jobs.plan.Options`, e.g. ``model="mimo-unet-tiny"``.
-    Raises VdeblurError; nothing is left under the target's name then.
+    `options` are the fields of `vdeblur.jobs.plan.Options`, e.g. ``model="mimo-unet-tiny"``; `start` and
+    `end` are seconds. Raises VdeblurError; nothing is left under the target's name then.
     """
+    if options.get("weights") is not None:
+        options["weights"] = Path(options["weights"])
     plan = make_plan(str(source), None if target is None else Path(target), Options(**options))
     return run(plan)
 

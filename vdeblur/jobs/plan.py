@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from vdeblur.engine.device import check_choice, cpu_threads, guess_kind
 from vdeblur.engine.tiles import check as check_tile
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from vdeblur.engine.deblurrer import Decision
 
 Compare = Literal["side", "split"]
+Encoder = Literal["auto", "ffmpeg"]
+Verify = Literal["off", "packets", "full"]
 
 GPU_MEGAPIXELS_S = 92.0
 """What a network on a GPU may well give: 100 frames a second of 1280x720."""
@@ -53,7 +55,7 @@ class Options:
     codec: str | None = None
     crf: int | None = None
     preset: str | None = None
-    encoder: Literal["auto", "ffmpeg"] = "auto"
+    encoder: Encoder = "auto"
     encoder_options: tuple[tuple[str, str], ...] = ()
     video_stream: int | None = None
     deinterlace: bool = False
@@ -61,7 +63,7 @@ class Options:
     end: Fraction | None = None
     compare: Compare | None = None
     keep_partial: bool = False
-    verify: Literal["off", "packets", "full"] = "packets"
+    verify: Verify = "packets"
     overwrite: bool = False
     restart: bool = False
     keep_journal: bool = False
@@ -240,6 +242,12 @@ def check_options(options: Options) -> None:
         raise InputError(
             f"--end {float(options.end):g}: must come after --start {float(options.start or 0):g}"
         )
+    for name, known in (("encoder", Encoder), ("verify", Verify), ("hwaccel", hwaccel.HwAccel)):
+        if getattr(options, name) not in get_args(known):
+            given = getattr(options, name)
+            raise InputError(f"--{name} {given}: not known, choose one of {', '.join(get_args(known))}")
+    if options.compare not in (None, *get_args(Compare)):
+        raise InputError(f"--compare {options.compare}: not known, choose side or split")
     check_choice(options.device, options.precision, options.backend)
     check_tile(options.tile)
 
