@@ -181,6 +181,7 @@ def test_no_exposure_reaches_over_a_gap_in_time() -> None:
         (["still.png", "--exposure", "0"], "--exposure 0"),
         (["still.png", "--gamma", "9"], "--gamma 9"),
         (["still.png", "--path", "9", "3"], "--path 9 3"),
+        (["still.png", "--seed", "-1"], "--seed -1"),
         (["short.mkv"], "too short"),
         (["still.png", "short.mkv", "broken.mkv"], "broken.mkv"),
     ],

@@ -86,6 +86,8 @@ def make_pairs(
         raise InputError(f"{root}: exists already; name a new folder for the pairs")
     if not 0.5 <= m.shortest_px <= m.longest_px <= 200:
         raise InputError(f"--path {m.shortest_px:g} {m.longest_px:g}: give two lengths, 0.5 to 200 pixels")
+    if m.seed < 0:
+        raise InputError(f"--seed {m.seed}: must not be negative")
     found = list(_footage(sources))
     unfinished = root.with_name(f".{root.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.learn.adversary import Adversary
 from vdeblur.models.contract import DeblurNetwork
 
@@ -32,11 +32,23 @@ class Count:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint such that a crash leaves either the old file or the new one, never half of one."""
+    """Write a checkpoint such that a crash leaves either the old file or the new one, never half of one.
+
+    Raises VdeblurError where it cannot be written; of a full disk torch's writer says `unexpected pos`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
-    torch.save(state, beside)
-    os.replace(beside, path)
+    try:
+        torch.save(state, beside)
+        os.replace(beside, path)
+    except (OSError, RuntimeError) as error:
+        beside.unlink(missing_ok=True)
+        reason = (
+            error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
+        )
+        raise VdeblurError(
+            f"{path}: cannot be written ({reason}); is the disk full? What was saved before is still there"
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:

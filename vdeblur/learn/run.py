@@ -56,14 +56,18 @@ def find(settings: Settings, data: Path | None, sharp: Path | None) -> Found:
         blurred = blurred_side(data)
         if blurred is not None:
             raise InputError(
-                f"--data {data}: {blurred} would be taken for sharp; name the sharp side alone, or take a recipe "
-                "that learns from pairs (configs/finetune-pairs.toml)"
+                f"--data {data}: {blurred} would be taken for sharp; name the sharp side alone, "
+                "or take a recipe that learns from pairs (configs/finetune-pairs.toml)"
             )
         return Found(data, [], [])
     clips = read_layout(data, sharp, blur=settings.blur or None)
     splits.check_sizes(clips, settings.crop)
     training, judging = splits.split(clips, settings.validation, data)
-    notes = () if judging else ("a single clip: nothing is held out, so nothing is scored",)
+    notes = (
+        ()
+        if judging
+        else ("a single clip: nothing is held out, so nothing is scored; of two one would judge",)
+    )
     return Found(data, training, judging, notes)
 
 

@@ -97,12 +97,10 @@ def train(
     if last.exists():
         notes += checkpoint.restore(last, network, average, optimizers, scaler, adversary, at, plain)
     model = shared(Scaled(network), device)
-    tell(Started(at.step, s.steps, notes))
 
     output.mkdir(parents=True, exist_ok=True)
     with Log(output, at.step, s.tensorboard) if rank == 0 else nullcontext() as log:
-        if log is not None and log.notes:
-            tell(Started(at.step, s.steps, log.notes))
+        tell(Started(at.step, s.steps, notes if log is None else notes + log.notes))
 
         def judged() -> None:
             if judge is None or log is None:
