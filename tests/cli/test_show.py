@@ -12,6 +12,7 @@ from rich.console import Console
 from video import media
 
 from vdeblur.cli import show
+from vdeblur.cli.main import main
 from vdeblur.jobs import deblur
 from vdeblur.jobs.plan import Options, make_plan
 
@@ -46,3 +47,11 @@ def test_what_takes_long_without_a_frame_is_named(tmp_path: Path) -> None:
 def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     said = drawn(monkeypatch, _environ={"TERM": "dumb"})
     assert said == "1200 of 2100 frames, at 40.0 s\n"
+
+
+def test_info_tells_that_a_file_is_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = media.write_clip(tmp_path / "a.mkv", frames=30)
+    for length, damaged in ((None, False), (-200, True)):
+        made.path.write_bytes(made.path.read_bytes()[:length])
+        assert main(["info", str(made.path)]) == 0
+        assert ("\ndamage" in capsys.readouterr().out) == damaged

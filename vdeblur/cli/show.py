@@ -199,6 +199,9 @@ def clip(found: Clip) -> None:
         rows.append(("chapters", str(found.chapters)))
     rows += [("tag", presentable(f"{key} = {value}")) for key, value in found.tags.items()]
     rows += [("note", text) for text in found.warnings]
+    if found.broken is not None:
+        when = "" if found.broken_at_s is None else f" at {found.broken_at_s:.2f} s"
+        rows.append(("damage", f"breaks off{when} ({found.broken})"))
     pairs(rows)
 
 
