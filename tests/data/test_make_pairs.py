@@ -173,6 +173,15 @@ def test_no_exposure_reaches_over_a_gap_in_time() -> None:
     assert all(np.array_equal(exposure.blurred, exposure.sharp) for exposure in made)
 
 
+def test_names_that_differ_in_case_alone_get_folders_of_their_own(tmp_path: Path) -> None:
+    """On Windows and macOS they would be one, and the second clip would replace the first."""
+    for folder, name in (("a", "Walk.png"), ("b", "walk.png")):
+        trees.picture(tmp_path / folder / name, size=(96, 128))
+    root = tmp_path / "pairs"
+    assert main(["data", "make-pairs", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(root)]) == 0
+    assert [clip.name for clip in read_layout(root)] == ["train/Walk", "train/walk-2"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -168,6 +168,7 @@ def test_a_second_ctrl_c_ends_at_once_only_when_it_is_said_to(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with train._Stop() as stop:
+        assert not stop.asked()
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         assert stop.asked()
@@ -176,6 +177,12 @@ def test_a_second_ctrl_c_ends_at_once_only_when_it_is_said_to(
         time.sleep(0.01)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_before_the_first_step_ends_at_once() -> None:
+    """While data are read, which may take minutes, no step will come soon."""
+    with train._Stop(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("name", ["finetune-reds-mimo-unet", "finetune-reds-deepdeblur", "train-mimo-unet"])

@@ -94,9 +94,13 @@ def _check_output(output: Path) -> None:
 
 
 class _Stop:
-    """Ctrl-C, a request to end and the terminal's end, as a question that the run asks after every step."""
+    """Ctrl-C, a request to end and the terminal's end, as a question that the run asks after every step.
+
+    Before its first step, while data are read, there is nothing to save: then they end the run at once.
+    """
 
     def __init__(self) -> None:
+        self._has_stepped = False
         self._since: float | None = None
         self._before: dict[int, Any] = {}
 
@@ -115,9 +119,12 @@ class _Stop:
             signal.signal(number, handler)
 
     def asked(self) -> bool:
+        self._has_stepped = True
         return self._since is not None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._has_stepped:
+            raise KeyboardInterrupt
         if self._since is None:
             self._since = time.monotonic()
             print(

@@ -1,4 +1,4 @@
-"""How far apart the frames of a video usually are, and where they are not: exposures are of even ones."""
+"""How many frames a video has, and how far apart they usually are, or are not: exposures are of even ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import fmean, median
 
 from vdeblur.frame import Frame
-from vdeblur.video.clip import Clip
+from vdeblur.video.clip import Clip, Picture
 from vdeblur.video.source import demux, opened
 
 APART = 1.5
@@ -33,6 +33,15 @@ def usual_step_s(clip: Clip) -> float | None:
     packets = (1, 2) if clip.picture.interlaced else (1,)  # of a frame: each field may be one
     agrees = rate is not None and any(abs(step_s * n * float(rate) - 1) < _AGREES for n in packets)
     return float(1 / rate) if rate is not None and agrees else step_s
+
+
+def frames_expected(picture: Picture) -> int:
+    """As the header says, or from its duration; 0 where it says neither."""
+    if picture.frames_from_header:
+        return picture.frames_from_header
+    if picture.duration_from_header_s is None or picture.rate is None:
+        return 0
+    return round(picture.duration_from_header_s * picture.rate)
 
 
 def is_even(step: float, usual: float) -> bool:

@@ -55,7 +55,7 @@ def exposures(frames: Iterator[Picture | None], frames_open: float, response: Re
     frames_open  how long the shutter is open, in source frames (may be below 1)
     """
     reach = math.ceil(frames_open / 2) + 1
-    stride = max(1, round(frames_open))
+    stride = stride_of(frames_open)
     window: deque[_Step] = deque(maxlen=2 * reach)  # the steps from each frame to its next
     before: Picture | None = None
     shot = 0
@@ -80,6 +80,11 @@ def exposures(frames: Iterator[Picture | None], frames_open: float, response: Re
             continue
         yield _expose(list(window), reach, frames_open, response, middle, shot)
         due = middle + stride
+
+
+def stride_of(frames_open: float) -> int:
+    """Source frames from the middle of one exposure to that of the next."""
+    return max(1, round(frames_open))
 
 
 def _expose(

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from vdeblur import __version__
-from vdeblur.data.cadence import usual_step_s, with_gaps
+from vdeblur.data.cadence import frames_expected, usual_step_s, with_gaps
 from vdeblur.data.drawings import Picture
-from vdeblur.data.exposures import exposures
+from vdeblur.data.exposures import exposures, stride_of
 from vdeblur.data.opening import whole_clip
 from vdeblur.data.sensor import make_response
 from vdeblur.data.synthesis import shake
@@ -96,8 +96,8 @@ def make_pairs(
         for number, path in enumerate(found):
             name = tree.free_name(path.stem)
             written = _still(tree, path, name, number, m) if is_picture(path) else _video(tree, path, name, m)
-            for count in written:
-                tell(path.name, count, None)
+            for count, expected in written:
+                tell(path.name, count, expected)
         if not tree.rows:
             raise InputError(f"{', '.join(map(str, sources))}: too short, not one exposure came of it")
         settings = {"vdeblur": __version__, "sources": [str(path) for path in found], **asdict(m)}
@@ -127,10 +127,10 @@ class _Tree:
 
     def free_name(self, stem: str) -> str:
         name, count = stem, 1
-        while name in self._names:
+        while name.casefold() in self._names:  # where case does not count, they would be one folder
             count += 1
             name = f"{stem}-{count}"
-        self._names.add(name)
+        self._names.add(name.casefold())
         return name
 
     def add(self, clip: str, index: int, blurred: Picture, sharp: Picture, **facts: Any) -> None:
@@ -157,13 +157,15 @@ def _footage(sources: Sequence[Path]) -> Iterator[Path]:
         yield from inside
 
 
-def _video(tree: _Tree, path: Path, name: str, m: Making) -> Iterator[int]:
+def _video(tree: _Tree, path: Path, name: str, m: Making) -> Iterator[tuple[int, int | None]]:
+    """Yields how many pairs there are, and about how many there will be."""
     clip = whole_clip(path)
     step_s = usual_step_s(clip)
     if step_s is None:
         raise InputError(f"{path}: says nothing of its frame rate; write it anew with one")
     frames_open = m.exposure_s / step_s
     response = make_response(m.gamma, 0.0)
+    expected = frames_expected(clip.picture) // stride_of(frames_open)
     pictures = _Pictures(clip, step_s)
     interpolated = count = index = 0
     shot = -1
@@ -184,7 +186,7 @@ def _video(tree: _Tree, path: Path, name: str, m: Making) -> Iterator[int]:
         index += 1
         count += 1
         interpolated += made.between > 1
-        yield count
+        yield count, max(count, expected) if expected else None
     if interpolated:
         tree.notes.append(
             f"{path.name}: {interpolated} of {count} exposures needed frames between its own "
@@ -221,7 +223,7 @@ class _Pictures:
             self.damaged = frames.corrupt_frames + frames.failed_packets
 
 
-def _still(tree: _Tree, path: Path, name: str, number: int, m: Making) -> Iterator[int]:
+def _still(tree: _Tree, path: Path, name: str, number: int, m: Making) -> Iterator[tuple[int, int]]:
     rng = np.random.default_rng([m.seed, number])
     length_px = float(np.exp(rng.uniform(np.log(m.shortest_px), np.log(m.longest_px))))
     picture = rgb_of(next(read_pictures(probe_pictures(str(path)))))
@@ -239,4 +241,4 @@ def _still(tree: _Tree, path: Path, name: str, number: int, m: Making) -> Iterat
         path_px=round(length_px, 3),
         seed=[m.seed, number],
     )
-    yield 1
+    yield 1, 1

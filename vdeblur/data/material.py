@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from vdeblur.data.drawings import Picture, drawn_picture
 from vdeblur.data.samples import read_picture
 from vdeblur.data.synthesis import held_out
 from vdeblur.errors import InputError
-
-if TYPE_CHECKING:
-    from vdeblur.video.clip import Picture as VideoPicture
 
 LONGEST_PX = 768  # larger pictures are kept as a part of this size
 MOST_STILLS = 2000  # of a larger collection so many are taken: 3.5 GB
@@ -77,12 +73,13 @@ def _sharpest(path: Path, count: int, rng: np.random.Generator, tell: Tell) -> l
 
     Headers may say too little, or nothing: whenever there are too many, stretches become twice as long.
     """
+    from vdeblur.data.cadence import frames_expected
     from vdeblur.data.opening import whole_clip
     from vdeblur.video.picture_files import rgb_of
     from vdeblur.video.reader import Reader
 
     clip = whole_clip(path)
-    expected = _frames_expected(clip.picture)
+    expected = frames_expected(clip.picture)
     pace = max(1, expected // (count * CANDIDATES))
     found: list[tuple[float, Picture]] = []
     best: tuple[float, Picture] | None = None
@@ -104,15 +101,6 @@ def _sharpest(path: Path, count: int, rng: np.random.Generator, tell: Tell) -> l
     if best is not None:
         found.append(best)
     return [picture for _, picture in found]
-
-
-def _frames_expected(picture: VideoPicture) -> int:
-    """As the header says, or from its duration; 0 where it says neither."""
-    if picture.frames_from_header:
-        return picture.frames_from_header
-    if picture.duration_from_header_s is None or picture.rate is None:
-        return 0
-    return round(picture.duration_from_header_s * picture.rate)
 
 
 def _detail(picture: Picture) -> float:
