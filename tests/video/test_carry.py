@@ -54,6 +54,7 @@ def with_streams(*streams: Stream, **more: Any) -> Clip:
         (".mkv", other(1, "video", "png", is_cover=True), Action.ATTACH),
         (".mp4", other(1, "video", "png", is_cover=True), Action.COPY),
         (".ts", other(1, "video", "png", is_cover=True), Action.DROP),
+        (".mov", other(1, "video", "png", is_cover=True), Action.DROP),
         (".mkv", other(1, "data", None), Action.DROP),
         (".mov", other(1, "data", None), Action.COPY),
         (".mov", other(1, "data", None, metadata={"timecode": "01:00:00:00"}), Action.ANEW),
@@ -297,6 +298,78 @@ def test_cover_pictures(target: str, tmp_path: Path) -> None:
             covers.append([bytes(p) for p in container.demux(found) if p.size])
     assert covers[0] == covers[1]
     assert len(covers[0]) == 1
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".ts"])
+def test_marks_of_streams_stay_or_are_said(suffix: str, tmp_path: Path) -> None:
+    mark = av.stream.Disposition
+    sounds = [mark.comment, mark.visual_impaired, mark.original, mark.default | mark.dub]
+    texts = [mark.default | mark.forced, mark.hearing_impaired]
+    made = media.write_clip(
+        tmp_path / "in.mkv",
+        audio=[{"codec": "aac", "disposition": found} for found in sounds],
+        subtitles=[{"codec": "srt", "disposition": found} for found in texts],
+    )
+    gone = through(made.path, tmp_path / f"out{suffix}")
+    receipt = verify(str(made.path), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+    lost = {
+        ".mp4": "marks of streams: original",
+        ".mov": "marks of streams: comment, dub, forced, hearing_impaired",
+    }
+    assert lost.get(suffix, "") in gone.said
+    assert ("marks of streams" in gone.said) == (suffix in lost)
+    again = through(gone.target, tmp_path / "again.mkv")
+    assert not verify(str(gone.target), str(again.target)).faults
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".ts", ".mkv"])
+def test_languages_stay_in_one_of_their_codes_or_are_said(suffix: str, tmp_path: Path) -> None:
+    spoken = ("deu", "fre", "ces", "ENG", "swe", "en-US")
+    made = media.write_clip(
+        tmp_path / "in.mkv", audio=[{"codec": "aac", "language": code, "hz": 300} for code in spoken]
+    )
+    gone = through(made.path, tmp_path / f"out{suffix}")
+    receipt = verify(str(made.path), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+    with av.open(str(gone.target)) as container:
+        found = [stream.language for stream in container.streams.audio]
+    wanted = {
+        ".mkv": list(spoken),
+        ".mov": ["ger", "fra", "ces", "eng", None, None],
+        ".mp4": ["deu", "fre", "ces", "eng", "swe", None],
+    }
+    assert [None if code == "und" else code for code in found] == wanted.get(suffix, wanted[".mp4"])
+    strange = {".mov": "languages: en-US, swe", ".mkv": ""}.get(suffix, "languages: en-US")
+    assert strange in gone.said
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"title": "x", "track": "one"},
+        {"title": "x", "track": "01"},
+        {"title": "x", "creation_time": "2023-05-05T12:34:56.789000Z"},
+        {"LOCATION": "+1.0+2.0/"},
+    ],
+)
+def test_values_that_a_box_cannot_hold_are_kept_all_the_same(
+    tags: dict[str, str], suffix: str, tmp_path: Path
+) -> None:
+    """Boxes of MP4 hold numbers and whole seconds."""
+    made = media.write_clip(tmp_path / "in.mkv", frames=4, tags=tags)
+    gone = through(made.path, tmp_path / f"out{suffix}")
+    receipt = verify(str(made.path), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+
+
+def test_a_cover_picture_that_mov_has_no_place_for_is_said(tmp_path: Path) -> None:
+    made = media.make("cover_mp4", tmp_path, tags={"my.own.key": "kept"})
+    gone = through(made.path, tmp_path / "out.mov")
+    receipt = verify(str(made.path), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+    assert "mov files hold no cover pictures" in gone.said
 
 
 def test_timecode_is_written_anew(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from vdeblur.video import tags
 from vdeblur.video.clip import Clip, Stream
 from vdeblur.video.cut import Cut, Reads
 from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.languages import language_for
 from vdeblur.video.subtitles import TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
 
@@ -125,9 +126,26 @@ def plan_carry(clip: Clip, choice: OutputChoice, *, tried: Trial | None = None) 
         notes.append(
             f"{choice.suffix[1:]} files keep no such tags of single streams: {', '.join(sorted(lost))}"
         )
+    left_out = {c.stream.index for c in streams if c.action in (Action.DROP, Action.ANEW)}
+    notes += _labels_lost(choice, [s for s in clip.streams if s.index not in left_out])
     if choice.container == "mpegts" and clip.container != "mpegts":
         notes.append("ts files keep no tags, chapters and default marks, and the language of sound only")
     return CarryPlan(clip, choice.container, streams, tuple(notes))
+
+
+def _labels_lost(choice: OutputChoice, streams: list[Stream]) -> list[str]:
+    """Languages and marks of these streams for which the container has no place."""
+    name, muxer = choice.suffix[1:], choice.container
+    spoken = [(s, s.language) for s in streams if s.language and (muxer != "mpegts" or s.kind == "audio")]
+    strange = {language for _, language in spoken if language_for(muxer, language) is None}
+    notes = [f"{name} files cannot name these languages: {', '.join(sorted(strange))}"] if strange else []
+    if muxer != "mpegts":
+        said = av.stream.Disposition.multilayer | av.stream.Disposition.attached_pic
+        known = tags.marks_kept(muxer) | said
+        marks = [av.stream.Disposition(s.disposition) for s in streams if s.kind != "attachment"]
+        if lost := {mark.name or "" for found in marks for mark in found & ~known}:
+            notes.append(f"{name} files keep no such marks of streams: {', '.join(sorted(lost))}")
+    return notes
 
 
 def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action, str]:
@@ -137,7 +155,7 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action,
     if stream.is_cover:
         if muxer == "matroska":
             return Action.ATTACH, "as Matroska keeps covers"
-        if not quicktime:
+        if muxer != "mp4":
             return Action.DROP, f"{name} files hold no cover pictures"
     if stream.kind == "attachment" and muxer != "matroska":
         return Action.DROP, f"{name} files hold no attachments; .mkv would"
@@ -328,6 +346,9 @@ class Carry:
 
     def _label(self, made: Any, stream: Stream, *, encoded_anew: bool) -> None:
         labels = tags.stream_tags(stream.metadata, encoded_anew=encoded_anew)
+        if "language" in labels:
+            spoken = language_for(self.plan.muxer, labels["language"])
+            labels["language"] = spoken or labels["language"]
         if self.plan.muxer in ("mp4", "mov") and "name" in labels:
             labels.setdefault("title", labels["name"])  # how a track's title is read back from there
         made.metadata.update(labels)

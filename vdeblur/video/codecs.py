@@ -149,13 +149,13 @@ def container_options(clip: Clip, muxer: str) -> dict[str, str]:
     # A late start is written in movie time: a scale that divides every stream's own is exact for all.
     movie = both if both <= 10_000_000 else video
     flags = "+faststart"
-    if tags.without_box(muxer, clip.tags) and not _has_cover(clip):
+    if tags.without_box(muxer, clip.tags) and not _keeps_cover(clip, muxer):
         flags += "+use_metadata_tags"
     return {"movflags": flags, "movie_timescale": str(movie), "video_track_timescale": str(video)}
 
 
-def _has_cover(clip: Clip) -> bool:
-    return any(stream.is_cover for stream in clip.streams)
+def _keeps_cover(clip: Clip, muxer: str) -> bool:
+    return muxer == "mp4" and any(stream.is_cover for stream in clip.streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ def _container_notes(clip: Clip, target: Path | None, suffix: str, container: Co
     if container.muxer == "mpegts":
         yield "ts files shift all times by a constant and hold no frame durations"
     names = tags.without_box(container.muxer, clip.tags) if container.muxer in ("mp4", "mov") else ()
-    if names and _has_cover(clip):
+    if names and _keeps_cover(clip, container.muxer):
         yield f"cannot be carried beside a cover picture: the tags {', '.join(names)}; .mkv keeps both"
     own_stream = next((s for s in clip.streams if s.index == clip.picture.index), None)
     if own_stream is not None and own_stream.disposition & _MULTILAYER:

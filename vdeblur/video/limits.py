@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vdeblur.video.contents import TEXT, Contents, Track
-from vdeblur.video.tags import without_box
+from vdeblur.video.languages import language_for, same_language
+from vdeblur.video.tags import marks, marks_kept, without_box
 
 # How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.
 CLOCKS = {"mov": Fraction(0), "matroska": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
@@ -50,6 +51,12 @@ class Case:
     @property
     def webm(self) -> bool:
         return self.b.source.lower().endswith(".webm")
+
+    @property
+    def muxer(self) -> str:
+        """FFmpeg's name of what may have written the result."""
+        suffix = self.b.source.lower().rpartition(".")[2]
+        return suffix if suffix in ("mov", "webm") else "mp4" if self.into == "mov" else self.into
 
     @property
     def value(self) -> str:
@@ -96,19 +103,47 @@ def _place(location: str) -> list[float]:
 
 def _same_place(case: Case) -> bool:
     there = tag(case.tags[1], case.key)
-    return case.key == "location" and there is not None and _place(there) == _place(case.value)
+    return case.key.lower() == "location" and there is not None and _place(there) == _place(case.value)
+
+
+def _same_second(case: Case) -> bool:
+    there = tag(case.tags[1], case.key)
+    return case.key == "creation_time" and there is not None and there[:19] == case.value[:19]
+
+
+def _named_alike(case: Case) -> bool:
+    there = tag(case.tags[1], case.key)
+    return case.key == "language" and there is not None and same_language(there, case.value)
+
+
+def _unnamed(case: Case) -> bool:
+    gone = case.key == "language" and tag(case.tags[1], case.key) in (None, "und")
+    return gone and language_for(case.muxer, case.value) is None
 
 
 def _beside_a_cover(case: Case) -> bool:
-    muxer = "mov" if case.b.source.lower().endswith(".mov") else "mp4"
-    has_cover = case.into == "mov" and any(track.kind == "cover" for track in case.a.others)
-    return has_cover and case.new is None and case.key in without_box(muxer, case.a.tags)
+    has_cover = case.muxer == "mp4" and any(track.kind == "cover" for track in case.a.others)
+    return has_cover and case.new is None and case.key in without_box("mp4", case.a.tags)
 
 
-def _nothing_default(case: Case) -> bool:
-    marked = any(t.disposition & _DEFAULT_MARK for t in (case.a.video, *case.a.others))
+def _marked_as_can_be(case: Case) -> bool:
+    """Whether a stream has all its marks for which there is a place, under one name or the other."""
     assert case.new is not None
-    return not marked and case.new.disposition == case.old.disposition | _DEFAULT_MARK
+    had, has = marks(case.old.disposition), marks(case.new.disposition)
+    if case.into == "mov" and has & _DEFAULT_MARK and _alone_default(case):
+        had |= marks(_DEFAULT_MARK)
+    return not (had ^ has) & marks_kept(case.muxer)
+
+
+def _alone_default(case: Case) -> bool:
+    """Whether it is the first of its kind, and no other one is default: MP4 and MOV mark it then."""
+    alike = [t for t in (case.b.video, *case.b.others) if case.new is not None and t.kind == case.new.kind]
+    marked = [t.index for t in alike if t.disposition & _DEFAULT_MARK]
+    return marked == [min(t.index for t in alike)]
+
+
+def _marks_missing(case: Case) -> bool:
+    return bool(marks(case.old.disposition) & ~marks_kept(case.muxer))
 
 
 def _only_views(case: Case) -> bool:
@@ -163,8 +198,8 @@ LIMITS = (
     ),
     Limit(
         "stream",
-        "cover pictures are kept by MP4, MOV and Matroska only",
-        lambda c: c.old.kind == "cover" and (c.into not in ("mov", "matroska") or c.webm),
+        "cover pictures are kept by MP4 and Matroska only",
+        lambda c: c.old.kind == "cover" and c.muxer not in ("mp4", "matroska"),
     ),
     Limit(
         "stream",
@@ -214,13 +249,14 @@ LIMITS = (
     # Chapters, marks, tags
     Limit("chapters", "MPEG-TS holds none", lambda c: c.into == "mpegts"),
     Limit("disposition", "MPEG-TS holds no such marks", lambda c: c.into == "mpegts"),
+    Limit("disposition", "no encoder here writes several views", _only_views),
     Limit(
         "disposition",
-        "MP4 and MOV mark the first of each kind where nothing is marked",
-        lambda c: c.into == "mov" and _nothing_default(c),
+        "MP4 and MOV mark the first of each kind where nothing is marked, and some marks have two names",
+        lambda c: _marked_as_can_be(c) and not _marks_missing(c),
         silent=True,
     ),
-    Limit("disposition", "no encoder here writes several views", _only_views),
+    Limit("disposition", "the container has no place for such marks", _marked_as_can_be),
     Limit(
         "tag",
         "every program makes it for itself, about the encoding and not about the film",
@@ -240,6 +276,14 @@ LIMITS = (
         silent=True,
     ),
     Limit("tag", "the same place, as fixed point numbers", _same_place, silent=True),
+    Limit("tag", "the other code of the same language (ISO 639-2)", _named_alike, silent=True),
+    Limit("tag", "the container cannot name this language", _unnamed),
+    Limit(
+        "tag",
+        "MP4 and MOV count whole seconds",
+        lambda c: c.into == "mov" and _same_second(c),
+        silent=True,
+    ),
     Limit(
         "tag",
         "MP4 and MOV read a stream's title back as its name",

@@ -1,6 +1,10 @@
-"""Names of things: which tags a container keeps, and which describe the old encoding and not the film."""
+"""Names of things: which tags and marks a container keeps, which tags are about the old encoding."""
 
 from __future__ import annotations
+
+import re
+
+from av.stream import Disposition
 
 # What FFmpeg's muxers write without `use_metadata_tags` (tried, read back with PyAV 18.1).
 _MOV_PLAIN = frozenset(
@@ -41,6 +45,13 @@ _MP4_PLAIN = _MOV_PLAIN | frozenset(
     ]
 )
 _PLAIN = {"mp4": _MP4_PLAIN, "mov": _MOV_PLAIN}
+# Boxes that hold a number: what comes back from them as it was.
+_COUNT, _BYTE, _NUMBER = r"[1-9]\d{0,3}(/[1-9]\d{0,3})?", r"0|[1-9]\d?", r"0|[1-9]\d{0,8}"
+_NUMBERS = {
+    **dict.fromkeys(["track", "disc"], _COUNT),
+    **dict.fromkeys(["media_type", "hd_video", "gapless_playback", "compilation"], _BYTE),
+    **dict.fromkeys(["episode_sort", "season_number"], _NUMBER),
+}
 # Written by every muxer itself; carried along they would only be wrong.
 _OF_THE_FILE = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 # Counted by whoever made the source, about packets that are not these any more.
@@ -64,7 +75,11 @@ def container_tags(tags: dict[str, str]) -> dict[str, str]:
 
 def without_box(muxer: str, tags: dict[str, str]) -> list[str]:
     """Names of the tags for which there is no ordinary MP4/MOV box, of those that every player reads."""
-    return [key for key in container_tags(tags) if key not in _PLAIN[muxer]]
+    return [
+        key
+        for key, value in container_tags(tags).items()
+        if key not in _PLAIN[muxer] or not re.fullmatch(_NUMBERS.get(key, r"(?s).*"), value)
+    ]
 
 
 def stream_tags(tags: dict[str, str], *, encoded_anew: bool) -> dict[str, str]:
@@ -89,3 +104,30 @@ def stream_tags_lost(muxer: str, tags: dict[str, str], container: dict[str, str]
         for key, value in container_tags(stream_tags(tags, encoded_anew=True)).items()
         if key not in kept and container.get(key) != value
     ]
+
+
+# What FFmpeg's muxers write of dispositions (tried); a mark that has two names there counts as both.
+_D = Disposition
+_NAMED_TWICE = (_D.hearing_impaired | _D.captions, _D.visual_impaired | _D.descriptions)
+_OF_MP4 = _D.default | _D.forced | _D.dub | _D.comment | _NAMED_TWICE[0] | _NAMED_TWICE[1]
+_MARKS = {
+    "mp4": _OF_MP4,
+    "mov": _D.default,
+    "matroska": _OF_MP4 | _D.original,
+    "webm": _OF_MP4 | _D.original,
+    "mpegts": _D(0),
+}
+
+
+def marks(disposition: int) -> Disposition:
+    """A disposition with both names of marks that have two."""
+    found = Disposition(disposition)
+    for both in _NAMED_TWICE:
+        if found & both:
+            found |= both
+    return found
+
+
+def marks_kept(muxer: str) -> Disposition:
+    """Those for which this container has a place."""
+    return _MARKS[muxer]
