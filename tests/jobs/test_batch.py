@@ -160,3 +160,13 @@ def test_help_on_a_command_is_its_help(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["help", "verify"])
     assert "usage: vdeblur verify" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pattern", ["", "p*.png"])
+def test_results_beside_pictures_are_no_sources(pattern: str, tmp_path: Path) -> None:
+    for name in ("p1.png", "p2.png", "p1.deblurred.png", "p2.preview.png"):
+        picture(tmp_path / "in" / name)
+    assert run(tmp_path / "in" / pattern, "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["p1.png", "p2.png"]
+    assert run(tmp_path / "in" / "p1.deb*.png", "-o", tmp_path / "again") == 0  # asked for by name
+    assert files(tmp_path / "again") == ["p1.deblurred.png"]

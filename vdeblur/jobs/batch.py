@@ -11,7 +11,7 @@ from vdeblur.jobs.identity import options_of
 from vdeblur.jobs.journal import folder_of, read_manifest
 from vdeblur.jobs.plan import Options
 from vdeblur.video import pictures
-from vdeblur.video.names import VIDEOS, is_video
+from vdeblur.video.names import VIDEOS, is_result, is_video
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _videos_below(folder: Path, output: Path | None) -> list[Path]:
         for path in folder.rglob("*")
         if is_video(path)
         and path.is_file()
-        and ".deblurred" not in path.suffixes
+        and not is_result(path)
         and path.parent.suffix != ".vdeblur"  # segments of an unfinished run
         and (results is None or results not in path.resolve().parents)
     )

@@ -23,6 +23,13 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES and not path.name.startswith(".")
 
 
+def is_result(path: Path) -> bool:
+    """Whether the name is one that vdeblur gives beside a source; in a folder such files are no sources."""
+    marks = path.suffixes[:-1]
+    preview = path.suffix == ".png" and ".preview" in marks
+    return ".deblurred" in marks or ".suspect" in marks or preview
+
+
 def is_video(path: Path) -> bool:
     """Whether the name is that of a video; hidden files are none."""
     return path.suffix.lower() in VIDEOS and not path.name.startswith(".")

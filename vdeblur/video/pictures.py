@@ -22,7 +22,7 @@ from vdeblur.errors import BrokenSourceError, InputError, TargetExistsError, Vde
 from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.video import formats, trust
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
-from vdeblur.video.names import JPEG, PICTURES, is_picture, is_video
+from vdeblur.video.names import JPEG, PICTURES, is_picture, is_result, is_video
 from vdeblur.video.picture_files import encode, is_cut_jpeg, refuse_several, write_png
 from vdeblur.video.sink import hidden_beside
 from vdeblur.video.source import is_url
@@ -233,7 +233,8 @@ def _paths(source: str) -> list[Path]:
     if not found:
         pattern = any(letter in source for letter in "*?[%")
         raise InputError(f"{source}: no picture fits this pattern" if pattern else f"{source}: no such file")
-    return sorted(found, key=_natural)
+    own = [p for p in found if not is_result(p)]
+    return sorted(own or found, key=_natural)
 
 
 def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
