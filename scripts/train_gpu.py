@@ -71,6 +71,7 @@ def main() -> None:
     if options.recipe is None:
         parser.error("name a recipe")
     recipe = read_recipe(options.recipe, {"precision": "bf16", "on_device": True} | changes(options.set))
+    recipe.settings.check(str(options.recipe))
     device = torch.device(options.device)
     torch.backends.cudnn.benchmark = True
     training, held = photographs(options.photographs, device, recipe.settings)
