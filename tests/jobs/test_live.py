@@ -171,6 +171,18 @@ def test_what_the_guard_refuses_is_counted_and_said(clip: Path) -> None:
     assert play(clip, Eyes(enough=5), loop=True).refused == 0
 
 
+@pytest.mark.parametrize(
+    "asked", [{"interlaced": True}, {"sar": Fraction(3, 2)}, {"rotation": 90}, {}], ids=str
+)
+def test_planes_that_are_equal_look_equal(asked: dict[str, Any], tmp_path: Path) -> None:
+    """What else a decoder says of its picture must not show on one side only."""
+    path = media.write_clip(tmp_path / "clip.mp4", **asked, **SMALL).path
+    eyes = Eyes(enough=3)
+    play(path, eyes, loop=True)
+    for view in eyes.views:
+        np.testing.assert_array_equal(view.before, view.after)
+
+
 def test_viewers_get_before_and_after_and_end_the_run(clip: Path) -> None:
     eyes = Eyes(enough=5)
     play(clip, eyes, network=ConstantDifference(0.05, 0.05, 0.05), loop=True)

@@ -6,6 +6,7 @@ those of capture, on the clock of `time.monotonic`, in units of `TICK`.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -112,8 +113,11 @@ class Screen:
         if layout.name == "bgr24":
             picture: Picture = np.asarray(cv2.cvtColor(frame.planes[0], cv2.COLOR_BGR2RGB), np.uint8)
         else:
+            # The decoded picture says more than planes do (fields, siting), which swscale would make use of:
+            # then source and result would differ where their planes do not.
+            plain = picture_of(dataclasses.replace(frame, side=None))
             shown = self._reformatter.reformat(
-                picture_of(frame),
+                plain,
                 width=round(layout.width * max(look.aspect, Fraction(1))),
                 height=round(layout.height / min(look.aspect, Fraction(1))),
                 format="rgb24",
