@@ -17,7 +17,7 @@ from video import media
 
 from vdeblur.cli import train
 from vdeblur.cli.main import main
-from vdeblur.learn import checkpoint
+from vdeblur.learn import checkpoint, loss
 
 pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
 
@@ -120,6 +120,27 @@ def test_a_run_that_goes_on_says_which_settings_have_changed(
     assert "going on from step 2 of 3" in said
     assert "blur_jpeg is 0.25 now, it was 0.5" in said
     assert said.count("now, it was") == 2
+
+
+@pytest.mark.parametrize(
+    ("batch", "advice"),
+    [("8", "--batch 4 --accumulate 2 learns nearly the same"), ("1", "a --crop below 64")],
+)
+def test_a_device_with_too_little_memory_is_a_line_of_advice(
+    batch: str,
+    advice: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*pictures: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(loss, "mimo_loss", full)
+    assert main(["train", SMOKE, "--output", str(tmp_path / "run"), "--batch", batch]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"vdeblur: cpu: too little memory for {batch} crops of 64 px at a time; ")
+    assert advice in last
 
 
 def test_pairs_are_not_taken_for_sharp_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vdeblur.data import splits
 from vdeblur.data.layouts import PairedClip, blurred_side, read_layout
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.learn.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ def run(
             notes=(*notes, material),
             kept=asdict(recipe.network) | {"data": material},
         )
+    except torch.OutOfMemoryError as error:
+        raise VdeblurError(_too_large(s, device)) from error
     finally:
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
@@ -206,3 +208,13 @@ def _join(device: torch.device) -> tuple[int, int]:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return dist.get_rank(), dist.get_world_size()
+
+
+def _too_large(s: Settings, device: torch.device) -> str:
+    """What to do where the device's memory does not hold a step."""
+    if s.batch > 1:
+        smaller = f"--batch {s.batch // 2} --accumulate {2 * s.accumulate} learns nearly the same"
+    else:
+        smaller = f"give a --crop below {s.crop}"
+    pool = f", and a --pool below {s.pool} leaves more room" if s.on_device else ""
+    return f"{device}: too little memory for {s.batch} crops of {s.crop} px at a time; {smaller}{pool}"
