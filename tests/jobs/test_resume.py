@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -344,6 +345,14 @@ def test_other_weights_or_versions_are_refused(
     assert identity.made_with(plan, SHORT) != asked
     with pytest.raises(InputError, match=r"unfinished run .* but .*restart"):
         deblur.run(plan, rule=SHORT)
+
+
+def test_what_is_done_counts_from_the_first_frame(tmp_path: Path) -> None:
+    times = [3600 * 25 + number for number in range(40)]  # a recording whose clock begins at one o'clock
+    made = media.write_clip(tmp_path / "in.mkv", frames=40, pts=times)
+    with pytest.raises(StopError) as caught:
+        run(made.path, tmp_path / "out.mkv", stop_at=33)
+    assert re.search(r"^\d+ frames \(0:00:01\) are done", caught.value.__notes__[0])
 
 
 @pytest.mark.usefixtures("short_segments")

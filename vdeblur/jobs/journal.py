@@ -186,7 +186,8 @@ class Journal:
 
     def way_on(self, tick: Any) -> str:
         """For messages: what is kept, and how to go on."""
-        seconds = float(self.entries[-1].segment.times[-1] * tick)
+        first, last = self.entries[0].segment.times[0], self.entries[-1].segment.times[-1]
+        seconds = float((last - first) * tick)
         return (
             f"{self.frames} frames ({_clock(seconds)}) are done and kept in {self.folder.name}: "
             f"the same command{' without --restart' if self._restart else ''} goes on from there"
