@@ -193,11 +193,18 @@ def test_a_jpeg_that_is_cut_off_is_not_learnt_from(tmp_path: Path) -> None:
     from PIL import Image
 
     path = tmp_path / "holiday.jpg"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)).save(path)
-    assert read_picture(path).shape == (64, 48, 3)
-    path.write_bytes(path.read_bytes()[:-900])
-    with pytest.raises(InputError, match=r"holiday\.jpg: the picture is cut off"):
-        read_picture(path)
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    for progressive in (False, True):
+        Image.fromarray(pixels).save(path, progressive=progressive, restart_marker_blocks=3)
+        whole = path.read_bytes()
+        moving = whole + b"mdat\xff\xd9\xff\xda and so on"  # as phones append a short video
+        for data in (whole, moving):
+            path.write_bytes(data)
+            assert read_picture(path).shape == (64, 48, 3)
+        for length in (len(whole) - 2, len(whole) - 900, 700):
+            path.write_bytes(whole[:length])
+            with pytest.raises(InputError, match=r"holiday\.jpg: the picture is cut off"):
+                read_picture(path)
 
 
 def test_pictures_are_not_turned_as_nowhere_else(tmp_path: Path) -> None:

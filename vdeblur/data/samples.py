@@ -21,7 +21,7 @@ from vdeblur.data.drawings import Picture
 from vdeblur.data.opencv import opencv
 from vdeblur.data.synthesis import BlurSettings, Pair, make_pair, neutralised
 from vdeblur.errors import InputError, MissingRuntimeError
-from vdeblur.video.names import JPEG
+from vdeblur.video import jpeg
 
 Source = Callable[[int], Pair]
 """The n-th pair of an endless series."""
@@ -161,8 +161,7 @@ def read_picture(path: Path) -> Picture:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: does not open ({error.strerror})") from error
-    # A JPEG without an end after its last scan: decoders fill the rest with grey and say nothing.
-    if path.suffix.lower() in JPEG and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+    if jpeg.is_cut(data):
         raise InputError(f"{path}: the picture is cut off")
     try:
         cv2 = opencv()

@@ -18,7 +18,7 @@ import numpy as np
 
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame, Plane, PlaneLayout
-from vdeblur.video import formats
+from vdeblur.video import formats, jpeg
 from vdeblur.video.names import JPEG
 
 _QUALITY = 95
@@ -59,11 +59,8 @@ def refuse_several(path: Path) -> None:
 
 
 def is_cut_jpeg(path: Path) -> bool:
-    """Whether a JPEG has no end after its last scan: decoders fill the rest with grey and say nothing."""
-    if path.suffix.lower() not in JPEG:
-        return False
-    data = path.read_bytes()
-    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    """Whether a file is a JPEG that breaks off."""
+    return path.suffix.lower() in JPEG and jpeg.is_cut(path.read_bytes())
 
 
 def encode(frame: Frame, source: Path, target: Path) -> None:
