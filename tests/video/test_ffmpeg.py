@@ -7,6 +7,8 @@ import shutil
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from video import media
 from video.test_codecs import clip_of
@@ -18,6 +20,8 @@ from vdeblur.video import ffmpeg
 from vdeblur.video.clip import probe
 from vdeblur.video.codecs import choose_output
 from vdeblur.video.ffmpeg import FfmpegWriter, find_binary
+from vdeblur.video.formats import views
+from vdeblur.video.verify import verify
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg program in PATH")
 
@@ -54,6 +58,41 @@ def test_colour_and_hdr_come_back(tmp_path: Path) -> None:
     old, new = probe(str(made.path)).picture, probe(str(gone.target)).picture
     assert (new.pix_fmt, new.hdr.mastering, new.hdr.light) == (old.pix_fmt, old.hdr.mastering, old.hdr.light)
     assert (new.colour.range, new.colour.matrix, new.colour.transfer) == (1, 9, 16)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("kind", "codec", "target"),
+    [
+        ("rotated", None, "out.mov"),
+        ("sar_mkv", None, "out.mkv"),
+        ("plain", "vp9", "out.webm"),
+        ("plain", "ffv1", "out.mkv"),
+        ("prores", None, "out.mov"),
+        ("gbrp", "av1", "out.mkv"),
+    ],
+)
+def test_shape_of_pixels_and_colour_tags_come_back(
+    kind: str, codec: str | None, target: str, tmp_path: Path
+) -> None:
+    """NUT, in which the program answers, has no word for colours."""
+    made = media.make(kind, tmp_path)
+    gone = through(made.path, tmp_path / target, kind=FfmpegWriter, encoder="ffmpeg", codec=codec, fast=False)
+    receipt = verify(str(made.path), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+
+
+@needs_ffmpeg
+def test_rgb_becomes_the_same_ycbcr_as_with_the_built_in_encoders(tmp_path: Path) -> None:
+    """Left to itself the program takes BT.601, whatever is tagged."""
+    made = media.make("gbrp", tmp_path)
+    means = []
+    for name, more in (("ours.mkv", {}), ("theirs.mkv", {"kind": FfmpegWriter, "encoder": "ffmpeg"})):
+        gone = through(made.path, tmp_path / name, codec="av1", fast=False, **more)
+        with av.open(str(gone.target)) as container:
+            planes = views(next(container.decode(video=0)))
+        means.append([float(plane.mean()) for plane in planes])
+    assert np.allclose(*means, atol=1.0)
 
 
 @needs_ffmpeg

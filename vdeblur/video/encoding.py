@@ -6,6 +6,7 @@ format reaches the encoder as the decoded picture it came in, edited in place, w
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections import deque
@@ -21,9 +22,9 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from vdeblur.errors import InputError, VdeblurError
-from vdeblur.frame import Frame
+from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.video import hdr
-from vdeblur.video.clip import Clip
+from vdeblur.video.clip import Clip, Colour
 from vdeblur.video.encoders import ENCODERS, OutputChoice
 from vdeblur.video.formats import views
 from vdeblur.video.shapes import shape_of
@@ -52,17 +53,27 @@ def configure(
     context.flags |= Flags.frame_duration
     if picture.sample_aspect_ratio:
         context.sample_aspect_ratio = picture.sample_aspect_ratio
-    if _turns_yuv(picture.layout.name, choice.pix_fmt):
-        context.color_range, context.colorspace = 1, 1
-    else:
-        context.color_range = 2 if picture.layout.range == "full" else picture.colour.range
-        context.colorspace = picture.colour.matrix
-    context.color_primaries, context.color_trc = picture.colour.primaries, picture.colour.transfer
+    tag_colour(context, clip, choice)
     if choice.interlaced:
         context.field_order = picture.field_order
         if choice.family != "ffv1":
             context.flags |= Flags.interlaced_dct | Flags.interlaced_me
     context.options = _params(choice, clip, size[0])
+
+
+def colour_of(clip: Clip, choice: OutputChoice) -> Colour:
+    """The colour tags of what is written."""
+    picture, stated = clip.picture, clip.picture.colour
+    if _turns_yuv(picture.layout.name, choice.pix_fmt):
+        return dataclasses.replace(stated, range=1, matrix=1)
+    return dataclasses.replace(stated, range=2) if picture.layout.range == "full" else stated
+
+
+def tag_colour(context: Any, clip: Clip, choice: OutputChoice) -> None:
+    """Say of a stream in which colours it is written."""
+    colour = colour_of(clip, choice)
+    context.color_range, context.colorspace = colour.range, colour.matrix
+    context.color_primaries, context.color_trc = colour.primaries, colour.transfer
 
 
 @cache
@@ -187,27 +198,30 @@ class Encoding:
         picture = picture_of(frame)
         wanted = self._choice.pix_fmt
         if picture.format.name != wanted:
-            picture = self._converted(picture, wanted, 2 if frame.layout.range == "full" else 1)
+            picture = converted(picture, wanted, frame.layout, self._reformatter)
         picture.pict_type = PictureType.NONE
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         return picture
 
-    def _converted(self, picture: av.VideoFrame, wanted: str, range_: int) -> av.VideoFrame:
-        if wanted.replace("yuvj", "yuv") == picture.format.name.replace("yuvj", "yuv"):
-            # The same bytes under the name for the other range: swscale would change them.
-            other = av.VideoFrame(picture.width, picture.height, wanted)
-            for there, here in zip(views(other), views(picture), strict=True):
-                there[...] = here
-            _copy_tags(picture, other)
-            return other
-        old, new = shape_of(picture.format.name), shape_of(wanted)
-        if old.kind == "gray" and new.kind == "yuv":
-            return _with_neutral_colour(picture, wanted, old.bits - new.bits)
-        if _turns_yuv(picture.format.name, wanted):
-            return self._reformatter.reformat(picture, format=wanted, dst_colorspace=1, dst_color_range=1)
-        return self._reformatter.reformat(
-            picture, format=wanted, src_color_range=range_, dst_color_range=range_
-        )
+
+def converted(
+    picture: av.VideoFrame, wanted: str, layout: PlaneLayout, reformatter: VideoReformatter
+) -> av.VideoFrame:
+    """A picture that came in this layout in another pixel format, with the levels that it had."""
+    if wanted.replace("yuvj", "yuv") == picture.format.name.replace("yuvj", "yuv"):
+        # The same bytes under the name for the other range: swscale would change them.
+        other = av.VideoFrame(picture.width, picture.height, wanted)
+        for there, here in zip(views(other), views(picture), strict=True):
+            there[...] = here
+        _copy_tags(picture, other)
+        return other
+    old, new = shape_of(picture.format.name), shape_of(wanted)
+    if old.kind == "gray" and new.kind == "yuv":
+        return _with_neutral_colour(picture, wanted, old.bits - new.bits)
+    if _turns_yuv(picture.format.name, wanted):
+        return reformatter.reformat(picture, format=wanted, dst_colorspace=1, dst_color_range=1)
+    tag = 2 if layout.range == "full" else 1
+    return reformatter.reformat(picture, format=wanted, src_color_range=tag, dst_color_range=tag)
 
 
 def _turns_yuv(source: str, target: str) -> bool:
@@ -241,6 +255,7 @@ def picture_of(frame: Frame) -> av.VideoFrame:
             np.copyto(there, here)
     if not fits:
         picture.pts, picture.time_base = frame.pts, frame.time_base
+        picture.color_range = 2 if frame.layout.range == "full" else 1  # else "yuvj" would be made limited
         if isinstance(side, av.VideoFrame):
             _copy_tags(side, picture)
     return picture

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.video.reformatter import VideoReformatter
 
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video import hdr
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
-from vdeblur.video.encoding import picture_of, rate_of
+from vdeblur.video.encoding import colour_of, converted, picture_of, rate_of, tag_colour
 from vdeblur.video.sink import Approve, Sink
 from vdeblur.video.templates import add_template
 from vdeblur.video.writer import Passes, dress_video, mux_in_step
@@ -146,6 +147,7 @@ class FfmpegWriter:
             return made[0]
 
         self._carry.add_streams(self._sink.container, add_video)
+        tag_colour(made[0].codec_context, self._clip, self._choice)  # NUT holds none
         dress_video(made[0], self._clip, self._choice)
         self._sink.start()
         return made[0]
@@ -163,7 +165,8 @@ class _Program:
             stderr=self._complaints,
             start_new_session=True,  # Ctrl-C is for us: we end it, when it has written what it has
         )
-        self._encoder = choice.encoder
+        self._encoder, self._pix_fmt = choice.encoder, choice.pix_fmt
+        self._reformatter = VideoReformatter()
         self._back: queue.SimpleQueue[Any] = queue.SimpleQueue()  # packets; None at the end
         self._encoded: Any = None  # the container that comes back; opened by the reading thread
         self._reader = threading.Thread(target=self._read, name="ffmpeg output", daemon=True)
@@ -173,10 +176,8 @@ class _Program:
             self._raw = self._nut.add_stream("rawvideo", rate=rate_of(clip))
             context = self._raw.codec_context
             context.width, context.height = first.layout.width, first.layout.height
-            context.pix_fmt = first.layout.name
+            context.pix_fmt = choice.pix_fmt
             context.time_base = self._raw.time_base = first.time_base
-            if clip.picture.sample_aspect_ratio:
-                context.sample_aspect_ratio = clip.picture.sample_aspect_ratio
         except BaseException:
             self.kill()
             raise
@@ -184,6 +185,8 @@ class _Program:
     def send(self, frame: Frame) -> None:
         """One frame into the program."""
         picture = picture_of(frame)
+        if picture.format.name != self._pix_fmt:
+            picture = converted(picture, self._pix_fmt, frame.layout, self._reformatter)
         picture.pts, picture.time_base = frame.pts, frame.time_base
         try:
             self._nut.mux(self._raw.encode(picture))
@@ -250,12 +253,16 @@ def _command(binary: str, clip: Clip, choice: OutputChoice) -> list[str]:
     import ffmpeg  # the package of that name, not this room
 
     words: dict[str, Any] = {"b:v" if key == "b" else key: value for key, value in choice.options.items()}
-    colour = clip.picture.colour
-    words |= {"color_range": 2 if clip.picture.layout.range == "full" else colour.range or 1}
-    words |= {"colorspace": colour.matrix, "color_primaries": colour.primaries, "color_trc": colour.transfer}
     for key, value in hdr.encoder_words(clip.picture.hdr, choice.encoder).items():
         words[key] = f"{words[key]}:{value}" if key in words else value
-    video = ffmpeg.input("pipe:0", format="nut").video
+    colour = colour_of(clip, choice)
+    names = ("color_primaries", "color_trc", "colorspace")
+    tags = dict(zip(names, (colour.primaries, colour.transfer, colour.matrix), strict=True))
+    words |= {"color_range": colour.range or 1, **tags}
+    # ProRes and others ask the pictures, not the options.
+    video = ffmpeg.input("pipe:0", format="nut").video.filter("setparams", range=colour.range or 1, **tags)
+    if ratio := clip.picture.sample_aspect_ratio:
+        video = video.filter("setsar", f"{ratio.numerator}/{ratio.denominator}", max=1 << 16)
     if choice.interlaced and clip.picture.field_order in (2, 3, 4, 5):
         field = "bff" if clip.picture.field_order in (3, 5) else "tff"
         video = video.filter("setparams", field_mode=field)

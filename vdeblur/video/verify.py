@@ -333,10 +333,10 @@ def _last(video: Track) -> tuple[Fraction, Fraction] | None:
 def _colours(old: Look, new: Look) -> Iterator[tuple[str, int, int]]:
     """Names and numbers (H.273) that differ; an unstated range counts as limited, RGB has no matrix."""
     rgb = ("gbr", "rgb", "bgr", "argb", "abgr", "pal8")
-    if (old.colour[0] == 2) != (new.colour[0] == 2) and not new.pix_fmt.startswith(rgb):
-        yield "range", old.colour[0], new.colour[0]
     if old.pix_fmt.startswith(rgb):
         return
+    if (old.colour[0] == 2) != (new.colour[0] == 2) and not new.pix_fmt.startswith(rgb):
+        yield "range", old.colour[0], new.colour[0]
     grey = old.pix_fmt.startswith("gray")  # has no use for a matrix, and x264 states none for it
     for name, x, y in zip(("matrix", "primaries", "transfer"), old.colour[1:], new.colour[1:], strict=True):
         if x != y and not (grey and name == "matrix"):
