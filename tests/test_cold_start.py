@@ -85,3 +85,21 @@ command()
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+EARLY = """
+import builtins
+whole = builtins.__import__
+def stopped(name, *more):
+    if name == "vdeblur.cli.main":
+        raise KeyboardInterrupt
+    return whole(name, *more)
+from vdeblur.__main__ import command
+builtins.__import__ = stopped
+command()
+"""
+
+
+def test_ctrl_c_while_the_program_is_being_loaded_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "vdeblur: stopped\n")
