@@ -13,6 +13,7 @@ from weights.files import mimo_state, msresnet_state, write_safetensors, write_t
 
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
 from vdeblur.weights import catalogue, places, store
+from vdeblur.weights.arrays import load_arrays
 from vdeblur.weights.containers import read_header, sha256
 from vdeblur.weights.loading import load_network
 
@@ -146,6 +147,22 @@ def test_names_of_the_package_are_taken(name: str) -> None:
 def test_names_that_cannot_be_files_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="small letters"):
         store.check_name(name)
+
+
+@pytest.mark.parametrize(("key", "words"), [("SCM2.conv.main.0.bias", "is missing"), ("", "not numbers")])
+def test_a_file_laid_beside_the_imports_is_looked_at_like_any_other(key: str, words: str) -> None:
+    """What `import` has looked at is read as it is, also without torch; what somebody copied there is not."""
+    state = mimo_state()
+    if key:
+        del state[key]
+    else:
+        state["FAM1.merge.main.0.bias"][0] = float("nan")
+    path = write_safetensors(places.imported_folder() / "copied.safetensors", state)
+    with pytest.raises(InputError, match=words):
+        load_arrays(path)
+    good = write_torch(places.imported_folder() / "good.pkl", {"model": mimo_state()})
+    stored = store.import_weights(str(good), "good")
+    assert len(load_arrays(stored.path).arrays) == len(mimo_state())
 
 
 def test_a_refused_import_leaves_nothing(tmp_path: Path) -> None:

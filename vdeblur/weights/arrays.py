@@ -16,7 +16,7 @@ import numpy as np
 from vdeblur.errors import InputError
 from vdeblur.weights import places
 from vdeblur.weights.architecture import Architecture, recognise
-from vdeblur.weights.containers import sha256
+from vdeblur.weights.containers import read_header, recognise_container, sha256
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -39,8 +39,7 @@ class Weights:
 
 def load_arrays(path: Path, *, ensemble: bool = False) -> Weights:
     """The tensors of a weights file; raises InputError, in one line, as `loading.load_network` does."""
-    own = (places.package_folder(), places.imported_folder())
-    if path.resolve().parent not in [folder.resolve() for folder in own]:
+    if not _is_ours(path):
         from vdeblur.weights.loading import load_network
 
         loaded = load_network(path, ensemble=ensemble)
@@ -61,3 +60,13 @@ def load_arrays(path: Path, *, ensemble: bool = False) -> Weights:
             f"{path}: {architecture.family} has no rotation ensemble, that is for mimo-unet only"
         )
     return Weights(arrays, architecture, ensemble, path, sha256(path))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether vdeblur wrote the file, and looked at every tensor then; others may lie beside its imports."""
+    folder = path.resolve().parent
+    if folder == places.package_folder().resolve():
+        return True
+    if folder != places.imported_folder().resolve() or recognise_container(path) != "safetensors":
+        return False
+    return "original_sha256" in read_header(path).metadata
