@@ -172,6 +172,15 @@ def test_hdr10_data_comes_back(kind: str, codec: str, tmp_path: Path) -> None:
     assert (back.colour.primaries, back.colour.transfer, back.colour.matrix) == (9, 16, 9)
 
 
+def test_hdr10_data_of_rgb_comes_back(tmp_path: Path) -> None:
+    made = media.make("hdr10", tmp_path, pix_fmt="gbrp", colour=(2, 0, 9, 16))
+    gone = through(made.path, tmp_path / "out.mp4", codec="h264")
+    back = probe(str(gone.target)).picture
+    assert back.pix_fmt == "gbrp"
+    assert back.hdr.mastering is not None
+    assert back.hdr.light == media.LIGHT
+
+
 def test_index_stands_in_front(tmp_path: Path) -> None:
     made = media.make("plain", tmp_path)
     data = through(made.path, tmp_path / "out.mp4").target.read_bytes()

@@ -29,6 +29,7 @@ def encoder_words(hdr: Hdr, encoder: str) -> dict[str, str]:
 # encoder -> option, word for the mastering display, word for the light levels, integers?, first word
 _SPELLINGS = {
     "libx264": ("x264-params", "mastering-display", "cll", True, ""),
+    "libx264rgb": ("x264-params", "mastering-display", "cll", True, ""),
     "libx265": ("x265-params", "master-display", "max-cll", True, "hdr10=1"),
     "libsvtav1": ("svtav1-params", "mastering-display", "content-light", False, ""),
 }
