@@ -280,6 +280,22 @@ def test_converted_subtitles_are_compared_by_time_and_words(tmp_path: Path) -> N
     assert [f.what for f in verify(str(made.path), str(torn.target)).faults] == ["subtitle 4 (eng)"]
 
 
+def test_tracks_in_another_order_are_found(tmp_path: Path) -> None:
+    """Nothing but their order tells a player which is the first."""
+    sounds = [{"codec": "aac", "hz": hz, "disposition": av.stream.Disposition(0)} for hz in (300, 500)]
+    made = media.write_clip(tmp_path / "in.mkv", audio=sounds)
+    swapped = media.write_clip(tmp_path / "swapped.mkv", audio=sounds[::-1])
+    (fault,) = verify(str(made.path), str(swapped.path)).faults
+    assert fault.line() == "audio 2: comes before audio 1 in the result"
+
+
+def test_a_language_that_the_source_does_not_state_is_found(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mkv", audio=({"codec": "aac"},))
+    named = media.write_clip(tmp_path / "named.mkv", audio=({"codec": "aac", "language": "fre"},))
+    (fault,) = verify(str(made.path), str(named.path)).faults
+    assert fault.line() == "audio 1 language: 'fre', of which the source says nothing"
+
+
 def test_what_the_run_announced_is_a_note(tmp_path: Path) -> None:
     made = media.make("tracks_chapters_mkv", tmp_path)
     (tmp_path / "damaged").mkdir()

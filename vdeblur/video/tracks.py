@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from vdeblur.video.alignment import NO_TIME
@@ -42,6 +42,19 @@ def paired(a: Contents, b: Contents, dropped: Container[int]) -> list[tuple[Trac
                 found[old.index] = new
                 remaining.remove(new)
     return [(old, found.get(old.index)) for old in olds]
+
+
+def order_faults(pairs: Iterable[tuple[Track, Track | None]]) -> Iterator[Fault]:
+    """Streams of a kind that stand in another order: the second sound is then heard for the first."""
+    latest: dict[str, tuple[Track, Track]] = {}
+    for old, new in pairs:
+        if new is None or old.kind not in ("audio", "subtitle", "video"):
+            continue
+        before = latest.get(old.kind)
+        if before is not None and new.index < before[1].index:
+            yield Fault(old.name, None, f"comes before {before[0].name} in the result")
+        else:
+            latest[old.kind] = old, new
 
 
 def converted(old: Track, new: Track) -> bool:

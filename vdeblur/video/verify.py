@@ -114,6 +114,7 @@ class _Comparison:
             self._labels(old, new)
             if len(self.faults) == before:
                 kept[_KINDS.get(old.kind, old.kind)] += 1
+        self.faults += tracks.order_faults(self.pairs)
         known = {new.index for _, new in self.pairs if new is not None}
         for new in self.b.others:
             if new.index not in known and new.kind != "data" and new.digests:
@@ -267,6 +268,9 @@ class _Comparison:
 
     def _labels(self, old: Track, new: Track) -> None:
         self._tags(old.name, old.tags, new.tags, Case(self.a, self.b, old, new))
+        spoken = tag(new.tags, "language") or "und"
+        if spoken != "und" and tag(old.tags, "language") is None:
+            self._fault(f"{old.name} language", None, f"{spoken!r}, of which the source says nothing")
         if old.disposition != new.disposition and old.kind not in ("cover", "attachment"):
             detail = f"{_marks(old.disposition)} became {_marks(new.disposition)}"
             self._judge("disposition", f"{old.name} disposition", detail, Case(self.a, self.b, old, new))
