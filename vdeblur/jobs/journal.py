@@ -164,7 +164,9 @@ class Journal:
         if not self.entries:
             return None
         last = self.entries[-1]
-        times = [when for entry in self.entries for when in entry.segment.times]
+        times = array("q")
+        for entry in self.entries:
+            times += entry.segment.times
         first = len(times) - len(last.segment.times)
         return Done(
             times=times,
