@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import cv2
@@ -506,6 +506,7 @@ class FakeOpenCv:
     """A camera of OpenCV's: 30 pictures a second, then unplugged."""
 
     opens, stamped_ms, left = True, 0.0, 3
+    asked: ClassVar[list[tuple[int, float]]] = []
 
     def __init__(self, number: object, how: int) -> None: ...
 
@@ -513,6 +514,7 @@ class FakeOpenCv:
         return self.opens
 
     def set(self, what: int, value: float) -> bool:
+        self.asked.append((what, value))
         return True
 
     def get(self, what: int) -> float:
@@ -547,6 +549,16 @@ def test_a_camera_gives_blue_where_blue_is_and_counts_the_wait_in_its_driver(
     monkeypatch.setattr(FakeOpenCv, "opens", False)
     with pytest.raises(VdeblurError, match="is another program using it"):
         open_source(SourceAsk("0"))
+
+
+def test_a_camera_is_asked_for_large_pictures_as_jpeg_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.VideoCapture", FakeOpenCv)
+    monkeypatch.setattr("vdeblur.jobs.live.sources._refuse_device", lambda path, name: None)
+    monkeypatch.setattr(FakeOpenCv, "asked", [])
+    open_source(SourceAsk("0", size=(720, 1280))).close()
+    known = (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    expected = zip(known, (int.from_bytes(b"MJPG", "little"), 1280, 720), strict=True)
+    assert [entry for entry in FakeOpenCv.asked if entry[0] in known] == list(expected)
 
 
 def test_a_virtual_camera_gets_the_picture(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,8 @@ class Camera:
             )
         self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         if ask.size:
+            # Uncompressed, USB 2 carries 5 to 10 large pictures a second; who has no JPEG ignores this.
+            self._camera.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
             self._camera.set(cv2.CAP_PROP_FRAME_WIDTH, ask.size[1])
             self._camera.set(cv2.CAP_PROP_FRAME_HEIGHT, ask.size[0])
         if ask.rate:
