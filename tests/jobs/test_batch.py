@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,27 @@ def test_results_beside_pictures_are_no_sources(pattern: str, tmp_path: Path) ->
     assert files(tmp_path / "out") == ["p1.png", "p2.png"]
     assert run(tmp_path / "in" / "p1.deb*.png", "-o", tmp_path / "again") == 0  # asked for by name
     assert files(tmp_path / "again") == ["p1.deblurred.png"]
+
+
+def test_a_folder_that_may_not_be_read_fails_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = tmp_path / "tree" / "closed"
+    closed.mkdir(parents=True)
+    media.write_clip(tmp_path / "tree" / "a.mp4", frames=2)
+
+    def refusing(known: Any) -> Any:
+        def listed(path: Any = ".") -> Any:
+            if Path(path) == closed:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return known(path)
+
+        return listed
+
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir))
+    words = [str(tmp_path / "tree"), "-o", str(tmp_path / "out"), "--strength", "0", "--preset", "ultrafast"]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "1 done, 0 there already, 1 failed" in said
+    assert f"vdeblur: {closed}: " in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +81,20 @@ def unfinished(folder: Path) -> tuple[list[tuple[Item, Options]], list[InputErro
 
 
 def _videos_below(folder: Path, output: Path | None) -> list[Path]:
-    """All but hidden ones, results of earlier runs, and what lies in the folder for results."""
+    """All but hidden ones, results of earlier runs, and what lies in the folder for results.
+
+    Folders that cannot be read are among them: they fail in their turn, and by their names.
+    """
     results = None if output is None or output.resolve() == folder.resolve() else output.resolve()
-    return sorted(
+    closed: list[Path] = []
+    files = [
+        Path(place, name)
+        for place, _, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)))
+        for name in names
+    ]
+    return closed + sorted(
         path
-        for path in folder.rglob("*")
+        for path in files
         if is_video(path)
         and path.is_file()
         and not is_result(path)
