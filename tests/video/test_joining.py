@@ -12,6 +12,7 @@ from video.test_carry import cues
 from video.through import hashes
 
 from vdeblur.cli.main import main
+from vdeblur.video.clip import probe
 
 FAST = ("--strength", "0", "--preset", "ultrafast")
 
@@ -122,3 +123,24 @@ def test_a_range_of_a_badly_woven_file_has_its_sound(pictures_first: bool, tmp_p
     assert len(times) == 235  # packets of 1024 samples that begin in these five seconds
     assert times[0] < Fraction(1, 10)
     assert Fraction(49, 10) < times[-1] < 5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_range_keeps_the_cover_and_says_which_video_does_not_begin_in_it(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=60, cover=True, second_video=True)
+    out = tmp_path / f"out{suffix}"
+    assert main([str(made.path), "-o", str(out), "--start", "1.2", *FAST]) == 0
+    assert capsys.readouterr().err.count("stream 1 has no key frame in the range") == 1
+    with av.open(str(out)) as container:
+        covers = [s for s in container.streams.video if s.disposition & av.stream.Disposition.attached_pic]
+        assert [packet.size > 0 for packet in container.demux(covers) if packet.size] == [True]
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mkv"])
+def test_alpha_that_becomes_vp9_is_seen_by_players(suffix: str, tmp_path: Path) -> None:
+    made = media.make("alpha", tmp_path)
+    out = tmp_path / f"out{suffix}"
+    assert main([str(made.path), "-o", str(out), "--codec", "vp9", "--strength", "0"]) == 0
+    assert probe(str(out)).picture.pix_fmt == "yuva420p"

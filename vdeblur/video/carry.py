@@ -273,7 +273,12 @@ class Carry:
             self.finish(sink)
 
     def finish(self, sink: _Muxes) -> None:
-        """After the last packet: write the subtitles that are still on screen."""
+        """After the last packet: write the subtitles that are still on screen, say what never began."""
+        inputs = (s for s in self._reader.container.streams if s.index in self._into)
+        for index in self._cut.without_beginning(inputs):
+            self.warnings.append(
+                f"stream {index} has no key frame in the range: nothing of it is in the result"
+            )
         for index, converter in self._converters.items():
             for packet in converter.rest():
                 if index in self._into:

@@ -144,8 +144,11 @@ def join(
         for packet in chain([] if waiting is None else [waiting], own):
             mux_in_step(carry, sink, packet)
         last = segments[-1]
-        carry.drain(sink, None if whole else float((last.times[-1] + last.durations[-1]) * tick))
-        carry.finish(sink)
+        if not whole:
+            carry.drain(sink, float((last.times[-1] + last.durations[-1]) * tick))
+            carry.finish(sink)
+        else:
+            carry.drain(sink, None)
         return sink.finish()
     except BaseException:
         sink.abandon()

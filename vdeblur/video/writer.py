@@ -17,6 +17,7 @@ from vdeblur.frame import Frame
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import Encoding, rate_of
+from vdeblur.video.shapes import shape_of
 from vdeblur.video.sink import Approve, Sink, check_target
 
 __all__ = ["Writer", "begin_at_zero", "check_target", "dress_video", "mux_in_step"]
@@ -112,8 +113,10 @@ def begin_at_zero(sink: Sink, choice: OutputChoice, first_pts: int) -> None:
 
 
 def dress_video(stream: Any, clip: Clip, choice: OutputChoice) -> None:
-    """What the container itself says of the deblurred stream: rotation, and Apple's name for HEVC."""
+    """What the container itself says of the deblurred stream: rotation, alpha, Apple's name for HEVC."""
     if clip.picture.display_matrix:
         stream.set_display_matrix([int(v) for v in np.frombuffer(clip.picture.display_matrix, "<i4")])
+    if choice.family == "vp9" and shape_of(choice.pix_fmt).alpha:
+        stream.metadata["alpha_mode"] = "1"  # it lies beside the stream, where nobody looks without a word
     if choice.family == "hevc" and choice.container in ("mp4", "mov"):
         stream.codec_context.codec_tag = "hvc1"
