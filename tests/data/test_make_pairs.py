@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -223,6 +225,20 @@ def test_a_folder_that_holds_something_is_left_alone(
     assert main(["data", "make-pairs", str(still), "-o", str(tmp_path / "pairs")]) == 2
     assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "pairs" / "mine").read_text() == "x"
+
+
+def test_a_full_disk_is_no_fault_of_the_user_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = trees.picture(tmp_path / "still.png", size=(96, 128))
+
+    def full(path: Path, picture: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("vdeblur.data.make_pairs.write_png", full)
+    assert main(["data", "make-pairs", str(still), "-o", str(tmp_path / "pairs")]) == 1
+    assert "pairs: disk full; nothing of it was kept" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["still.png"]
 
 
 def test_the_folder_one_stands_in_is_not_replaced(

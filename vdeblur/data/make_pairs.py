@@ -6,6 +6,7 @@ parameter and seed.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from vdeblur.data.exposures import exposures, stride_of
 from vdeblur.data.opening import whole_clip
 from vdeblur.data.sensor import make_response
 from vdeblur.data.synthesis import shake
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.video.clip import Clip
 from vdeblur.video.names import is_picture, is_video
 from vdeblur.video.picture_files import rgb_of, write_png
@@ -73,6 +74,7 @@ def make_pairs(
 
     Raises:
         InputError: a source that is not there or not whole, a target that exists, nothing to make.
+        VdeblurError: the disk is full.
     """
     m = making or Making()
     if not 0 < m.exposure_s <= 1:
@@ -107,6 +109,8 @@ def make_pairs(
             root.rmdir()
         unfinished.replace(root)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise VdeblurError(f"{root}: disk full; nothing of it was kept") from error
         raise InputError(f"{root}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
