@@ -187,7 +187,8 @@ class Encoding:
         for packet in self.stream.encode(picture):
             if packet.pts is not None:
                 packet.duration = self._durations.pop(packet.pts, packet.duration or 0)
-                if self._count <= _TOO_FEW:
+                # While it is emptied: of what comes earlier more may follow, and be reordered.
+                if picture is None and self._count <= _TOO_FEW:
                     packet.dts = packet.pts
             yield packet
 
