@@ -18,9 +18,10 @@ from vdeblur.data.opencv import opencv
 Light = NDArray[np.float32]
 
 GLOW = 0.1
-GLOW_SIGMAS = (3.0, 12.0)
+"""Share of what is beyond white that a lens scatters over each of the two widths."""
+GLOW_SIGMAS = (3.0, 12.0)  # px
 GLOWING = 3.0
-"""Lamps that outshine white by more than this glow in the lens."""
+"""Highlights that are lifted by more than this are lamps, and glow."""
 
 _STEPS = 4096
 
