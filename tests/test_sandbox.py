@@ -60,9 +60,10 @@ def test_it_does_its_work_and_nothing_else(clips: Path, tmp_path: Path) -> None:
     done = _sandboxed(clips, "in.mp4 -o out.mp4 --strength 0 --memory 8G")
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in clips.iterdir()) == ["in.mp4", "out.mp4"]
-    done = _sandboxed(clips, f"in.mp4 -o {ROOT}/out.mp4 --strength 0")
+    outside = ROOT / f"{clips.name}.mp4"  # a name that nobody has
+    done = _sandboxed(clips, f"in.mp4 -o {outside} --strength 0")
     assert done.returncode == 2
-    assert not (ROOT / "out.mp4").exists()
+    assert not outside.exists()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
         done = _sandboxed(clips, f"info http://127.0.0.1:{server.getsockname()[1]}/clip.mp4")

@@ -744,10 +744,12 @@ def test_what_cannot_work_is_one_line(
     words: list[str],
     said: str,
     clip: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.chdir(tmp_path)  # the README's first command leaves an out.mp4 where the tests are run
     code = main(["live", *[str(clip) if word == "CLIP" else word for word in words], "--headless"])
     lines = capsys.readouterr().err.strip().splitlines()
     assert code in (1, 2)
