@@ -7,7 +7,7 @@ PSNR is taken over RGB, 8 bit, after rounding; means go over the pictures of a c
 `result` and `sharp` are mean brightness in 1/255; `untouched` is PSNR between a sharp picture and the
 network's result on it (mean, with equal pictures counted as 100 dB) and `shift` the mean change of
 its brightness. Clips marked * are those by which trials are chosen; `others` is the mean over the remaining
-ones.
+ones. With --crf the blurred side is what H.264 leaves of it, as in the files that people have.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vdeblur.data import sensor
 from vdeblur.data.drawings import Picture
 from vdeblur.data.opencv import opencv
 from vdeblur.engine.deblurrer import Deblurrer
@@ -40,6 +41,9 @@ def main() -> None:
         "weights", type=Path, nargs="+", help=".safetensors, or last.pt of a run (its average)"
     )
     parser.add_argument("--every", type=int, default=1, help="score every n-th frame of a clip only")
+    parser.add_argument(
+        "--crf", type=int, help="the blurred side after libx264 with this constant rate factor"
+    )
     parser.add_argument("--brief", action="store_true", help="one line for each file of weights")
     parser.add_argument("--precision", default="fp32", help="fp32, bf16, ...; as for `vdeblur --precision`")
     parser.add_argument("--backend", default="torch", help="torch, openvino; as for `vdeblur --backend`")
@@ -52,7 +56,7 @@ def main() -> None:
         with open_deblurrer(
             weights, options.precision, options.backend, ensemble=options.ensemble
         ) as deblurrer:
-            rows = score(deblurrer, options.pairs, options.every)
+            rows = score(deblurrer, options.pairs, options.every, options.crf)
         print(brief(weights, rows) if options.brief else table(weights, rows), flush=True)
 
 
@@ -66,6 +70,7 @@ def open_deblurrer(path: Path, precision: str, backend: str, *, ensemble: bool =
     blocks = 1 + max(int(key.split(".")[3]) for key in state if key.startswith("Encoder.0.layers."))
     network = MimoUNet(channels, blocks, "half" if inputs == 12 else "full")
     network.load_state_dict(state)
+    network.requires_grad_(False)  # else OpenVINO cannot trace it
     whole = RotationEnsemble(network) if ensemble else network
     return Deblurrer(whole, device="cpu", precision=precision, backend=backend)
 
@@ -73,13 +78,15 @@ def open_deblurrer(path: Path, precision: str, backend: str, *, ensemble: bool =
 Row = dict[str, float]
 
 
-def score(deblurrer: Deblurrer, pairs: Path, every: int) -> dict[str, Row]:
+def score(deblurrer: Deblurrer, pairs: Path, every: int, crf: int | None = None) -> dict[str, Row]:
     """Means over the frames of each clip, by "<set>/<clip>"."""
     rows: dict[str, Row] = {}
     for clip in sorted(path.parent for path in pairs.glob("*/*/blur")):
         frames: dict[str, list[float]] = defaultdict(list)
         for path in sorted((clip / "blur").glob("*.png"))[::every]:
             blurred, sharp = read(path), read(clip / "sharp" / path.name)
+            if crf is not None:
+                [blurred] = sensor.h264([blurred], crf)
             result, untouched = deblurrer.deblur_array(blurred), deblurrer.deblur_array(sharp)
             frames["before"].append(psnr(blurred, sharp, 255))
             frames["after"].append(psnr(result, sharp, 255))
