@@ -144,3 +144,13 @@ def test_alpha_that_becomes_vp9_is_seen_by_players(suffix: str, tmp_path: Path) 
     out = tmp_path / f"out{suffix}"
     assert main([str(made.path), "-o", str(out), "--codec", "vp9", "--strength", "0"]) == 0
     assert probe(str(out)).picture.pix_fmt == "yuva420p"
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mov", "prores"), (".mp4", "av1"), (".mp4", "vp9")])
+def test_the_shape_of_pixels_is_kept_where_the_codec_itself_knows_none(
+    suffix: str, codec: str, tmp_path: Path
+) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=3, sar=Fraction(64, 45))
+    out = tmp_path / f"out{suffix}"
+    assert main([str(made.path), "-o", str(out), "--strength", "0", "--codec", codec]) == 0
+    assert probe(str(out)).picture.sample_aspect_ratio == Fraction(64, 45)

@@ -113,9 +113,12 @@ def begin_at_zero(sink: Sink, choice: OutputChoice, first_pts: int) -> None:
 
 
 def dress_video(stream: Any, clip: Clip, choice: OutputChoice) -> None:
-    """What the container itself says of the deblurred stream: rotation, alpha, Apple's name for HEVC."""
+    """What the container itself says of the deblurred stream: rotation, shape of pixels, alpha, Apple's name
+    for HEVC."""
     if clip.picture.display_matrix:
         stream.set_display_matrix([int(v) for v in np.frombuffer(clip.picture.display_matrix, "<i4")])
+    if clip.picture.sample_aspect_ratio:  # copies of packets come without it, and not every codec knows it
+        stream.codec_context.sample_aspect_ratio = clip.picture.sample_aspect_ratio
     if choice.family == "vp9" and shape_of(choice.pix_fmt).alpha:
         stream.metadata["alpha_mode"] = "1"  # it lies beside the stream, where nobody looks without a word
     if choice.family == "hevc" and choice.container in ("mp4", "mov"):
