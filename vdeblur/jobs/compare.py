@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -18,6 +20,24 @@ def compared_layout(layout: PlaneLayout, mode: Literal["side", "split"], rotatio
     if rotation % 180:
         return dataclasses.replace(layout, height=2 * (layout.height - layout.height % down))
     return dataclasses.replace(layout, width=2 * (layout.width - layout.width % across))
+
+
+def comparing(
+    work: Callable[[Iterable[Frame]], Iterator[Frame]],
+    frames: Iterable[Frame],
+    mode: Literal["side", "split"],
+    rotation: int,
+) -> Iterator[Frame]:
+    """Each frame that `work` gives, in one picture with the frame that it came from."""
+    waiting: deque[Frame] = deque()
+
+    def remembered() -> Iterator[Frame]:
+        for frame in frames:
+            waiting.append(frame)
+            yield frame
+
+    for result in work(remembered()):
+        yield compared(waiting.popleft(), result, mode, rotation)
 
 
 def compared(before: Frame, after: Frame, mode: Literal["side", "split"], rotation: int) -> Frame:

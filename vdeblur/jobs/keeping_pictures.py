@@ -38,6 +38,10 @@ class KeepingPictures:
         """What is not done yet."""
         return read_pictures(self._plan.clip, self._journal.frames)
 
+    def said(self) -> list[str]:
+        """Nothing: each picture is what it is."""
+        return []
+
     def write(self, frame: Frame) -> None:
         """Encode one picture; the planes are read during the call only."""
         if self._borders.begins(frame):

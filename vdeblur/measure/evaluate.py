@@ -20,7 +20,7 @@ import numpy as np
 from vdeblur import metrics
 from vdeblur.errors import InputError, MissingRuntimeError
 from vdeblur.frame import Fate, Frame, PlaneLayout
-from vdeblur.jobs.deblur import versions
+from vdeblur.jobs.result import versions
 from vdeblur.ledger import Ledger
 from vdeblur.measure import rows, shots
 from vdeblur.measure.flicker import Flicker

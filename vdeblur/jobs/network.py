@@ -1,0 +1,55 @@
+"""The engine of one run, opened for its plan, and its words on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from vdeblur.frame import Frame
+from vdeblur.jobs import memory
+from vdeblur.jobs.plan import Plan
+
+Work = Callable[[Iterable[Frame]], Iterator[Frame]]
+
+
+def open_network(
+    plan: Plan, stack: ExitStack, note: Callable[[str], None]
+) -> tuple[Work, float | None, dict[str, Any]]:
+    """The function from frames to frames, seconds for each as the first was timed, and what it runs on.
+
+    What it runs on may change while frames are deblurred; `note` is told of everything that was decided.
+    """
+    from vdeblur.engine import budget
+    from vdeblur.engine.deblurrer import Deblurrer
+    from vdeblur.engine.sharpness import all_but_sharp
+
+    assert plan.weights is not None
+    options, layout = plan.options, plan.clip.picture.layout
+    budget.keep_within(memory.for_tiles(plan))
+    if options.precision == "int8" or plan.makes_int8:
+        from vdeblur.jobs.quantising import prepare
+
+        asked = options.device, options.precision, options.backend
+        prepare(plan.weights, *asked, note, long=plan.makes_int8)
+    engine = stack.enter_context(Deblurrer.load(**options.engine()))
+    seconds = engine.estimate_s_per_frame(layout)
+    for text in engine.notes:  # after the warm-up, which may refuse a precision
+        note(text)
+    runs_on = {**engine.describe(layout), "weights_name": plan.weights.name}
+
+    def deblurred(frames: Iterable[Frame]) -> Iterator[Frame]:
+        """With a word on what was decided on the way: a path that does not hold, memory that ran out."""
+        known = len(engine.notes)
+        least = options.skip_sharp
+        results = all_but_sharp(frames, least, engine.deblur) if least else engine.deblur(frames)
+        for frame in results:
+            if len(engine.notes) > known:
+                for text in engine.notes[known:]:
+                    note(text)
+                known = len(engine.notes)
+                runs_on.update(engine.describe(layout))
+            yield frame
+        runs_on.update(engine.describe(layout))  # on a GPU the way to compute is chosen at the first frame
+
+    return deblurred, seconds, runs_on
