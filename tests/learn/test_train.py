@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.learn import checkpoint, log, loss
-from vdeblur.learn.events import Event, Figures, Scored, Started
+from vdeblur.learn import train as training
+from vdeblur.learn.events import Event, Figures, Scored, Started, Stepped
+from vdeblur.learn.judge import Score
 from vdeblur.learn.muon import orthogonal
 from vdeblur.learn.optimise import follow, make_optimizers, rate_at
 from vdeblur.learn.settings import Settings
@@ -94,6 +97,87 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
         assert [a[key] for key in ("step", "loss", "rate", "gradient_norm")] == [
             b[key] for key in ("step", "loss", "rate", "gradient_norm")
         ]
+
+
+def test_speed_after_going_on_is_that_of_the_steps_since(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps from before the stop belong to the mean of the loss, not to the clock that has just begun."""
+    now, said = [0.0], list[Event]()
+
+    def tell(event: Event) -> None:
+        said.append(event)
+        now[0] += 10 * isinstance(event, Stepped)
+
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    asked = iter(range(1, 9))
+    material.run(photographs, tmp_path, steps=20, log_every=9, tell=tell, stop=lambda: next(asked) == 8)
+    material.run(photographs, tmp_path, steps=20, log_every=9, tell=tell)
+    one, two = (event for event in said if isinstance(event, Figures))
+    assert (one.step, one.samples_per_s, one.left_s) == (9, 2 / 10, 110)
+    assert (two.step, two.samples_per_s, two.left_s) == (18, 2 / 10, 20)
+
+
+def test_a_run_that_is_ended_while_it_is_judged_loses_nothing(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judging may take minutes: who ends it, or the power, must not cost the steps before it."""
+    scores = iter([0.1, None, 0.3, 0.2])
+
+    def judge(network: object) -> Score:
+        gain_db = next(scores)
+        if gain_db is None:
+            raise KeyboardInterrupt
+        return Score(gain_db, gain_db, 0.0, 4)
+
+    monkeypatch.setattr(material, "judge_made", lambda pairs: judge)
+    settings = {"judged": True, "validate_every": 4, "save_every": 100, "log_every": 100}
+    with pytest.raises(KeyboardInterrupt):
+        material.run(photographs, tmp_path / "parts", **settings)
+    assert checkpoint.load(tmp_path / "parts/last.pt")["step"] == 4
+    said: list[Event] = []
+    outcome = material.run(photographs, tmp_path / "parts", tell=said.append, **settings)
+    scored = [(event.step, event.best) for event in said if isinstance(event, Scored)]
+    assert (scored, outcome.best_step) == ([(4, True), (6, False)], 4)
+    assert [row["gain_db"] for row in rows(tmp_path / "parts")] == ["0.1", "0.3", "0.2"]
+    assert checkpoint.load(tmp_path / "parts/best.pt")["step"] == 4
+    whole = material.run(photographs, tmp_path / "whole").network.state_dict()
+    assert all(torch.equal(value, whole[key]) for key, value in outcome.network.state_dict().items())
+
+
+def test_the_best_weights_are_judged_anew_where_others_judge(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score on easier pairs would never be beaten on harder ones: best.pt would stay for ever."""
+    scores = iter([5.0, 4.0, 1.0, 1.5, 0.5, 1.2])
+    monkeypatch.setattr(
+        material, "judge_made", lambda pairs: lambda network: Score(next(scores), 0.0, 0.0, len(pairs))
+    )
+    settings = {"judged": True, "validate_every": 4}
+    first = material.run(photographs, tmp_path, steps=4, **settings)
+    assert (first.best_db, first.best_step) == (5.0, 0)
+    earlier = checkpoint.load(tmp_path / "best.pt")["average"]
+    said: list[Event] = []
+    harder = replace(material.SMALL.motion, longest_px=9)
+    second = material.run(photographs, tmp_path, steps=9, motion=harder, tell=said.append, **settings)
+    scored = [(event.step, event.score.gain_db, event.best) for event in said if isinstance(event, Scored)]
+    assert scored == [(0, 1.0, True), (8, 1.5, True), (9, 0.5, False)]
+    assert (second.best_db, second.best_step) == (1.5, 8)
+    best = checkpoint.load(tmp_path / "best.pt")
+    assert best["settings"]["motion"]["longest_px"] == 9
+    assert not all(torch.equal(value, earlier[key]) for key, value in best["average"].items())
+    third = material.run(photographs, tmp_path, steps=10, motion=harder, **settings)
+    assert (third.best_db, third.best_step) == (1.5, 8)
+
+
+def test_pairs_that_are_not_blurred_judge_nothing(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score of 0 on no pair at all would make the weights that a run began with its best ones."""
+    monkeypatch.setattr(material, "judge_made", lambda pairs: lambda network: Score(0.0, 0.0, 0.0, 0))
+    outcome = material.run(photographs, tmp_path, steps=2, judged=True)
+    assert (outcome.best_db, outcome.best_step) == (None, None)
+    assert not (tmp_path / "best.pt").exists()
 
 
 def test_rows_of_steps_lost_in_a_crash_are_taken_out(photographs: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from vdeblur.cli.options import Parser
+from vdeblur.cli.progress import span
 from vdeblur.errors import InputError, presentable
 from vdeblur.jobs.interrupts import SIGNALS
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 AGAIN_S = 3.0  # a second Ctrl-C later than this ends the run at once; sooner it is a bounce of the first
 PLAIN_LINE_S = 10.0  # between two lines of figures where there is no terminal
-PARTS_OF_ETA = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def train(words: list[str]) -> int:
@@ -185,6 +185,9 @@ class _Display:
                     self._task, description="first steps", completed=event.step, total=event.steps
                 )
         elif isinstance(event, events.Scored):
+            if not event.score.pairs:
+                self._say(f"step {event.step}: no held-out pair is blurred by a level or more to judge by")
+                return
             best = ", best so far" if event.best and event.step else ""
             refused = f", {event.score.refused} refused by the guard" if event.score.refused else ""
             self._say(
@@ -204,7 +207,7 @@ class _Display:
             self._bar.update(self._task, description=line, left_s=f.left_s)
         elif time.monotonic() - self._last_line_s > PLAIN_LINE_S:
             self._last_line_s = time.monotonic()
-            self._say(f"step {f.step} of {self._steps}  {line}  {_span(f.left_s)} left")
+            self._say(f"step {f.step} of {self._steps}  {line}  {span(round(f.left_s))} left")
 
     def _say(self, line: str) -> None:
         self._console.print(Text(presentable(line)), soft_wrap=True)
@@ -215,7 +218,7 @@ class _Done(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         left_s = task.fields.get("left_s")
-        left = f"  {_span(left_s)} left" if left_s is not None else ""
+        left = f"  {span(round(left_s))} left" if left_s is not None else ""
         return Text(f"{task.completed:.0f}/{task.total:.0f}{left}" if task.total else "")
 
 
@@ -233,13 +236,3 @@ def _summary(outcome: Outcome, output: Path) -> None:
             print("held out pictures come out no better than they are: train for longer before you use it")
         best = output / ("best.pt" if outcome.best_db is not None else "last.pt")
         print(f"use it: vdeblur VIDEO --weights {best}")
-
-
-def _span(seconds: float) -> str:
-    """The two largest parts: 2 d 3 h, 5 min 10 s."""
-    rest, parts = round(seconds), list[str]()
-    for unit, size in PARTS_OF_ETA:
-        number, rest = divmod(rest, size)
-        if number or parts or unit == "s":
-            parts.append(f"{number} {unit}")
-    return " ".join(parts[:2])

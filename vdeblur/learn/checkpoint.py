@@ -29,6 +29,7 @@ class Count:
     loss_steps: int = 0
     best_db: float | None = None
     best_step: int | None = None
+    judged_step: int | None = None
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -91,8 +92,8 @@ def restore(
     adversary: Adversary | None,
     at: Count,
     settings: Mapping[str, Any],
-) -> tuple[str, ...]:
-    """Put everything back; returns what differs from the run's settings of before, a line each.
+) -> dict[str, tuple[Any, Any]]:
+    """Put everything back; returns the settings that differ from the run's of before, as (before, now).
 
     settings   of now, as they will be saved; earlier versions did not save all of them
     """
@@ -114,11 +115,7 @@ def restore(
         if name in state:
             setattr(at, name, state[name])
     now, before = _named(settings), _named(state.get("settings", {}))
-    return tuple(
-        f"{key} is {value} now, it was {before[key]}"
-        for key, value in now.items()
-        if key in before and before[key] != value
-    )
+    return {key: (before[key], value) for key, value in now.items() if key in before and before[key] != value}
 
 
 def plain(settings: Any) -> dict[str, Any]:

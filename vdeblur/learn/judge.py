@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,13 @@ class Score:
 
 
 Judge = Callable[[DeblurNetwork], Score]
+
+_CHOOSING = {"source", "data", "blur", "validation", "validate_pictures", "frames", "seed"}
+
+
+def others_judge(changed: Iterable[str]) -> bool:
+    """Whether settings of these names make other held-out pairs: scores by those do not compare."""
+    return any(key in _CHOOSING or key.startswith("blur_") for key in changed)
 
 
 def score(network: DeblurNetwork, pairs: Iterator[Pair], device: str = "cpu") -> Score:

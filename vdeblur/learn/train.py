@@ -27,7 +27,7 @@ from vdeblur.errors import VdeblurError
 from vdeblur.learn import checkpoint, loss
 from vdeblur.learn.adversary import Adversary
 from vdeblur.learn.events import Event, Figures, Scored, Started, Stepped
-from vdeblur.learn.judge import Judge
+from vdeblur.learn.judge import Judge, Score, others_judge
 from vdeblur.learn.log import Log
 from vdeblur.learn.optimise import Scaled, follow, keep_at, make_optimizers, rate_at, shared
 from vdeblur.learn.settings import Settings
@@ -79,7 +79,7 @@ def train(
 
     Raises InputError for a checkpoint of another network, VdeblurError where steps come to nothing.
     """
-    s, last = settings, output / "last.pt"
+    s, last, best = settings, output / "last.pt", output / "best.pt"
     device = device or torch.device("cpu")
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     if rank != 0:
@@ -94,39 +94,53 @@ def train(
     adversary = Adversary(s.rate, device) if s.adversarial else None
     at = checkpoint.Count()
     plain = checkpoint.plain(s) | dict(kept)
+    changed: dict[str, tuple[Any, Any]] = {}
     if last.exists():
-        notes += checkpoint.restore(last, network, average, optimizers, scaler, adversary, at, plain)
+        changed = checkpoint.restore(last, network, average, optimizers, scaler, adversary, at, plain)
+        notes += tuple(f"{key} is {now} now, it was {before}" for key, (before, now) in changed.items())
     model = shared(Scaled(network), device)
 
     output.mkdir(parents=True, exist_ok=True)
     with Log(output, at.step, s.tensorboard) if rank == 0 else nullcontext() as log:
         tell(Started(at.step, s.steps, notes if log is None else notes + log.notes))
 
-        def judged() -> None:
-            if judge is None or log is None:
-                return
-            found = judge(average)
-            best = at.best_db is None or found.gain_db > at.best_db
-            if best:
-                at.best_db, at.best_step = found.gain_db, at.step
-                state = {"average": average.state_dict(), "step": at.step, "gain_db": found.gain_db}
-                checkpoint.save(output / "best.pt", state | {"settings": plain})
-            log.write(
-                at.step,
-                {"gain_db": found.gain_db, "worst_gain_db": found.worst_db, "mean_shift": found.shift},
-            )
-            tell(Scored(at.step, found, best))
+        def scored(subject: DeblurNetwork, step: int) -> Score:
+            assert judge is not None
+            score = judge(subject)
+            is_best = score.pairs > 0 and (at.best_db is None or score.gain_db > at.best_db)
+            if is_best:
+                at.best_db, at.best_step = score.gain_db, step
+                state = {"average": subject.state_dict(), "step": step, "gain_db": score.gain_db}
+                checkpoint.save(best, state | {"settings": plain})
+            tell(Scored(step, score, is_best))
+            return score
 
         def saved() -> None:
             if rank == 0:
                 state = checkpoint.gather(network, average, optimizers, scaler, adversary, at)
                 checkpoint.save(last, state | {"settings": plain})
 
-        if at.step == 0:
-            judged()
+        def judged() -> None:
+            if judge is None or log is None or at.judged_step == at.step:
+                return
+            score = scored(average, at.step)
+            figures = {"gain_db": score.gain_db, "worst_gain_db": score.worst_db, "mean_shift": score.shift}
+            log.write(at.step, figures)
+            at.judged_step = at.step
+            if at.step:
+                saved()
+
+        if judge is not None and log is not None and at.step < s.steps and others_judge(changed):
+            at.best_db = None
+            if best.exists():  # its score was one by other pairs: what is to beat it needs one by the same
+                earlier = copy.deepcopy(average)
+                earlier.load_state_dict(checkpoint.load(best)["average"])
+                scored(earlier, at.best_step or 0)
+        if at.step % s.validate_every == 0 or at.step == s.steps:
+            judged()  # before the first step, and where a run was ended while it was judged
         feed = batches(at.step)
         before_cpu_s = at.cpu_s - time.process_time()
-        lap, waited = time.perf_counter(), 0.0
+        lap, lap_steps, waited = time.perf_counter(), 0, 0.0
         total = torch.tensor(at.loss_sum, device=device, dtype=_widest(device))
         stopped = False
 
@@ -168,6 +182,7 @@ def train(
                 weight.grad = None
             at.step += 1
             at.loss_steps += 1
+            lap_steps += 1
             stopped = _agreed(stop(), device)
             tell(Stepped(at.step))
 
@@ -175,25 +190,27 @@ def train(
                 mean = _mean_over_processes(total) / at.loss_steps
                 seconds = time.perf_counter() - lap
                 at.cpu_s = before_cpu_s + time.process_time()
-                count = at.loss_steps * s.batch * s.accumulate * ranks
+                count = lap_steps * s.batch * s.accumulate * ranks
                 if log is not None:
                     figures = Figures(
                         at.step, mean, float(norm), rate, count / seconds, waited / seconds, at.skipped,
-                        at.cpu_s, seconds / at.loss_steps * (s.steps - at.step),
+                        at.cpu_s, seconds / lap_steps * (s.steps - at.step),
                     )  # fmt: skip
                     log.write(at.step, _columns(figures))
                     tell(figures)
                 total.zero_()
-                at.loss_steps, lap, waited = 0, time.perf_counter(), 0.0
+                at.loss_steps, lap, lap_steps, waited = 0, time.perf_counter(), 0, 0.0
             if at.skipped_in_row >= MOST_SKIPPED:
                 raise VdeblurError(_advice(at, precision, last))
-            if at.step % s.validate_every == 0 or at.step == s.steps:
+            judges = at.step % s.validate_every == 0 or at.step == s.steps
+            if judges or stopped or at.step % s.save_every == 0:
+                at.loss_sum = _mean_over_processes(total)
+                at.cpu_s = before_cpu_s + time.process_time()
+                saved()
+            if judges and (not stopped or at.step == s.steps):  # may take minutes; going on makes up for it
                 begin = time.perf_counter()
                 judged()
                 lap += time.perf_counter() - begin
-            if at.step % s.save_every == 0 or at.step == s.steps or stopped:
-                at.loss_sum, at.cpu_s = float(total), before_cpu_s + time.process_time()
-                saved()
     return Outcome(average, at.step, at.skipped, at.cpu_s, at.step < s.steps, at.best_db, at.best_step)
 
 
