@@ -324,6 +324,17 @@ def test_a_time_base_is_no_frame_rate(tmp_path: Path) -> None:
     assert rate is None or rate < 100
 
 
+@pytest.mark.parametrize("rate", [30, Fraction(24000, 1001)])
+def test_raw_streams_have_the_rate_that_they_state(tmp_path: Path, rate: Fraction) -> None:
+    """FFmpeg takes 25 for all of them; the stream itself says more."""
+    made = media.make("raw_h264", tmp_path, rate=rate)
+    clip = probe(str(made.path))
+    assert clip.picture.rate == rate
+    with Reader(clip) as reader:
+        seconds = [float(f.pts * f.time_base) for f in reader]
+    assert seconds == pytest.approx([n / rate for n in range(made.frames)], abs=1e-5)
+
+
 def test_dv_has_its_lower_field_first(tmp_path: Path) -> None:
     made = media.write_clip(
         tmp_path / "a.avi", codec="dvvideo", size=(720, 576), frames=2, colour=None, options={}

@@ -26,7 +26,7 @@ from vdeblur.video import formats, soundness
 from vdeblur.video.names import without_scheme
 from vdeblur.video.source import alpha_decoder, choose_video, demux, is_url, opened, shown_name
 
-_MOST_GUESSED_RATE = 1000  # frames a second
+_MOST_RATE = 1000  # frames a second; more is a time base
 _LOWER_FIRST = 3  # AV_FIELD_BB
 
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
@@ -299,7 +299,7 @@ def _picture(
             pix_fmt=pix_fmt,
             layout=layout,
             time_base=Fraction(video.time_base or frame.time_base or Fraction(1, 1000)),
-            rate=_rate(video),
+            rate=_rate(video, is_timed=frame.pts is not None),
             frames_from_header=video.frames or None,
             duration_from_header_s=_duration_s(container, video),
             first_pts=frame.pts,
@@ -319,11 +319,16 @@ def _picture(
     )
 
 
-def _rate(video: VideoStream) -> Fraction | None:
-    """Frames a second: stated, or FFmpeg's guess, which is the time base where times have no rhythm."""
-    guessed = video.guessed_rate if video.guessed_rate and video.guessed_rate <= _MOST_GUESSED_RATE else None
-    rate = video.average_rate or guessed
-    return Fraction(rate) if rate else None
+def _rate(video: VideoStream, *, is_timed: bool) -> Fraction | None:
+    """Frames a second: stated, or FFmpeg's guess, which is the time base where times have no rhythm.
+
+    Of raw streams FFmpeg states 25 always, and guesses by what the stream says of itself.
+    """
+    stated, guessed = video.average_rate, video.guessed_rate
+    for rate in (stated, guessed) if is_timed else (guessed, stated):
+        if rate and rate <= _MOST_RATE:
+            return Fraction(rate)
+    return None
 
 
 def _stated(frame: int, container: int) -> int:
