@@ -148,6 +148,16 @@ def test_metadata_stays(tmp_path: Path) -> None:
         assert (tags[282].value, tags[270].value, tags[34675].value) == ((300, 1), "hi", icc)
 
 
+@pytest.mark.parametrize("kind", [1, 2])
+def test_tiff_says_still_whether_alpha_is_multiplied_in(kind: int, tmp_path: Path) -> None:
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", scene(channels=4), photometric="rgb", extrasamples=[kind])
+    through(tmp_path / "a.tif", tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as new:
+        assert new.pages[0].extrasamples == (kind,)
+
+
 def test_palettes_become_rgb_and_alpha_only_where_it_is_used(tmp_path: Path) -> None:
     Image.fromarray(scene()).quantize(16).save(tmp_path / "p.png")
     assert probe(str(tmp_path / "p.png")).picture.layout.name == "rgb24"

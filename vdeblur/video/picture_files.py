@@ -235,6 +235,8 @@ def _write_tiff(frame: Frame, source: Path, target: Path) -> None:
                 (tag.code, tag.dtype, tag.count, tag.value, True) for tag in tags if tag.code != 305
             ]
             options["software"] = page.tags[305].value if 305 in page.tags else False
+            if "extrasamples" in options and page.extrasamples:
+                options["extrasamples"] = page.extrasamples[:1]  # whether it is multiplied in
             if page.compression == 1:
                 options["compression"] = None
             if 282 in page.tags and 283 in page.tags:
