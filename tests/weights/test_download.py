@@ -8,11 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from weights.files import mimo_state, write_torch
 
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.weights import places, store
 from vdeblur.weights.containers import read_header
+from vdeblur.weights.loading import load_network
 
 
 class Site(BaseHTTPRequestHandler):
@@ -116,6 +118,8 @@ def test_pages_and_wrong_addresses_are_refused_in_one_line(site: tuple[str, type
         (f"{address}/none.pkl", "404"),
         ("ftp://example.org/w.pkl", "only http and https"),
         ("file:///etc/passwd", "only http and https"),
+        ("http://[::1/w.pkl", "not an address"),
+        ("https://user:word@example.org/w.pkl", "an address with a login"),
     ):
         with pytest.raises(InputError) as caught:
             store.import_weights(url, "mine")
@@ -134,6 +138,38 @@ def test_a_server_that_is_busy_is_no_fault_of_the_address(status: int, site: tup
     with pytest.raises(VdeblurError, match=f"the server says {status} .*; try again later") as caught:
         store.import_weights(f"{site[0]}/busy/{status}", "mine")
     assert caught.value.exit_code == 1
+
+
+def test_blanks_and_letters_of_other_alphabets_are_sent_as_the_web_has_them(
+    site: tuple[str, type[Site]],
+) -> None:
+    address, _ = site
+    assert store.import_weights(f"{address}/w.pkl?of=M\N{LATIN SMALL LETTER U WITH DIAERESIS} 1", "mine")
+
+
+def test_two_imports_of_one_address_do_not_mix(site: tuple[str, type[Site]]) -> None:
+    """The second begins while the first is under way: neither takes the other's bytes for its own."""
+    address, _ = site
+    failed = []
+
+    def second(done: int, total: int | None) -> None:
+        if done == 0:
+            store.import_weights(f"{address}/w.pkl", "second")
+
+    try:
+        store.import_weights(f"{address}/w.pkl", "first", second)
+    except VdeblurError as error:
+        failed.append(str(error))
+    assert "at the same time" in failed[0]
+    assert list(places.imported()) == ["second"]
+    state = load_network(places.imported()["second"]).network.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in mimo_state().items())
+
+
+def test_a_folder_that_takes_no_file_is_not_called_a_network_that_fails(site: tuple[str, type[Site]]) -> None:
+    (places.data_folder() / "downloads").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=r"cannot be written .*VDEBLUR_DATA"):
+        store.import_weights(f"{site[0]}/w.pkl", "mine")
 
 
 def test_nobody_there() -> None:

@@ -194,7 +194,7 @@ def test_a_data_folder_that_is_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_data_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("VDEBLUR_DATA")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_DATA_HOME", "/x/share")
     assert places.data_folder() == Path("/x/share/vdeblur")
@@ -205,6 +205,27 @@ def test_the_data_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", "/appdata")
     assert places.data_folder() == Path("/appdata/vdeblur")
+
+
+def test_a_user_without_a_home_runs_what_the_package_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare number in a container: `~` means nothing."""
+    monkeypatch.delenv("VDEBLUR_DATA")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert store.resolve("auto", None, "cpu").path.parent == places.package_folder()
+    assert places.imported() == {}
+    assert places.data_folder().is_absolute()
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "~nobody-here/w.pt"])
+def test_names_that_no_file_can_have_are_refused_in_one_line(name: str) -> None:
+    for ask in (
+        lambda: store.resolve(name, None, "cpu"),
+        lambda: store.resolve("auto", Path(name), "cpu"),
+        lambda: store.import_weights(name, "mine"),
+        lambda: store.export_onnx(name, Path("w.onnx"), 64, 64),
+    ):
+        with pytest.raises(InputError):
+            ask()
 
 
 def test_export_says_what_to_install_where_onnx_is_missing(tmp_path: Path) -> None:

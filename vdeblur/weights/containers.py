@@ -59,9 +59,9 @@ def recognise_container(path: Path) -> Container:
 
     Raises InputError, in one line, for everything else: missing, empty, cut off, or another kind of file.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, not a weights file; {WANTED}")
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: a folder, not a weights file; {WANTED}")
         size = path.stat().st_size
         if not path.is_file():
             raise InputError(f"{path}: not a regular file; {WANTED}")
@@ -101,7 +101,7 @@ def read_header(path: Path) -> Header:
         metadata = {str(key): str(value) for key, value in fields.pop("__metadata__", {}).items()}
         shapes = {key: tuple(int(n) for n in field["shape"]) for key, field in fields.items()}
         end = max((int(field["data_offsets"][1]) for field in fields.values()), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):
         raise InputError(
             f"{path}: a damaged safetensors file (its header makes no sense); fetch it again"
         ) from None

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from vdeblur import __version__
 from vdeblur.errors import InputError, VdeblurError
@@ -36,12 +36,11 @@ def download(url: str, folder: Path, progress: Progress | None = None) -> Path:
 
     Raises InputError for an address that can never work, VdeblurError where another try may.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise InputError(f"{url}: only http and https addresses can be fetched")
+    address = _checked(url)
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.part"
+    part = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.part"
     try:
-        _fetch(url, part, progress or (lambda done, total: None))
+        _fetch(address, part, progress or (lambda done, total: None))
     except urllib.error.HTTPError as error:
         error.close()
         said = f"{url}: the server says {error.code} {error.reason}"
@@ -49,14 +48,29 @@ def download(url: str, folder: Path, progress: Progress | None = None) -> Path:
             raise VdeblurError(f"{said}; try again later") from None
         raise InputError(f"{said}; check the address") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if getattr(error, "filename", None) is not None:
+            raise  # it is our folder's, not the network's
         raise _broken(url, part, error) from None
     _mark(part).unlink(missing_ok=True)
     return part
 
 
+def _checked(url: str) -> str:
+    """The address as it can be sent: blanks and letters of other alphabets in their web form."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InputError(f"{url}: not an address ({error})") from None
+    if parts.scheme not in ("http", "https"):
+        raise InputError(f"{url}: only http and https addresses can be fetched")
+    if "@" in parts.netloc:
+        raise InputError(f"{url}: an address with a login cannot be fetched; download the file and import it")
+    return quote(url, safe="%/:=&?~#+!$,;'@()*[]", errors="surrogateescape")
+
+
 def _fetch(url: str, part: Path, progress: Progress) -> None:
     headers = {"User-Agent": f"vdeblur/{__version__}", "Accept": "application/octet-stream, */*"}
-    have, mark = part.stat().st_size if part.exists() else 0, _mark(part)
+    have, mark = _size(part), _mark(part)
     if have and mark.exists():
         headers |= {"Range": f"bytes={have}-", "If-Range": mark.read_text(encoding="ascii")}
     with _opened(url, headers) as answer:
@@ -74,7 +88,9 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
             raise InputError(f"{url}: {(total or 0) / 2**30:.0f} GiB, far too large for weights")
         validator = answer.headers["ETag"] or answer.headers["Last-Modified"] or ""
         mark.unlink(missing_ok=True)
-        with part.open("ab" if goes_on else "wb") as file:
+        if not goes_on:
+            part.unlink(missing_ok=True)
+        with part.open("ab") as file:
             if validator and not validator.startswith("W/"):  # a weak tag does not promise the same bytes
                 mark.write_text(validator, encoding="ascii")
             progress(done, total)
@@ -86,6 +102,8 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
                 progress(done, total)
     if total is not None and done != total:
         raise http.client.IncompleteRead(b"", total - done)
+    if _size(part) != done:
+        raise VdeblurError(f"{url}: fetched by another import at the same time; run the same command again")
 
 
 def _opened(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
@@ -98,14 +116,16 @@ def _opened(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         error.close()
         whole = {key: value for key, value in headers.items() if key not in ("Range", "If-Range")}
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=whole), timeout=TIMEOUT_S)
-    assert isinstance(answer, http.client.HTTPResponse)
+    if not isinstance(answer, http.client.HTTPResponse):
+        answer.close()
+        raise InputError(f"{url}: leads away from the web; give the address of the file itself")
     return answer
 
 
 def _broken(url: str, part: Path, error: Exception) -> VdeblurError:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return VdeblurError(f"{part}: the disk is full; make room and run the same command again")
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
     if isinstance(error, http.client.IncompleteRead) or have:
         again = (
             "the same command goes on from there" if _mark(part).exists() else "run the same command again"
@@ -115,6 +135,10 @@ def _broken(url: str, part: Path, error: Exception) -> VdeblurError:
     return VdeblurError(
         f"{url}: cannot be reached ({reason}); try again, or download it in a browser and import the file"
     )
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _mark(part: Path) -> Path:

@@ -1,4 +1,7 @@
-"""Where weights lie: beside this file those of the package, in the user's data folder those imported."""
+"""Where weights lie: beside this file those of the package, in the user's data folder those imported.
+
+A user without a home (a bare number in a container) has none of his own, but where a variable says.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +21,38 @@ def data_folder() -> Path:
     """The user's own folder for vdeblur, by the platform's custom; VDEBLUR_DATA names another."""
     own = os.environ.get("VDEBLUR_DATA")
     if own:
-        return Path(own).expanduser()
+        return at(own)
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "vdeblur"
+        return (Path(local) if local else _home() / "AppData" / "Local") / "vdeblur"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "vdeblur"
+        return _home() / "Library" / "Application Support" / "vdeblur"
     shared = os.environ.get("XDG_DATA_HOME", "")
     # The XDG rule: a relative path is invalid and to be ignored.
-    return (Path(shared) if os.path.isabs(shared) else Path.home() / ".local" / "share") / "vdeblur"
+    return (Path(shared) if os.path.isabs(shared) else _home() / ".local" / "share") / "vdeblur"
 
 
 def cache_folder() -> Path:
     """What can be made again, by the platform's custom; VDEBLUR_CACHE names another folder."""
     own = os.environ.get("VDEBLUR_CACHE")
     if own:
-        return Path(own).expanduser()
+        return at(own)
     if sys.platform == "win32":
         return data_folder() / "cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "vdeblur"
+        return _home() / "Library" / "Caches" / "vdeblur"
     shared = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(shared) if os.path.isabs(shared) else Path.home() / ".cache") / "vdeblur"
+    return (Path(shared) if os.path.isabs(shared) else _home() / ".cache") / "vdeblur"
+
+
+def at(typed: str | Path) -> Path:
+    """A path with the home in place of `~`; where there is none, that is a name like any other."""
+    return Path(os.path.expanduser(typed))
+
+
+def _home() -> Path:
+    home = at("~")
+    return home if home.is_absolute() else Path("/nonexistent")
 
 
 def imported_folder() -> Path:

@@ -54,7 +54,7 @@ def resolve(model: str, weights: Path | None, device_kind: str) -> WeightsRef:
             raise InputError(
                 f"--model {model} with --weights {weights}: leave --model out, the file knows its network"
             )
-        return _ref(weights.name + (ENSEMBLE if ensemble else ""), weights.expanduser(), ensemble)
+        return _ref(weights.name + (ENSEMBLE if ensemble else ""), places.at(weights), ensemble)
     if model == "auto":
         model = catalogue.best_available(device_kind)
     plain, ensemble = model.removesuffix(ENSEMBLE), model.endswith(ENSEMBLE)
@@ -74,7 +74,7 @@ def find(name: str, option: str = "--model") -> Path:
         raise InputError(_how_to_get(name, asked, option, official))
     if name in PACKAGE_NAMES:
         raise InputError(f"{asked}: its weights are missing from this installation; install vdeblur again")
-    if Path(name).is_file():
+    if os.path.isfile(name):
         raise InputError(f"{asked}: that is a file; write --weights {name}")
     known = [*places.shipped(), *places.imported()]
     everything = dict.fromkeys([*known, *PACKAGE_NAMES, *(o.name for o in catalogue.OFFICIAL)])
@@ -145,7 +145,7 @@ def import_weights(source: str, name: str, progress: download.Progress | None = 
     if name in places.imported():
         raise InputError(f"--name {name}: taken by an earlier import; `vdeblur weights remove {name}` first")
     if not download.is_url(source):
-        return _import_file(Path(source).expanduser(), Path(source).name, name)
+        return _import_file(places.at(source), Path(source).name, name)
     fetched = _on_disk(lambda: download.download(source, places.data_folder() / "downloads", progress))
     try:
         return _import_file(fetched, _without_secrets(source), name)
@@ -181,8 +181,8 @@ def export_onnx(name_or_path: str, file: Path, height: int, width: int) -> str:
     from vdeblur.weights import export
 
     named = name_or_path.removesuffix(ENSEMBLE)
-    path = Path(named).expanduser()
-    if named in listing() or not path.exists():
+    path = places.at(named)
+    if named in listing() or not os.path.exists(path):
         path = find(named, "")
     return export.export_onnx(path, file, height, width, ensemble=named != name_or_path)
 
