@@ -16,6 +16,7 @@ from vdeblur import colour
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import InputError
 from vdeblur.frame import Fate, Frame, Range
+from vdeblur.models.msresnet import MSResNet
 from vdeblur.video import formats
 
 MATRICES = [key for key in colour.MATRICES if key != "rgb"]
@@ -248,8 +249,32 @@ def test_an_array_of_another_kind_is_refused_with_what_is_expected() -> None:
     for picture in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.int32), np.zeros((0, 4), np.uint8)):
         with pytest.raises(ValueError, match="height x width x 3"):
             engine.deblur_array(picture)
-    with pytest.raises(ValueError, match="goes from 0 to 1, this one to 200"):
-        engine.deblur_array(np.full((4, 4, 3), 200.0))
+    for value, words in ((200.0, "200 to 200"), (-1.0, "-1 to -1"), (np.nan, "nan to nan")):
+        with pytest.raises(ValueError, match=f"goes from 0 to 1, this one from {words}"):
+            engine.deblur_array(np.full((4, 4, 3), value))
+    with pytest.raises(ValueError, match="a numpy array, not list"):
+        engine.deblur_array([[0, 1]])  # type: ignore[arg-type]
+
+
+def test_a_picture_that_passes_is_still_an_array_of_its_own() -> None:
+    picture = np.full((16, 16, 3), 90, np.uint8)
+    for engine in (Deblurrer(standins.NotFinite()), Deblurrer(standins.ZeroDifference(), strength=0.0)):
+        assert not np.shares_memory(engine.deblur_array(picture), picture)
+
+
+def test_grey_is_one_picture_in_every_type() -> None:
+    picture = np.full((16, 16), 90, np.uint8)
+    engine = Deblurrer(standins.ConstantDifference(0.2, 0.0, 0.0), precision="fp32")
+    whole, real = engine.deblur_array(picture), engine.deblur_array(picture / 255)
+    assert np.abs(whole - real * 255).max() <= 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9), (4, 4, 3), (70, 1)])
+@pytest.mark.parametrize("scales", [3, 5])
+def test_the_smallest_pictures_pass_every_network(shape: tuple[int, ...], scales: int) -> None:
+    picture = np.full(shape, 90, np.uint8)
+    result = Deblurrer(MSResNet(2, 0, scales), device="cpu").deblur_array(picture)
+    assert (result.shape, result.dtype) == (shape, np.uint8)
 
 
 def test_rgb_shows_what_the_network_sees() -> None:

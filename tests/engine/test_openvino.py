@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,6 +169,27 @@ def test_a_source_may_be_left_in_the_middle() -> None:
     again = list(engine.deblur([smooth_frame(lay, 0, 0)] * 5))
     assert len(again) == 5
     assert all(np.array_equal(first.planes[0], frame.planes[0]) for frame in again)
+
+
+def test_two_streams_through_one_engine_do_not_mix() -> None:
+    """As `zip` takes them, one with a single picture between its frames; a closed engine ends neither."""
+    lay = layout("yuv420p", 64, 48)
+    left, right = ([smooth_frame(lay, seed + 9 * side, seed) for seed in range(5)] for side in range(2))
+    engine = opened(small())
+    meant = [list(engine.deblur(frames)) for frames in (left, right)]
+    single = next(engine.deblur([left[0]]))
+    streams = engine.deblur(left), engine.deblur(right)
+    found: list[list[Frame]] = [[], []]
+    for number in range(5):
+        for stream, results in zip(streams, found, strict=True):
+            results.append(next(stream))
+            time.sleep(0.01)  # what is in flight lands, and is still the stream's own
+        assert np.array_equal(next(engine.deblur([left[0]])).planes[0], single.planes[0])
+        if number == 2:
+            engine.close()
+    for results, wanted in zip(found, meant, strict=True):
+        for one, other in zip(results, wanted, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(one.planes, other.planes, strict=True))
 
 
 RAN_OUT = (

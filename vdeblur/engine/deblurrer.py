@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vdeblur import colour
 from vdeblur.engine import shortage, tiles
 from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind, has_int8, has_nncf
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
@@ -30,7 +31,8 @@ from vdeblur.weights.store import WeightsRef, resolve
 if TYPE_CHECKING:
     from vdeblur.models.contract import DeblurNetwork
 
-LARGEST_FLOAT = 2.0  # of a picture from 0 to 1, with room for what filters overshoot; beyond it is 0 to 255
+LEAST_FLOAT, LARGEST_FLOAT = -0.5, 2.0
+"""Of a picture from 0 to 1, with room for what filters overshoot; beyond it is -1 to 1, or 0 to 255."""
 
 
 class Deblurrer:
@@ -41,10 +43,11 @@ class Deblurrer:
     scaled by `strength` and rounded once: a difference of zero gives bit-identical planes, and alpha is
     never touched. A result that deblurring cannot give is done again in float32, else the source frame
     passes (`engine/guard.py`). Frames of one layout share buffers, made when its first frame comes; a new
-    layout in mid-stream opens new ones. With strength 0 nothing runs and frames pass as they are.
+    layout in mid-stream opens new ones, and so does a second `deblur` while the first is still under way.
+    With strength 0 nothing runs and frames pass as they are.
 
-    Pictures as arrays: height x width x 3 (RGB) or height x width (grey); uint8, uint16, or float from 0
-    to 1.
+    Pictures as arrays: height x width x 3 (RGB) or height x width (grey); uint8, uint16 (0 to 65535), or
+    float from 0 to 1. Others are refused with ValueError.
 
     Opened with `latency` it never reads ahead and uses all cores for the one frame: for live pictures.
     """
@@ -73,7 +76,8 @@ class Deblurrer:
         self._tile = tiles.check(tile)
         self._latency = latency
         self._backend = _open_backend(network, int8, device, precision, backend)
-        self._lane: Lane | None = None
+        self._lane: Lane | None = None  # the latest
+        self._in_use = False  # by a `deblur` that is under way
         self._bytes_per_px: float | None = None
         self._s_per_px: float | None = None
 
@@ -130,13 +134,22 @@ class Deblurrer:
                 yield dataclasses.replace(frame, fate=Fate.PASSED)
             return
         for layout, group in groupby(frames, key=lambda frame: frame.layout):
-            yield from self._timed(self._open(layout), group)
+            lane = self._open(layout)
+            self._in_use = True
+            try:
+                yield from self._timed(lane, group)
+            finally:
+                if lane is self._lane:
+                    self._in_use = False
+                else:
+                    lane.close()  # another `deblur` began meanwhile, with one of its own
 
     def deblur_array(self, picture: Pixels) -> Pixels:
-        """A single picture, sharpened: same shape and type, rounded and clipped."""
+        """A single picture, sharpened: a new array of its shape and type, rounded and clipped."""
         if _checked(picture).dtype.kind == "f":
             return np.clip(self.deblur_rgb(picture), 0.0, 1.0).astype(picture.dtype)
-        return next(self.deblur([_frame_of(picture)])).planes[0]
+        found = next(self.deblur([_frame_of(picture)])).planes[0]
+        return found.copy() if found is picture else found
 
     def deblur_rgb(self, picture: Pixels) -> Pixels:
         """A single picture, sharpened, as float32 from 0 to 1, neither rounded nor clipped; where the guard
@@ -158,7 +171,9 @@ class Deblurrer:
         if difference is None:
             return None
         change = difference * np.float32(self.strength)
-        result: Pixels = values + (change.mean(axis=2) if picture.ndim == 2 else change)
+        if picture.ndim == 2:  # with the weights of grey frames
+            change = change @ colour.MATRICES["rgb"][0].astype(np.float32)
+        result: Pixels = values + change
         return result
 
     def _difference(self, rgb: Pixels, grid: tiles.Grid, height: int, width: int) -> Pixels | None:
@@ -222,9 +237,9 @@ class Deblurrer:
 
     def close(self) -> None:
         """Let go of the buffers; a later frame makes new ones."""
-        if self._lane is not None:
+        if self._lane is not None and not self._in_use:
             self._lane.close()
-        self._lane = None
+        self._lane, self._in_use = None, False
 
     def __enter__(self) -> Deblurrer:
         return self
@@ -242,7 +257,7 @@ class Deblurrer:
 
     def _open(self, layout: PlaneLayout) -> Lane:
         self._warm()
-        if self._lane is None or self._lane.layout != layout:
+        if self._lane is None or self._lane.layout != layout or self._in_use:
             self.close()  # the old buffers go before the new ones come
             grid = self._grid(*padded(layout, self._backend.multiple_of))
             self._lane = self._backend.open_lane(layout, grid, self.strength, latency=self._latency)
@@ -393,6 +408,8 @@ def _values(picture: Pixels) -> Pixels:
 
 def _checked(picture: Pixels) -> Pixels:
     """The picture, or ValueError that says what is expected."""
+    if not isinstance(picture, np.ndarray):
+        raise ValueError(f"a picture is a numpy array, not {type(picture).__name__}: np.asarray makes one")
     shape_fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
     type_fits = picture.dtype in (np.uint8, np.uint16) or picture.dtype.kind == "f"
     if not (shape_fits and type_fits and picture.size):
@@ -400,6 +417,8 @@ def _checked(picture: Pixels) -> Pixels:
             "a picture is height x width x 3 or height x width of uint8, uint16 or float, "
             f"not {picture.dtype} {picture.shape}"
         )
-    if picture.dtype.kind == "f" and (most := float(picture.max())) > LARGEST_FLOAT:
-        raise ValueError(f"a picture of float goes from 0 to 1, this one to {most:g}: divide it first")
+    if picture.dtype.kind == "f":
+        least, most = float(picture.min()), float(picture.max())
+        if not (least >= LEAST_FLOAT and most <= LARGEST_FLOAT):  # also where one is not a number
+            raise ValueError(f"a picture of float goes from 0 to 1, this one from {least:g} to {most:g}")
     return picture

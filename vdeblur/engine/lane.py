@@ -107,10 +107,14 @@ class Backend(Protocol):
 
 
 def padded(layout: PlaneLayout, multiple_of: int) -> tuple[int, int]:
-    """(rows, columns) of whole units of the network and of the chroma grid."""
+    """(rows, columns) of whole units of the network and of the chroma grid.
+
+    Two of the network's at least: of one alone a network that halves pictures by a filter has too little.
+    """
     across, down = layout.subsampling
     rows, columns = math.lcm(multiple_of, down), math.lcm(multiple_of, across)
-    return -(-layout.height // rows) * rows, -(-layout.width // columns) * columns
+    height, width = (max(side, multiple_of + 1) for side in (layout.height, layout.width))
+    return -(-height // rows) * rows, -(-width // columns) * columns
 
 
 def component_sizes(layout: PlaneLayout) -> list[tuple[int, int]]:
