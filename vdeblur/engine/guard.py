@@ -44,8 +44,10 @@ def figures(difference: Tensor) -> Tensor:
 
     with torch.inference_mode():
         square = difference.square().mean(1, keepdim=True)
-        size = min(BLOCK, square.shape[-2]), min(BLOCK, square.shape[-1])
-        blocks = torch.nn.functional.avg_pool2d(square, size, ceil_mode=True)
+        rows, columns = (min(BLOCK, side) for side in square.shape[-2:])
+        # Down, then across: in one go few numbers come out, and a GPU has a thread sum up all of one's block.
+        pool = torch.nn.functional.avg_pool2d
+        blocks = pool(pool(square, (rows, 1), ceil_mode=True), (1, columns), ceil_mode=True)
         return torch.stack([square.mean().sqrt(), difference.mean().abs(), blocks.max().sqrt()])
 
 
