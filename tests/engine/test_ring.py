@@ -338,6 +338,19 @@ def test_every_place_of_a_batch_is_compared_with_one_careful_result(monkeypatch:
     assert asked == [1] * 8
 
 
+def test_a_batch_that_cannot_run_here_leaves_what_holds() -> None:
+    class OneAtATime(TowardsGrey):
+        def correction(self, rgb: Tensor) -> Tensor:
+            if len(rgb) > 1:
+                raise LookupError("no kernel for this shape")  # compilers have errors of their own
+            return super().correction(rgb)
+
+    frames = frames_of(4)
+    lane = open_lane(OneAtATime(), Schedule())
+    assert same(list(lane.deblur(frames)), expected_of(TowardsGrey(), frames))
+    assert lane._corrector.notes == ["2 frames at a time are not used: no kernel for this shape"]
+
+
 def test_what_was_chosen_can_be_read() -> None:
     schedule = Schedule()
     device = LateDevice(schedule, lambda lap: (0.004, 0.003, 0.005)[min(lap, 3) - 1])

@@ -106,20 +106,15 @@ class Opening:
             if best is not None and (best.way.precision != way.precision or self._is_late()):
                 break
             try:
-                station = self._station(device, self._corrector, way, 1)
-                wrong = self._wrong(device, station)
-            except Exception as error:  # compilers and libraries fail in many ways; the next one may hold
-                if shortage.ran_out(error):
-                    if best is None:
-                        raise
-                    break  # no room for two at a time: the one that holds will do
-                wrong = str(error).strip().partition("\n")[0] or type(error).__name__
-            if wrong is not None:
-                self._corrector.notes.append(f"{way.name} is not used: {wrong}")
-                continue
-            seconds = device.seconds(station.replay, station.streams.compute)
-            if best is None or seconds < best.seconds:
-                best = _Held(way, station, seconds)
+                found = self._tried(device, way, 1)
+            except (RuntimeError, MemoryError):
+                if best is None:
+                    raise
+                break  # no room for two at a time: the one that holds will do
+            if isinstance(found, str):
+                self._corrector.notes.append(f"{way.name} is not used: {found}")
+            elif best is None or found.seconds < best.seconds:
+                best = found
         return best
 
     def _batched(self, device: Timed, best: _Held) -> _Held:
@@ -128,18 +123,29 @@ class Opening:
             if self._is_late():
                 break
             try:
-                station = self._station(device, self._corrector, best.way, capacity)
-                if self._wrong(device, station) is not None:
-                    break
-                seconds = device.seconds(station.replay, station.streams.compute) / capacity
-            except RuntimeError as error:
-                if not shortage.ran_out(error):
-                    raise
+                found = self._tried(device, best.way, capacity)
+            except (RuntimeError, MemoryError):
                 break
-            if seconds > WORTH * best.seconds:
+            if isinstance(found, str):
+                self._corrector.notes.append(f"{capacity} frames at a time are not used: {found}")
                 break
-            best = _Held(best.way, station, seconds)
+            if found.seconds > WORTH * best.seconds:
+                break
+            best = found
         return best
+
+    def _tried(self, device: Timed, way: Way, capacity: int) -> _Held | str:
+        """The way, open, or what is wrong with it; raises only where memory runs out."""
+        try:
+            station = self._station(device, self._corrector, way, capacity)
+            wrong = self._wrong(device, station)
+        except Exception as error:  # compilers and libraries fail in many ways; the next one may hold
+            if shortage.ran_out(error):
+                raise
+            wrong = str(error).strip().partition("\n")[0] or type(error).__name__
+        if wrong is not None:
+            return wrong
+        return _Held(way, station, device.seconds(station.replay, station.streams.compute) / capacity)
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._until_s
