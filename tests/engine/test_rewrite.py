@@ -114,6 +114,16 @@ def test_what_is_not_a_number_inside_shows_in_the_result(name: str) -> None:
         assert fast.correction(picture).isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["mimo-unet", "half stem", "msresnet"])
+def test_what_is_not_a_number_stays_in_its_picture(name: str) -> None:
+    """Else one frame that overflows has its whole batch done again."""
+    pictures = torch.rand(3, 3, 48, 40)
+    pictures[1, 0, 20, 20] = torch.nan
+    with torch.inference_mode():
+        found = rewritten(trained_a_little(NETWORKS[name])).correction(pictures)
+    assert [bool(one.isfinite().all()) for one in found] == [True, False, True]
+
+
 def test_the_network_itself_is_left_alone() -> None:
     network = trained_a_little(NETWORKS["mimo-unet"])
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -134,8 +134,10 @@ class FastMimoUNet(Fast):
         d2 = self.decoder[1](self.join2(self.up2(d4), fused2))
         d1 = self.decoder[2](self.join1(self.up1(d2), fused1))
         head = self.last(d1)[:, : 3 * self.step**2].to(rgb.dtype)
-        # A fused ReLU may make nothing of what is not a number: the guard must see it all the same.
-        head = head + 0.0 * sum(stage.sum(dtype=rgb.dtype) for stage in (e1, e2, e4, d4, d2))
+        # A fused ReLU may make nothing of what is not a number: the guard must see it all the same, and in
+        # no other picture of a batch.
+        sums = [stage.sum((1, 2, 3), keepdim=True, dtype=rgb.dtype) for stage in (e1, e2, e4, d4, d2)]
+        head = head + 0.0 * sum(sums)
         return F.pixel_shuffle(head, 2) if self.step == 2 else head
 
 

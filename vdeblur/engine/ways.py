@@ -85,14 +85,13 @@ def _computing(
 ) -> Correct:
     """The network's fast form as a function of float32 RGB."""
     fast = copy.deepcopy(rewritten(network, compute)).eval()
-    knows_float32 = fast.family in FAMILIES
+    lays_out = fast.family in FAMILIES  # the picture, itself; what it does before that is for planes
     if half:
         fast.half()
 
     def correct(rgb: Tensor) -> Tensor:
-        rgb = rgb.contiguous(memory_format=torch.channels_last)
-        if half and not knows_float32:
-            rgb = rgb.half()
+        if not lays_out:
+            rgb = rgb.to(torch.half if half else rgb.dtype, memory_format=torch.channels_last)
         with (
             # Kernels are chosen by trial, once for a shape. float32 means float32: no TF32 for its factors.
             torch.backends.cudnn.flags(enabled=True, benchmark=True, benchmark_limit=tried, allow_tf32=False),
