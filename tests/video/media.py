@@ -106,6 +106,7 @@ def write_clip(
     rotation: int = 0,
     sar: Fraction | None = None,
     interlaced: bool = False,
+    lower_first: bool = False,
     audio: Sequence[dict[str, Any]] = (),
     subtitles: Sequence[dict[str, Any]] = (),
     second_video: bool = False,
@@ -122,7 +123,7 @@ def write_clip(
     pts          times in `time_base` (default 1/90000 with pts, 1/rate without): VFR, late starts
     audio        one dict per track: codec ("aac"), rate (48000), language, title, start (s), seconds
     subtitles    one dict per track: codec ("srt", "mov_text", "ass", "webvtt"), language, title, cues
-    interlaced   top field first (x264 only); rotation in degrees counter-clockwise
+    interlaced   top field first, or `lower_first` (x264 only); rotation in degrees counter-clockwise
     """
     rate = Fraction(rate)
     if time_base is None:
@@ -147,7 +148,7 @@ def write_clip(
         if interlaced:
             flags = av.codec.context.Flags
             video.codec_context.flags |= flags.interlaced_dct | flags.interlaced_me
-            video.codec_context.field_order = 2
+            video.codec_context.field_order = 3 if lower_first else 2
         second = None
         if second_video:
             second = _video_stream(
@@ -182,7 +183,8 @@ def write_clip(
                 packet.stream = picture
                 packet.pts = packet.dts = 0
                 out.mux(packet)
-        field_tagger = _field_tagger(width, height, pix_fmt, time_base) if interlaced else None
+        mode = "bff" if lower_first else "tff"
+        field_tagger = _field_tagger(width, height, pix_fmt, time_base, mode) if interlaced else None
         lasts = [*(b - a for a, b in itertools.pairwise(times)), 0]
         lasts[-1] = round(1 / rate / time_base)
         durations = dict(zip(times, lasts, strict=True))
@@ -282,12 +284,12 @@ def _mux(out: Any, stream: Any, frame: av.VideoFrame | None, durations: dict[int
 
 
 def _field_tagger(
-    width: int, height: int, pix_fmt: str, time_base: Fraction
+    width: int, height: int, pix_fmt: str, time_base: Fraction, mode: str
 ) -> Callable[[av.VideoFrame], av.VideoFrame]:
-    """A graph that marks new frames as interlaced, top field first (new frames are bottom first)."""
+    """A graph that marks new frames as interlaced (they are bottom first without a word)."""
     graph = av.filter.Graph()
     source = graph.add_buffer(width=width, height=height, format=pix_fmt, time_base=time_base)
-    fields, sink = graph.add("setparams", "field_mode=tff"), graph.add("buffersink")
+    fields, sink = graph.add("setparams", f"field_mode={mode}"), graph.add("buffersink")
     source.link_to(fields)
     fields.link_to(sink)
     graph.configure()

@@ -69,6 +69,24 @@ def test_clean_results_have_no_fault(kind: str, tmp_path: Path) -> None:
     assert receipt.frames_on_time == receipt.frames == made.frames
 
 
+@pytest.mark.parametrize(
+    ("colour", "suffix", "codec", "note"),
+    [
+        ((1, 5, 5, 6), ".mov", "prores", ""),  # BT.601 has two numbers, and ProRes one
+        ((1, 8, 1, 1), ".webm", "vp9", "colour: matrix 8 became 2 (VP9 has no number for this matrix)"),
+    ],
+)
+def test_a_colour_matrix_that_a_codec_names_otherwise_or_not_at_all(
+    colour: tuple[int, int, int, int], suffix: str, codec: str, note: str, tmp_path: Path
+) -> None:
+    made = media.make("plain", tmp_path, colour=colour, frames=2)
+    gone = through(made.path, tmp_path / f"out{suffix}", codec=codec)
+    receipt = verify(str(made.path), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+    assert not note or note in receipt.notes
+    assert ("colour matrix is lost" in gone.said) == bool(note)
+
+
 def test_the_line_says_what_was_kept(tmp_path: Path) -> None:
     made = media.make("tracks_chapters_mkv", tmp_path)
     receipt = verify(str(made.path), str(through(made.path).target))
@@ -111,6 +129,12 @@ PLANTED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "colour tag changed": ("plain", {"colour": media.BT601}, "colour", "matrix 1 became 6"),
     "range changed": ("plain", {"colour": media.FULL709}, "colour", "range 1 became 2"),
     "aspect changed": ("rotated", {"sar": Fraction(1)}, "aspect", "4/3 became 1"),
+    "fields swapped": (
+        "interlaced",
+        {"lower_first": True, "options": {"x264-params": "bff=1"}},
+        "fields",
+        "top field first became bottom field first",
+    ),
     "size changed": ("plain", {"size": (96, 96)}, "size", "96x64 became 96x96"),
     "tail cut": ("plain", {"frames": 9}, "frames", "3 of 12 missing to the end"),
     "chapters gone": ("tracks_chapters_mkv", {"chapters": ()}, "chapters", "2 became 0"),
@@ -287,6 +311,17 @@ def test_tracks_in_another_order_are_found(tmp_path: Path) -> None:
     swapped = media.write_clip(tmp_path / "swapped.mkv", audio=sounds[::-1])
     (fault,) = verify(str(made.path), str(swapped.path)).faults
     assert fault.line() == "audio 2: comes before audio 1 in the result"
+
+
+def test_fields_that_are_lost_are_a_fault_of_the_run_but_maybe_somebodys_wish(tmp_path: Path) -> None:
+    made = media.make("interlaced", tmp_path)
+    whole = media.write_clip(tmp_path / "whole.mp4")
+    note = "fields: top field first became progressive, which is right if the pictures were deinterlaced"
+    for announced in (None, Announced(0, progressive=True)):
+        receipt = verify(str(made.path), str(whole.path), announced)
+        assert (receipt.faults, receipt.notes) == ((), (note,))
+    (fault,) = verify(str(made.path), str(whole.path), Announced(0)).faults
+    assert fault.line() == "fields: top field first became progressive"
 
 
 def test_a_language_that_the_source_does_not_state_is_found(tmp_path: Path) -> None:

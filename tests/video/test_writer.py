@@ -22,6 +22,7 @@ from vdeblur.frame import Frame
 from vdeblur.video.clip import probe
 from vdeblur.video.formats import views
 from vdeblur.video.sink import Sink
+from vdeblur.video.verify import verify
 from vdeblur.video.writer import check_target
 
 
@@ -92,6 +93,28 @@ def test_grey_in_a_codec_without_it_keeps_its_levels(tmp_path: Path) -> None:
         assert abs(old.mean() - new.mean()) < 2  # of 1023
 
 
+def test_full_range_becomes_limited_where_the_codec_knows_no_other(tmp_path: Path) -> None:
+    made = media.make("full_range", tmp_path)
+    gone = through(made.path, tmp_path / "out.mov", codec="prores")
+    assert "full range becomes limited range" in gone.said
+    assert probe(str(gone.target)).picture.colour.range == 1
+    for old, new in zip(plain(made.path), plain(gone.target), strict=True):
+        assert abs(new.mean() / 4 - (16 + old.mean() * 219 / 255)) < 0.5
+    assert not verify(str(made.path), str(gone.target)).faults
+
+
+def test_grey_with_alpha_as_ycbcr_keeps_levels_alpha_and_tags(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="ya8", frames=2)
+    gone = through(made.path, tmp_path / "out.mov", codec="prores")
+    with av.open(str(made.path)) as a, av.open(str(gone.target)) as b:
+        before, after = next(a.decode(video=0)), next(b.decode(video=0))
+    luma, alpha = views(before)[0].mean((0, 1))
+    scale = 1 << (after.format.components[0].bits - 8)
+    assert abs(views(after)[0].mean() / scale - luma) < 0.5
+    assert abs(views(after)[3].mean() / scale - alpha) < 0.5
+    assert not verify(str(made.path), str(gone.target)).faults
+
+
 def plain(path: Path) -> list[Any]:
     """First planes as the file's own decoder gives them."""
     with av.open(str(path)) as container:
@@ -156,6 +179,24 @@ def test_interlaced_stays_top_field_first(tmp_path: Path) -> None:
     assert back.field_order == 2
     once = probe(str(through(made.path, tmp_path / "once.mp4", deinterlace=True).target)).picture
     assert not once.interlaced
+
+
+def test_bottom_field_first_is_said_everywhere(tmp_path: Path) -> None:
+    """x264's SEI is what FFmpeg shows as the field order; the order of the slices is in the pictures."""
+    made = media.write_clip(
+        tmp_path / "in.avi", codec="dvvideo", size=(720, 576), frames=2, colour=None, options={}
+    )
+    back = probe(str(through(made.path, tmp_path / "out.mov").target)).picture
+    assert (back.interlaced, back.field_order) == (True, 3)
+
+
+@pytest.mark.parametrize("siting", ["left", "center", "topleft"])
+@pytest.mark.parametrize("codec", ["h264", "h265", "vp9"])
+def test_chroma_stays_where_it_lies(codec: str, siting: str, tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=3, options={"chroma_sample_location": siting})
+    gone = through(made.path, tmp_path / "out.mkv", codec=codec)
+    assert gone.clip.picture.chroma_siting == siting
+    assert probe(str(gone.target)).picture.chroma_siting == siting
 
 
 @pytest.mark.parametrize("kind", ["hdr10", "hdr10_mp4"])

@@ -150,6 +150,7 @@ class Inspection:
             frames=self._frames() if once or self._warned(*_DAMAGED) else None,
             once=once,
             resized=options.compare is not None,
+            progressive=options.deinterlace,
             lasts=options.encoder != "ffmpeg",
         )
 

@@ -24,6 +24,7 @@ from vdeblur.errors import BrokenSourceError, InputError
 from vdeblur.frame import PlaneLayout
 from vdeblur.video import formats, soundness
 from vdeblur.video.names import without_scheme
+from vdeblur.video.siting import siting_of
 from vdeblur.video.source import alpha_decoder, choose_video, demux, is_url, opened, shown_name
 
 _MOST_RATE = 1000  # frames a second; more is a time base
@@ -78,6 +79,7 @@ class Picture:
     first_pts      of the first decoded frame, in time_base units; None where the stream has no times
     display_matrix 36 bytes (nine little-endian int32), or None; the picture is never rotated
     field_order    FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, 2 top first, 3 bottom first
+    chroma_siting  of 4:2:0, FFmpeg's word (`siting.py`), None where nothing is stated
     """
 
     index: int
@@ -100,6 +102,7 @@ class Picture:
     hdr: Hdr
     has_alpha: bool
     has_b_frames: bool
+    chroma_siting: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +317,7 @@ def _picture(
             hdr=Hdr(side.get("MASTERING_DISPLAY_METADATA"), side.get("CONTENT_LIGHT_LEVEL"), dynamic),
             has_alpha=layout.alpha is not None,
             has_b_frames=bool(context.has_b_frames),
+            chroma_siting=siting_of(video) if layout.subsampling == (2, 2) else None,
         ),
         warnings,
     )

@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from vdeblur.errors import InputError
 from vdeblur.video.alignment import NO_TIME, Times
 from vdeblur.video.clip import side_data
+from vdeblur.video.siting import siting_of
 from vdeblur.video.source import choose_video, demux, opened
 from vdeblur.video.subtitles import in_utf8
 
@@ -77,6 +78,8 @@ class Look:
 
     colour   range, matrix, primaries, transfer as H.273 numbers; hdr: numbers of the HDR10 data
     matrix   the display matrix, nine numbers; dynamic: names of HDR data that changes with the scene
+    siting   where the chroma samples of 4:2:0 lie, None where nothing is stated
+    fields   "progressive", "top field first", "bottom field first", or only "interlaced"
     """
 
     size: tuple[int, int]
@@ -87,6 +90,8 @@ class Look:
     colour: tuple[int, ...]
     hdr: dict[str, tuple[float, ...]]
     dynamic: frozenset[str]
+    siting: str | None
+    fields: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +306,19 @@ def _look(video: VideoStream, frame: av.VideoFrame, stated: int) -> Look:
         colour=_colour(video, frame, stated),
         hdr={name: _hdr_numbers(name, side[name]) for name in _HDR if name in side},
         dynamic=frozenset(name for name in side if name.startswith(_DYNAMIC)),
+        siting=siting_of(video) if frame.format.name.startswith(("yuv420", "yuvj420")) else None,
+        fields=_fields(video, frame),
     )
+
+
+def _fields(video: VideoStream, frame: av.VideoFrame) -> str:
+    if not frame.interlaced_frame:
+        return "progressive"
+    context = video.codec_context
+    if context.codec.name == "dvvideo":  # says nothing, as there is but one order
+        return "bottom field first"
+    # The numbers for fields that are coded in another order than shown are given by some the other way round.
+    return {2: "top field first", 3: "bottom field first"}.get(int(context.field_order), "interlaced")
 
 
 def _colour(video: VideoStream, frame: av.VideoFrame, stated: int) -> tuple[int, ...]:

@@ -36,6 +36,7 @@ _QUIET = {"libx265": ("x265-params", "log-level=none")}
 # not. So it probably reads behind its rows there. No two runs would be the same.
 _WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
 
+_LOWER_FIRST = 3  # AV_FIELD_BB
 _TOO_FEW = 2
 """Frames of which libx265 (4.1) makes decoding times from memory that nobody has written: its delay is never
 filled. Nothing is reordered among so few."""
@@ -274,11 +275,16 @@ def _same_memory(a: Any, b: Any) -> bool:
 
 
 def _params(choice: OutputChoice, clip: Clip, width: int) -> dict[str, str]:
-    """The options, with HDR10 data and silence joined to the encoder's own parameter lists."""
+    """The options, with what the source says of its pictures, and silence, in the encoder's own words."""
     options = dict(choice.options)
+    siting, shape = clip.picture.chroma_siting, shape_of(choice.pix_fmt)
+    if siting and (shape.across, shape.down) == (2, 2):
+        options.setdefault("chroma_sample_location", siting)
     joined = [_QUIET[choice.encoder]] if choice.encoder in _QUIET else []
     if choice.encoder in ("libx264", "libx264rgb") and -(-width // 16) % 8 and _has_avx512():
         joined.append(("x264-params", _WITHOUT_AVX512))
+    if choice.interlaced and clip.picture.field_order == _LOWER_FIRST and choice.family == "h264":
+        joined.append(("x264-params", "bff=1"))  # else its SEI says the opposite of its slices
     joined += hdr.encoder_words(clip.picture.hdr, choice.encoder).items()
     for key, words in joined:
         options[key] = f"{words}:{options[key]}" if options.get(key) else words

@@ -259,6 +259,8 @@ def _command(binary: str, clip: Clip, choice: OutputChoice) -> list[str]:
     names = ("color_primaries", "color_trc", "colorspace")
     tags = dict(zip(names, (colour.primaries, colour.transfer, colour.matrix), strict=True))
     words |= {"color_range": colour.range or 1, **tags}
+    if clip.picture.chroma_siting:
+        words["chroma_sample_location"] = clip.picture.chroma_siting
     # ProRes and others ask the pictures, not the options.
     video = ffmpeg.input("pipe:0", format="nut").video.filter("setparams", range=colour.range or 1, **tags)
     if ratio := clip.picture.sample_aspect_ratio:

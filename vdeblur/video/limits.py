@@ -177,6 +177,12 @@ LIMITS = (
         lambda c: c.b.video.codec in ("ffv1", "prores", "vp9", "vp8", "mjpeg", "mpeg4", "dnxhd"),
     ),
     Limit("data of single pictures", "no encoder here writes them", lambda c: True),
+    Limit("chroma siting", "not every encoder writes it", lambda c: True),
+    Limit(
+        "fields",
+        "the codec or its encoder knows whole pictures only",
+        lambda c: c.b.video.codec not in ("h264", "prores", "ffv1"),
+    ),
     Limit(
         "times",
         "the source's own are missing or go backwards, so they are made",

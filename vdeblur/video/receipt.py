@@ -76,6 +76,7 @@ class Announced:
     frames   times of the frames that the source gave, where it is damaged and decoders may disagree
     once     whether the source could be read only once, so that nobody can ask it again
     resized  whether the size of the picture was changed on purpose
+    progressive  whether interlaced pictures were made progressive on purpose
     lasts    whether the last frame's own duration can be relied on
     """
 
@@ -84,4 +85,5 @@ class Announced:
     frames: Times | None = None
     once: bool = False
     resized: bool = False
+    progressive: bool = False
     lasts: bool = True

@@ -246,8 +246,12 @@ class _Comparison:
             self._judge("rotation", "rotation", f"{old.rotation} became {new.rotation} degrees", case)
         elif old.matrix is not None and old.matrix != new.matrix and not turned:
             self._judge("rotation", "rotation", "the display matrix differs", case)
+        if (old.siting or "left") != (new.siting or "left"):
+            self._judge("chroma siting", "chroma siting", f"{old.siting} became {new.siting}", case)
+        if old.fields != new.fields and "interlaced" not in (old.fields, new.fields):
+            self._fields(f"{old.fields} became {new.fields}", case, made=new.fields == "progressive")
         for name, x, y in _colours(old, new):
-            self._judge("colour", "colour", f"{name} {x} became {y}", case)
+            self._judge("colour", "colour", f"{name} {x} became {y}", self._video_case(name))
         for name, numbers in old.hdr.items():
             words = name.replace("_", " ").lower()
             if name not in new.hdr:
@@ -260,6 +264,13 @@ class _Comparison:
         if gone := sorted(old.dynamic - new.dynamic):
             detail = f"{', '.join(gone).replace('_', ' ').lower()} lost"
             self._judge("data of single pictures", "data of single pictures", detail, case)
+
+    def _fields(self, detail: str, case: Case, *, made: bool) -> None:
+        """`made`: into progressive pictures, on purpose or by losing the mark; only pictures could tell."""
+        if made and (self.run is None or self.run.progressive):
+            self.notes.append(f"fields: {detail}, which is right if the pictures were deinterlaced")
+        else:
+            self._judge("fields", "fields", detail, case)
 
     def _absent(self, old: Track) -> None:
         self._judge("stream", old.name, "is not there", Case(self.a, self.b, old, None))
