@@ -21,7 +21,9 @@ from vdeblur.video.encoders import (
     DEFAULT_CHAIN,
     ENCODERS,
     HDR_CHAIN,
+    LIMITED,
     PQ_HLG,
+    VP9_MATRICES,
     WORDS,
     OutputChoice,
     family_of,
@@ -198,6 +200,10 @@ def _candidates(
                 lost["HDR10 mastering data is lost"] = 40
             elif picture.hdr.light and not table.hdr10:
                 lost["HDR10 light levels are lost"] = 40
+            if layout.range == "full" and layout.kind != "rgb" and table.family in LIMITED:
+                lost["full range becomes limited range, which rounds every pixel"] = 90
+            if table.family == "vp9" and layout.kind == "yuv" and picture.colour.matrix not in VP9_MATRICES:
+                lost["the word for its colour matrix is lost"] = 80
             if interlaced and not table.fields:
                 lost["the field order of interlaced pictures is lost"] = 80
             ratio = picture.sample_aspect_ratio

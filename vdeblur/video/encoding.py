@@ -25,7 +25,7 @@ from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.video import hdr
 from vdeblur.video.clip import Clip, Colour
-from vdeblur.video.encoders import ENCODERS, OutputChoice
+from vdeblur.video.encoders import ENCODERS, LIMITED, OutputChoice
 from vdeblur.video.formats import views
 from vdeblur.video.shapes import shape_of
 
@@ -67,7 +67,9 @@ def colour_of(clip: Clip, choice: OutputChoice) -> Colour:
     picture, stated = clip.picture, clip.picture.colour
     if _turns_yuv(picture.layout.name, choice.pix_fmt):
         return dataclasses.replace(stated, range=1, matrix=1)
-    return dataclasses.replace(stated, range=2) if picture.layout.range == "full" else stated
+    if picture.layout.range != "full":
+        return stated
+    return dataclasses.replace(stated, range=1 if choice.family in LIMITED else 2)
 
 
 def tag_colour(context: Any, clip: Clip, choice: OutputChoice) -> None:
@@ -153,6 +155,7 @@ class Encoding:
         self._last_pts: int | None = None
         self._count = 0
         self._reformatter = VideoReformatter()
+        self._full = colour_of(clip, choice).range == 2
         # MP4 stores the steps between decoding times, so the last frame's own duration only survives where
         # that frame is also decoded last: the last two frames become P frames, and no B frame follows them.
         reorders = choice.encoder in ("libx264", "libx264rgb", "libx265")
@@ -200,16 +203,16 @@ class Encoding:
         picture = picture_of(frame)
         wanted = self._choice.pix_fmt
         if picture.format.name != wanted:
-            picture = converted(picture, wanted, frame.layout, self._reformatter)
+            picture = converted(picture, wanted, frame.layout, self._full, self._reformatter)
         picture.pict_type = PictureType.NONE
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         return picture
 
 
 def converted(
-    picture: av.VideoFrame, wanted: str, layout: PlaneLayout, reformatter: VideoReformatter
+    picture: av.VideoFrame, wanted: str, layout: PlaneLayout, full: bool, reformatter: VideoReformatter
 ) -> av.VideoFrame:
-    """A picture that came in this layout in another pixel format, with the levels that it had."""
+    """A picture that came in this layout in another pixel format, in full range or not."""
     if wanted.replace("yuvj", "yuv") == picture.format.name.replace("yuvj", "yuv"):
         # The same bytes under the name for the other range: swscale would change them.
         other = av.VideoFrame(picture.width, picture.height, wanted)
@@ -218,12 +221,12 @@ def converted(
         _copy_tags(picture, other)
         return other
     old, new = shape_of(picture.format.name), shape_of(wanted)
-    if old.kind == "gray" and new.kind == "yuv":
-        return _with_neutral_colour(picture, wanted, old.bits - new.bits)
+    if old.kind == "gray" and new.kind == "yuv" and (layout.range == "full") == full:
+        return _with_neutral_colour(picture, wanted, layout, old.bits - new.bits)
     if _turns_yuv(picture.format.name, wanted):
         return reformatter.reformat(picture, format=wanted, dst_colorspace=1, dst_color_range=1)
-    tag = 2 if layout.range == "full" else 1
-    return reformatter.reformat(picture, format=wanted, src_color_range=tag, dst_color_range=tag)
+    came, goes = (2 if is_full else 1 for is_full in (layout.range == "full", full))
+    return reformatter.reformat(picture, format=wanted, src_color_range=came, dst_color_range=goes)
 
 
 def _turns_yuv(source: str, target: str) -> bool:
@@ -231,12 +234,19 @@ def _turns_yuv(source: str, target: str) -> bool:
     return shape_of(source).kind == "rgb" and shape_of(target).kind == "yuv"
 
 
-def _with_neutral_colour(picture: av.VideoFrame, wanted: str, fewer_bits: int) -> av.VideoFrame:
-    """Grey as Y'CbCr with the same luma; swscale would take grey for full range."""
+def _with_neutral_colour(
+    picture: av.VideoFrame, wanted: str, layout: PlaneLayout, fewer_bits: int
+) -> av.VideoFrame:
+    """Grey as Y'CbCr with the same luma (and alpha); swscale would take grey for full range."""
     other = av.VideoFrame(picture.width, picture.height, wanted)
     luma, *chroma = views(other)
-    grey = views(picture)[0]
-    np.copyto(luma, grey >> fewer_bits if fewer_bits >= 0 else grey.astype(luma.dtype) << -fewer_bits)
+    pairs = [(luma, layout.components[0])]
+    if layout.alpha is not None and shape_of(wanted).alpha:
+        pairs.append((chroma.pop(), layout.alpha))
+    for there, place in pairs:
+        plane = views(picture)[place.plane]
+        here = plane if place.index is None else plane[..., place.index]
+        np.copyto(there, here >> fewer_bits if fewer_bits >= 0 else here.astype(there.dtype) << -fewer_bits)
     for plane in chroma:
         plane[...] = 1 << (shape_of(wanted).bits - 1)
     _copy_tags(picture, other)
@@ -264,7 +274,8 @@ def picture_of(frame: Frame) -> av.VideoFrame:
 
 
 def _copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
-    target.color_range, target.colorspace = source.color_range, source.colorspace
+    for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):  # ProRes asks for all of them
+        setattr(target, tag, getattr(source, tag))
     target.pts, target.time_base = source.pts, source.time_base
 
 

@@ -167,6 +167,7 @@ class _Program:
         )
         self._encoder, self._pix_fmt = choice.encoder, choice.pix_fmt
         self._reformatter = VideoReformatter()
+        self._full = colour_of(clip, choice).range == 2
         self._back: queue.SimpleQueue[Any] = queue.SimpleQueue()  # packets; None at the end
         self._encoded: Any = None  # the container that comes back; opened by the reading thread
         self._reader = threading.Thread(target=self._read, name="ffmpeg output", daemon=True)
@@ -186,7 +187,7 @@ class _Program:
         """One frame into the program."""
         picture = picture_of(frame)
         if picture.format.name != self._pix_fmt:
-            picture = converted(picture, self._pix_fmt, frame.layout, self._reformatter)
+            picture = converted(picture, self._pix_fmt, frame.layout, self._full, self._reformatter)
         picture.pts, picture.time_base = frame.pts, frame.time_base
         try:
             self._nut.mux(self._raw.encode(picture))

@@ -23,6 +23,7 @@ UNKNOWN_CLOCK = Fraction(2, 1000)
 _DEFAULT_MARK, _SEVERAL_VIEWS = 1, 1 << 21
 _PICTURE_TEXT = frozenset({"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub", "dvb_teletext"})
 _TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus", "s302m"})
+_VP9_MATRICES = frozenset({1, 2, 5, 6, 7, 9})
 _QUICKTIME_TAGS = frozenset({"language", "handler_name", "creation_time", "title", "name", "timecode"})
 _OF_THE_FILE = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|vendor_id|duration(-.*)?|_statistics.*|"
@@ -170,6 +171,21 @@ LIMITS = (
         "aspect",
         "FFmpeg writes no pixel aspect of such streams into Matroska and WebM",
         lambda c: c.into == "matroska" and c.b.video.codec in ("av1", "vp9", "vp8", "ffv1", "prores"),
+    ),
+    Limit(
+        "colour",
+        "ProRes knows limited range only",
+        lambda c: c.key == "range" and c.b.video.codec == "prores",
+    ),
+    Limit(
+        "colour",
+        "VP9 has no number for this matrix",
+        lambda c: (
+            c.key == "matrix"
+            and c.b.video.codec == "vp9"
+            and c.a.look is not None
+            and c.a.look.colour[1] not in _VP9_MATRICES
+        ),
     ),
     Limit(
         "HDR10 data",

@@ -352,9 +352,10 @@ def _colours(old: Look, new: Look) -> Iterator[tuple[str, int, int]]:
         return
     if (old.colour[0] == 2) != (new.colour[0] == 2) and not new.pix_fmt.startswith(rgb):
         yield "range", old.colour[0], new.colour[0]
-    grey = old.pix_fmt.startswith("gray")  # has no use for a matrix, and x264 states none for it
+    grey = old.pix_fmt.startswith(("gray", "ya"))  # has no use for a matrix, and x264 states none for it
+    same = grey or {old.colour[1], new.colour[1]} == {5, 6}  # BT.601 has two numbers
     for name, x, y in zip(("matrix", "primaries", "transfer"), old.colour[1:], new.colour[1:], strict=True):
-        if x != y and not (grey and name == "matrix"):
+        if x != y and not (same and name == "matrix"):
             yield name, x, y
 
 
