@@ -165,9 +165,9 @@ def started(box: Path, said: Path, *args: Any, stdout: int | None = None) -> int
             os.dup2(file.fileno(), 2)
             sys.stdout = os.fdopen(1, "w", closefd=False)
             sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
-            import vdeblur.cli.show as show
+            import vdeblur.cli.progress as progress
 
-            show._err.file = sys.stderr
+            progress._err.file = sys.stderr
             code = work(box, *args)
             for _ in range(100):
                 others = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
@@ -374,7 +374,7 @@ def _warm() -> None:
     import standins  # noqa: F401
 
     import vdeblur.cli.main
-    import vdeblur.cli.show
+    import vdeblur.cli.progress
     import vdeblur.engine.deblurrer
     import vdeblur.engine.eager
     import vdeblur.jobs.deblur

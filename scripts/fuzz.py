@@ -338,6 +338,7 @@ def _warm(kinds: dict[str, Kind]) -> None:
     import safetensors.torch  # noqa: F401
 
     import vdeblur.cli.main
+    import vdeblur.cli.progress
     import vdeblur.cli.show
     import vdeblur.jobs.deblur
     import vdeblur.learn.recipe

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from vdeblur.cli.options import size
+from vdeblur.cli.values import size
 from vdeblur.engine.cuda import Cuda
 from vdeblur.engine.eager import trial_picture
 from vdeblur.engine.opening import BATCHES

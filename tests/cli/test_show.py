@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from video import media
 
-from vdeblur.cli import show
+from vdeblur.cli import progress
 from vdeblur.cli.main import main
 from vdeblur.jobs import deblur
 from vdeblur.jobs.plan import Options, make_plan
@@ -22,9 +22,9 @@ PLAN: Any = SimpleNamespace(notes=(), weights=None)
 def drawn(monkeypatch: pytest.MonkeyPatch, **console: Any) -> str:
     """All that a run of 2100 frames says, of which 1200 are done."""
     out = io.StringIO()
-    monkeypatch.setattr(show, "_err", Console(file=out, force_terminal=True, highlight=False, **console))
-    monkeypatch.setattr(show, "PLAIN_LINE_S", -1)
-    with show.Display(PLAN, quiet=False) as display:
+    monkeypatch.setattr(progress, "_err", Console(file=out, force_terminal=True, highlight=False, **console))
+    monkeypatch.setattr(progress, "PLAIN_LINE_S", -1)
+    with progress.Display(PLAN, quiet=False) as display:
         display.tell(deblur.Started("mimo-unet-small", "cpu", 2100, None))
         display.tell(deblur.Waiting("finding the place in the source"))
         display.tell(deblur.Progress(1200, 40.0))

@@ -8,7 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vdeblur.cli.options import Parser, network_of, network_options, quality_option, seconds, size
+from vdeblur.cli.options import Parser, network_of, network_options, quality_option
+from vdeblur.cli.values import seconds, size
 from vdeblur.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
-"""The words of the command line and what they become: parsers, and checks of single values."""
+"""The words of the command line and what they become: of `vdeblur FILE`, and those of several commands."""
 
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vdeblur import __version__
+from vdeblur.cli.values import amount, given, given_path, least_sharpness, pair, seconds
 from vdeblur.errors import InputError
 
 if TYPE_CHECKING:
@@ -143,44 +143,6 @@ def deblur_parser() -> Parser:
     return parser
 
 
-def pair_sources(parser: argparse.ArgumentParser) -> None:
-    """Where pairs lie, for every command that reads them."""
-    parser.add_argument(
-        "data", type=Path, metavar="DATA", help="a data set, a list file, or the blurred side"
-    )
-    parser.add_argument("sharp", type=Path, nargs="?", metavar="SHARP", help="the sharp side, if elsewhere")
-    parser.add_argument("--blur", metavar="KIND", help="where there are several: blur, blur_gamma, blur_comp")
-
-
-def making_options(parser: argparse.ArgumentParser) -> None:
-    """What `data make-pairs` is told."""
-    parser.add_argument(
-        "source", type=Path, nargs="+", metavar="SOURCE", help="sharp videos, pictures, or folders of them"
-    )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="ROOT", help="a new folder")
-    parser.add_argument("--layout", choices=("reds",), default="reds", help="how the folders are laid out")
-    parser.add_argument("--split", choices=("train", "val", "test"), default="train")
-    parser.add_argument(
-        "--exposure",
-        type=fraction,
-        default=Fraction(1, 25),
-        metavar="S",
-        help="how long the shutter is open, in seconds (default 1/25); frames are averaged over it",
-    )
-    parser.add_argument(
-        "--gamma", type=float, default=2.2, help="light = code ** gamma, for the average (default 2.2)"
-    )
-    parser.add_argument(
-        "--path",
-        type=float,
-        nargs=2,
-        default=(2.0, 30.0),
-        metavar=("SHORTEST", "LONGEST"),
-        help="of the camera's movement over a still picture, in pixels (default 2 30)",
-    )
-    parser.add_argument("--seed", type=int, default=1, help="of the camera's movements (default 1)")
-
-
 def network_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that runs a network."""
     part = parser.add_argument_group("network")
@@ -213,23 +175,6 @@ def network_of(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def bench_options(parser: argparse.ArgumentParser) -> None:
-    network_options(parser)
-    part = parser.add_argument_group("what to measure")
-    part.add_argument(
-        "--size", type=size, metavar="WxH", help="of a clip made on the spot (default 1280x720)"
-    )
-    part.add_argument("--input", type=Path, metavar="FILE", help="a video of yours instead")
-    part.add_argument(
-        "--frames", type=int, metavar="N", help="of the whole (default: what takes 10 s, 300 at most)"
-    )
-    part.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
-    part.add_argument("--compare", type=Path, metavar="OLD.json", help="beside an earlier one")
-    part.add_argument(
-        "--sweep", action="store_true", help="all networks, precisions and sizes, beside published figures"
-    )
-
-
 def options_of(asked: argparse.Namespace) -> Options:
     from vdeblur.jobs.plan import Options
 
@@ -256,76 +201,3 @@ def options_of(asked: argparse.Namespace) -> Options:
         restart=asked.restart,
         keep_journal=asked.keep_journal,
     )
-
-
-def given(text: str) -> str:
-    """Not empty: that would be the current folder, and is a variable of a script that was not set."""
-    if not text:
-        raise argparse.ArgumentTypeError("is empty; name a file or a folder")
-    return text
-
-
-def given_path(text: str) -> Path:
-    return Path(given(text))
-
-
-def fraction(text: str) -> Fraction:
-    """`1/25` or `0.04`."""
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number: give seconds, as 1/25 or 0.04") from None
-
-
-def least_sharpness(text: str) -> float:
-    """`off` is 0, `auto` 1."""
-    if text in ("auto", "off"):
-        return 1.0 if text == "auto" else 0.0
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < 100.0:
-        raise argparse.ArgumentTypeError(f"{text!r}: give auto, off or a number above 0")
-    return value
-
-
-def seconds(text: str) -> Fraction:
-    """`12.5`, `1:30`, `0:01:30.25` -> exact seconds."""
-    try:
-        total = Fraction(0)
-        for part in text.split(":"):
-            total = total * 60 + Fraction(part)
-        if total < 0 or text.count(":") > 2:
-            raise ValueError
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds or h:m:s") from None
-    return total
-
-
-def size(text: str) -> tuple[int, int]:
-    """`640x360` -> (height, width)."""
-    width, cross, height = text.partition("x")
-    if not (cross and width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: give WIDTHxHEIGHT")
-    return int(height), int(width)
-
-
-def amount(text: str) -> int:
-    """`8G`, `1.5G`, `900M` -> bytes (powers of 1024)."""
-    factors = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-    number = text.upper().removesuffix("IB").removesuffix("B")
-    try:
-        found = int(float(number.rstrip("KMGT")) * factors.get(number[-1:], 1))
-        if found <= 0 or len(number) - len(number.rstrip("KMGT")) > 1:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory: give it as 8G or 900M") from None
-    return found
-
-
-def pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r}: give KEY=VALUE")
-    return key, value

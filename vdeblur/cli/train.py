@@ -65,7 +65,7 @@ def _parser() -> Parser:
     parser.add_argument("--sharp", type=Path, metavar="FOLDER", help="the sharp side, if elsewhere")
     parser.add_argument("--blur", metavar="KIND", help="where there are several: blur, blur_gamma, blur_comp")
     parser.add_argument(
-        "--output", type=Path, metavar="RUN", help="folder of the run (default runs/NAME_OF_CONFIG)"
+        "-o", "--output", type=Path, metavar="RUN", help="folder of the run (default runs/NAME_OF_CONFIG)"
     )
     return parser
 
