@@ -11,7 +11,7 @@ import pytest
 from video import media
 
 from vdeblur.cli.main import main
-from vdeblur.cli.options import amount
+from vdeblur.cli.values import amount
 from vdeblur.engine import budget
 from vdeblur.engine.device import free_bytes
 from vdeblur.errors import InputError
@@ -50,6 +50,15 @@ def test_too_little_is_refused_before_anything_is_written(tmp_path: Path) -> Non
         str(made.path), tmp_path / "out.mp4", Options(memory=250 * MIB, strength=0.0, preset="ultrafast")
     )
     assert memory.needed_bytes(plan) <= 250 * MIB
+
+
+def test_before_and_after_beside_each_other_take_twice_the_encoder(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", size=(640, 360), frames=2)
+    one, both = (
+        make_plan(str(made.path), tmp_path / "out.mp4", Options(strength=0.0, compare=how))
+        for how in ("split", "side")
+    )
+    assert memory.needed_bytes(both) - memory.PROGRAM == 2 * (memory.needed_bytes(one) - memory.PROGRAM)
 
 
 def test_what_is_free_is_what_the_budget_leaves() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from engine.standins import Darker
+from PIL import Image
 from video import media
 
 from vdeblur.cli.main import main
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.jobs.preview import _shown_at
 from vdeblur.video.clip import probe
 from vdeblur.video.pictures import write_png
@@ -45,3 +51,41 @@ def test_a_preview_replaces_no_source(tmp_path: Path, capsys: pytest.CaptureFixt
     assert source.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["s.png"]
     assert main([*words, "0"]) == 0
+
+
+@pytest.fixture
+def darker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(**options: Any) -> Deblurrer:
+        return Deblurrer(Darker(), device="cpu", precision="fp32", backend="torch")
+
+    monkeypatch.setattr(Deblurrer, "load", load)
+
+
+@pytest.mark.usefixtures("darker")
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_preview_shows_what_the_run_would_make(skips: bool, tmp_path: Path) -> None:
+    write_png(tmp_path / "s.png", np.full((48, 48, 3), 90, np.uint8))  # nothing to be seen: sharp enough
+    words = [str(tmp_path / "s.png"), "--model", "mimo-unet-tiny", "--preview", "0"]
+    assert main([*words, *(["--skip-sharp", "auto"] if skips else [])]) == 0
+    shown = np.asarray(Image.open(tmp_path / "s.preview.png"))
+    assert np.array_equal(shown[:, :48], shown[:, 48:]) == skips
+
+
+@pytest.mark.usefixtures("darker")
+def test_a_preview_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_png(tmp_path / "s.png", np.full((32, 48, 3), 90, np.uint8))
+    (tmp_path / "s.preview.png").write_bytes(b"an older one")
+
+    def half(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:20])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    words = [str(tmp_path / "s.png"), "--model", "mimo-unet-tiny", "--preview", "0", "--overwrite"]
+    assert main(words) == 1
+    assert "s.preview.png: disk full" in capsys.readouterr().err
+    assert (tmp_path / "s.preview.png").read_bytes() == b"an older one"
+    assert len(list(tmp_path.iterdir())) == 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vdeblur.errors import InputError
+from vdeblur.jobs.compare import compared_layout
 from vdeblur.video.carry import ROOM
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _OTHERS = 60
 def needed_bytes(plan: Plan) -> int:
     """At the peak, without tiles: program, engine, frames in decoder, queues and encoder, packets."""
     layout = plan.clip.picture.layout
+    if plan.options.compare is not None:
+        layout = compared_layout(layout, plan.options.compare, plan.clip.picture.rotation)
     across, down = layout.subsampling
     samples = 1 + (2 / (across * down) if layout.kind == "yuv" else len(layout.components) - 1)
     frame = layout.width * layout.height * samples * (1 if layout.depth <= 8 else 2)

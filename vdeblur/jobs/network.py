@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vdeblur.frame import Frame
 from vdeblur.jobs import memory
-from vdeblur.jobs.plan import Plan
+from vdeblur.jobs.plan import Options, Plan
+
+if TYPE_CHECKING:
+    from vdeblur.engine.deblurrer import Deblurrer
 
 Work = Callable[[Iterable[Frame]], Iterator[Frame]]
 
@@ -22,11 +25,11 @@ def open_network(
     """
     from vdeblur.engine import budget
     from vdeblur.engine.deblurrer import Deblurrer
-    from vdeblur.engine.sharpness import all_but_sharp
 
     assert plan.weights is not None
     options, layout = plan.options, plan.clip.picture.layout
     budget.keep_within(memory.for_tiles(plan))
+    stack.callback(budget.keep_within, None)  # it holds for this run, not for what a notebook does next
     if options.precision == "int8" or plan.makes_int8:
         from vdeblur.jobs.quantising import prepare
 
@@ -41,9 +44,7 @@ def open_network(
     def deblurred(frames: Iterable[Frame]) -> Iterator[Frame]:
         """With a word on what was decided on the way: a path that does not hold, memory that ran out."""
         known = len(engine.notes)
-        least = options.skip_sharp
-        results = all_but_sharp(frames, least, engine.deblur) if least else engine.deblur(frames)
-        for frame in results:
+        for frame in sharpened(engine, frames, options):
             if len(engine.notes) > known:
                 for text in engine.notes[known:]:
                     note(text)
@@ -53,3 +54,11 @@ def open_network(
         runs_on.update(engine.describe(layout))  # on a GPU the way to compute is chosen at the first frame
 
     return deblurred, seconds, runs_on
+
+
+def sharpened(engine: Deblurrer, frames: Iterable[Frame], options: Options) -> Iterator[Frame]:
+    """Every frame, in order: deblurred, or as it is where it is sharp already and such are to pass."""
+    from vdeblur.engine.sharpness import all_but_sharp
+
+    least = options.skip_sharp
+    return all_but_sharp(frames, least, engine.deblur) if least else engine.deblur(frames)

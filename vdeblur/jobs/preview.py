@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from vdeblur.errors import InputError
-from vdeblur.frame import Frame
+from vdeblur.frame import Frame, Plane
+from vdeblur.jobs.network import sharpened
 from vdeblur.jobs.plan import Options, beside, check_options, filled
 from vdeblur.video.clip import Clip, probe
 from vdeblur.video.names import without_scheme
 from vdeblur.video.pictures import read_pictures, write_png
 from vdeblur.video.reader import Reader
-from vdeblur.video.sink import check_target
+from vdeblur.video.sink import check_target, hidden_beside, speaking
 
 
 def preview(source: str, time: Fraction, target: Path | None, options: Options) -> Path:
@@ -39,11 +41,22 @@ def preview(source: str, time: Fraction, target: Path | None, options: Options) 
     if frame is None:
         raise InputError(f"--preview {float(time):g}: {source} has no frame there")
     with Deblurrer.load(**options.engine()) as engine:
-        after = next(iter(engine.deblur([frame])))
+        after = next(sharpened(engine, [frame], options))
         pictures = [engine.rgb(shown) for shown in (frame, after)]
     turned = [np.rot90(picture, clip.picture.rotation // 90) for picture in pictures]
-    write_png(target, np.rint(np.concatenate(turned, axis=1) * 255).astype(np.uint8))
+    _write(target, np.rint(np.concatenate(turned, axis=1) * 255).astype(np.uint8))
     return target
+
+
+def _write(target: Path, picture: Plane) -> None:
+    """Whole or not at all."""
+    unfinished = hidden_beside(target)
+    with speaking(target):
+        try:
+            write_png(unfinished, picture)
+            os.replace(unfinished, target)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def _shown_at(time: Fraction, clip: Clip, deinterlace: bool) -> Frame | None:
