@@ -23,6 +23,7 @@ FLOOR = {
     "frame": 0,
     "colour": 0,
     "ledger": 0,
+    "lock": 0,
     "metrics": 0,
 }
 # Rooms of one floor that may look at each other, and pairs that may not although the floors allow it.
@@ -32,6 +33,7 @@ NEIGHBOURS = {
     ("colour", "frame"),
     ("colour", "errors"),
     ("metrics", "errors"),
+    ("lock", "errors"),
 }
 FORBIDDEN = {("engine", "video"), ("data", "engine"), ("models", "video"), ("weights", "video")}
 LIBRARIES = {  # who may import a heavy library at all

@@ -54,6 +54,29 @@ def test_results_inside_the_source_folder_are_no_sources(tmp_path: Path) -> None
         assert files(tmp_path) == ["a.mp4", "sharp/a.mp4"]
 
 
+def test_all_videos_of_a_folder_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`vdeblur *.mp4`: the second time the shell names the first one's results as well."""
+    for name in ("a.mp4", "b.c.mp4"):
+        media.write_clip(tmp_path / name, frames=3)
+    for tally in ("2 done, 0 there already, 0 failed", "0 done, 2 there already, 0 failed"):
+        assert run(*sorted(tmp_path.iterdir())) == 0
+        assert tally in capsys.readouterr().err
+    assert run(tmp_path / "a.deblurred.mp4") == 0  # asked for by name
+    assert files(tmp_path) == [
+        *("a.deblurred.deblurred.mp4", "a.deblurred.mp4", "a.mp4", "b.c.deblurred.mp4", "b.c.mp4")
+    ]
+
+
+def test_waste_bins_are_not_searched(tmp_path: Path) -> None:
+    (tmp_path / "in" / ".Trash-1000").mkdir(parents=True)
+    media.write_clip(tmp_path / "in" / ".Trash-1000" / "b.mp4", frames=3)
+    picture(tmp_path / "in" / "p.png")
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 0  # a folder of pictures
+    media.write_clip(tmp_path / "in" / "a.mp4", frames=3)
+    assert run(tmp_path / "in", "-o", tmp_path / "videos") == 0
+    assert files(tmp_path / "videos") == ["a.mp4"]
+
+
 def test_one_file_goes_into_a_folder_that_is_there(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "a.mp4", frames=3)
     (tmp_path / "out").mkdir()
@@ -196,3 +219,5 @@ def test_a_folder_that_may_not_be_read_fails_by_its_name(
     said = capsys.readouterr().err
     assert "1 done, 0 there already, 1 failed" in said
     assert f"vdeblur: {closed}: " in said
+    assert main(["resume", str(tmp_path)]) == 2
+    assert f"vdeblur: {closed}: cannot be read" in capsys.readouterr().err

@@ -181,6 +181,21 @@ def test_range_starts_at_zero_and_cuts_the_sound(tmp_path: Path) -> None:
     assert 0.7 < sound[-1] < 0.82
 
 
+def test_seconds_of_a_python_caller_are_those_of_the_command(tmp_path: Path) -> None:
+    """0.4 as a float lies behind the frame at two fifths of a second."""
+    made = media.write_clip(tmp_path / "in.mp4", frames=20)
+    result = deblur.deblur_file(made.path, tmp_path / "out.mp4", strength=0.0, start=0.4, end=0.6)
+    assert result.ledger.frames == 5
+
+
+def test_before_and_after_stand_side_by_side_without_a_network_too(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mkv", codec="ffv1", frames=3)
+    words = [str(made.path), "-o", str(tmp_path / "o.mkv"), "--strength", "0", "--compare", "side", "--quiet"]
+    assert main(words) == 0
+    with av.open(str(tmp_path / "o.mkv")) as result:
+        assert result.streams.video[0].width == made.size[0] * 2
+
+
 def test_side_by_side_is_twice_as_wide(tmp_path: Path, fake_engine: Any) -> None:
     fake_engine()
     made = media.write_clip(tmp_path / "in.mkv", codec="ffv1", frames=3)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -494,24 +496,120 @@ def test_the_journal_can_be_kept_and_is_used_again(unfinished: Path) -> None:
     assert leftovers(unfinished.parent) == []
 
 
-def test_interrupted_and_kept_in_part_it_can_still_be_finished(tmp_path: Path) -> None:
-    made = media.write_clip(tmp_path / "in.mp4", frames=50, size=(64, 48), audio=media._TWO_SOUNDS[:1])
-    target = tmp_path / "out.mp4"
+def interrupted_at(index: int) -> Any:
+    """In place of `deblur._passed`."""
 
-    def interrupted(frames: Iterator[Any]) -> Iterator[Any]:
+    def passed(frames: Iterator[Any]) -> Iterator[Any]:
         for frame in frames:
-            if frame.index == 33:
+            if frame.index == index:
                 raise KeyboardInterrupt
             yield frame
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deblur, "_passed", interrupted)
+    return passed
+
+
+def test_interrupted_and_kept_in_part_it_can_still_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=50, size=(64, 48), audio=media._TWO_SOUNDS[:1])
+    target = tmp_path / "out.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr(deblur, "_passed", interrupted_at(33))
         with pytest.raises(KeyboardInterrupt, match="33 frames done so far are kept") as stop:
             run(made.path, target, keep_partial=True)
-    assert "the same command goes on" in stop.value.__notes__[0]
+    assert "the same command with --overwrite goes on" in stop.value.__notes__[0]
     assert times(target) == [Fraction(n, 25) for n in range(33)]
+    assert main(["resume", str(tmp_path)]) == 2
+    assert "the same command as then finishes it, with --overwrite" in capsys.readouterr().err
+    target.unlink()
+    with monkeypatch.context() as patch:  # stopped again before anything new is done
+        patch.setattr(deblur, "_passed", interrupted_at(30))
+        with pytest.raises(KeyboardInterrupt, match="30 frames done so far are kept"):
+            run(made.path, target, keep_partial=True)
+    assert len(times(target)) == 30
     assert run(made.path, target, overwrite=True).ledger.restored == 30
     assert len(times(target)) == 50
+
+
+def test_pictures_kept_in_part_promise_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have left the journal: there is nothing that the next run could go on from."""
+    source, target = pictures(tmp_path), tmp_path / "sharp"
+    monkeypatch.setattr(deblur, "_passed", interrupted_at(45))
+    with pytest.raises(KeyboardInterrupt, match="45 frames done so far are kept") as stop:
+        run(source, target, keep_partial=True, preset=None)
+    assert not getattr(stop.value, "__notes__", [])
+    assert len(contents(target)) == 45
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_pictures_take_their_names_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target, rename = pictures(tmp_path, 5), tmp_path / "sharp", os.replace
+
+    def interrupted(part: Any, goal: Any) -> None:
+        rename(part, goal)
+        if Path(goal).parent == target:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, target, preset=None)
+    assert len(contents(target)) == 5
+    assert leftovers(tmp_path) == []
+
+
+def test_stopped_while_the_engine_opens_it_says_what_is_kept(
+    unfinished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*words: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deblur, "_open_engine", stops)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        run(unfinished.with_name("in.mp4"), unfinished)
+    assert "20 frames (0:00:01) are done and kept" in stop.value.__notes__[0]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_what_could_not_be_looked_at_is_not_thrown_away(
+    error: BaseException, unfinished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vdeblur.jobs import journal
+
+    def fails(path: Path) -> Any:
+        raise error
+
+    before = contents(folder_of(unfinished))
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "digest_of", fails)
+        with pytest.raises((InputError, KeyboardInterrupt)) as stop:
+            run(unfinished.with_name("in.mp4"), unfinished)
+    assert isinstance(error, KeyboardInterrupt) or "Input/output error); try again" in str(stop.value)
+    assert contents(folder_of(unfinished)) == before
+    assert run(unfinished.with_name("in.mp4"), unfinished).ledger.restored == 20
+
+
+def test_a_segment_that_could_not_be_listed_is_not_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is just full: the segment has found room, the list of segments has not."""
+    from vdeblur.jobs.journal import MANIFEST, Journal
+
+    made = media.write_clip(tmp_path / "in.mp4", frames=50, size=(64, 48))
+    write, lists = Journal._write, []
+
+    def full(self: Journal, name: str, data: bytes) -> None:
+        lists.append(name) if name == MANIFEST else None
+        if len(lists) > 1:
+            raise VdeblurError("disk full")
+        write(self, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_write", full)
+        with pytest.raises(VdeblurError, match="disk full") as stop:
+            run(made.path, tmp_path / "out.mp4")
+    assert stop.value.__notes__[0].startswith("10 frames")
+    assert run(made.path, tmp_path / "out.mp4").ledger.restored == 10
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX thing")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from vdeblur.errors import InputError
 from vdeblur.jobs.identity import options_of
-from vdeblur.jobs.journal import folder_of, read_manifest
+from vdeblur.jobs.journal import MANIFEST, folder_of, read_manifest
 from vdeblur.jobs.plan import Options
 from vdeblur.video import pictures
-from vdeblur.video.names import VIDEOS, is_result, is_video
+from vdeblur.video.names import VIDEOS, files_below, is_result, is_video
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,12 @@ def expand(sources: Iterable[str], output: Path | None) -> list[Item]:
 
     One file: one item with `output` as its target, or into it where it is a folder. Several, or a folder of
     videos: `output` is a folder in which the tree below each source folder is kept; what is in it already is
-    no source. A folder of pictures is one item. Raises InputError for a folder with neither.
+    no source, nor is what an earlier run made of another one (`vdeblur *.mp4`, twice). A folder of pictures
+    is one item. Raises InputError for a folder with neither.
     """
     sources = list(sources)
+    stems = {Path(source).with_name(Path(source).stem) for source in sources if Path(source).stem}
+    sources = [source for source in sources if not _is_made_of(Path(source), stems)]
     folders = {
         s: _videos_below(Path(s), output) for s in sources if Path(s).is_dir() and not pictures.is_pictures(s)
     }
@@ -64,20 +67,41 @@ def unfinished(folder: Path) -> tuple[list[tuple[Item, Options]], list[InputErro
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found, useless = [], []
-    for manifest in sorted(folder.rglob(".*.vdeblur/manifest.json")):
-        journal = manifest.parent
+    found: list[tuple[Item, Options]] = []
+    useless: list[InputError] = []
+
+    def closed(error: OSError) -> None:
+        useless.append(InputError(f"{error.filename}: cannot be read ({error.strerror})"))
+
+    places = (Path(place) for place, _, names in os.walk(folder, onerror=closed) if MANIFEST in names)
+    for journal in sorted(place for place in places if place.suffix == ".vdeblur"):
         try:
-            head = read_manifest(journal)
-            inside = head["target"] == pictures.INSIDE
-            target = journal.parent if inside else journal.parent / head["target"]
-            # Beside its journal and nowhere else, whatever a manifest may say.
-            if folder_of(journal.parent / head["target"]) != journal:
-                raise InputError(f"{journal}: is not the journal of {head['target']}; rename it back")
-            found.append((Item(head["source"], target=target), options_of(head["options"])))
+            found.append(_run_of(journal))
         except InputError as error:
             useless.append(error)
     return found, useless
+
+
+def _run_of(journal: Path) -> tuple[Item, Options]:
+    head = read_manifest(journal)
+    inside = head["target"] == pictures.INSIDE
+    target = journal.parent if inside else journal.parent / head["target"]
+    # Beside its journal and nowhere else, whatever a manifest may say.
+    if folder_of(journal.parent / head["target"]) != journal:
+        raise InputError(f"{journal}: is not the journal of {head['target']}; rename it back")
+    options = options_of(head["options"])
+    if target.is_file() and options.keep_partial and not options.overwrite:
+        raise InputError(
+            f"{target}: holds what was done when its run was stopped; the same command as then finishes it, "
+            "with --overwrite"
+        )
+    return Item(head["source"], target=target), options
+
+
+def _is_made_of(path: Path, stems: set[Path]) -> bool:
+    """Whether it has the name of a result of one of these sources, given without their suffixes."""
+    stem, mark, _ = path.name.partition(".deblurred.")
+    return bool(stem and mark) and path.with_name(stem) in stems
 
 
 def _videos_below(folder: Path, output: Path | None) -> list[Path]:
@@ -87,17 +111,12 @@ def _videos_below(folder: Path, output: Path | None) -> list[Path]:
     """
     results = None if output is None or output.resolve() == folder.resolve() else output.resolve()
     closed: list[Path] = []
-    files = [
-        Path(place, name)
-        for place, _, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)))
-        for name in names
-    ]
+    files = files_below(folder, lambda error: closed.append(Path(error.filename)))
     return closed + sorted(
         path
         for path in files
         if is_video(path)
         and path.is_file()
         and not is_result(path)
-        and path.parent.suffix != ".vdeblur"  # segments of an unfinished run
         and (results is None or results not in path.resolve().parents)
     )

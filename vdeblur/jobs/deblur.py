@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +60,9 @@ def deblur_file(source: str | Path, target: str | Path | None = None, **options:
     """
     if options.get("weights") is not None:
         options["weights"] = Path(options["weights"])
+    for name in ("start", "end"):
+        if options.get(name) is not None:
+            options[name] = Fraction(str(options[name]))  # 0.4 is two fifths, as in the command
     plan = make_plan(str(source), None if target is None else Path(target), Options(**options))
     return run(plan)
 
@@ -85,14 +89,10 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
     plan.target.parent.mkdir(parents=True, exist_ok=True)  # of a batch; else it was there when planning
     with ExitStack() as stack:
         inspection = Inspection(plan, ledger)
-        journal = _open_journal(plan, stack, rule)
+        tell(Waiting("looking at the source and at what is done"))
+        journal = _open_journal(plan, stack, rule, interrupts)
         _take_over(journal, ledger, inspection, note)
         ends = _open_ends(plan, stack, inspection, journal, rule)
-        was_complete = journal.complete
-        with interrupts.welcome():
-            engine, runs_on = _open_engine(plan, stack, tell, note, journal)
-        if journal.entries and not was_complete:
-            tell(Waiting("finding the place in the source"))
 
         def note_new() -> None:
             for text in ends.said():
@@ -109,15 +109,20 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
 
         keep = plan.options.keep_partial
         try:
+            with interrupts.welcome():
+                engine, runs_on = _open_engine(plan, stack, tell, note, journal)
+            if journal.entries and not journal.complete:
+                tell(Waiting("finding the place in the source"))
             stopped = flow(ends.frames(), engine, write, ledger, interrupts, keep=keep)
-            came = was_complete or ledger.frames > ledger.restored
-            if stopped and not (keep and came):
+            if stopped and not (keep and ledger.frames):
                 raise stopped
-            if not came:
+            if not ledger.frames:
                 raise InputError(f"{plan.clip.source}: {_no_frame(plan.options)}")
             inspection.interrupted = stopped is not None
             tell(Waiting("finishing the file"))
-            with ledger.spend("close"), nullcontext() if stopped else interrupts.welcome():
+            # Pictures only take their names, all or none of them.
+            in_peace = stopped is not None or bool(plan.clip.pictures)
+            with ledger.spend("close"), nullcontext() if in_peace else interrupts.welcome():
                 target = ends.finish()
             note_new()
             if stopped:
@@ -135,29 +140,32 @@ def _run(plan: Plan, tell: Tell, rule: Rule, interrupts: Interrupts) -> Result:
     return result
 
 
-def _open_journal(plan: Plan, stack: ExitStack, rule: Rule) -> Journal:
+def _open_journal(plan: Plan, stack: ExitStack, rule: Rule, interrupts: Interrupts) -> Journal:
     """Locked, with what an earlier run has left."""
     source, options = plan.clip.source, plan.options
     beside, whole = plan.target, entire
     if plan.clip.pictures:
         beside, whole, rule = place_of(plan.clip, plan.target), all_there, FEW
-    same = made_with(plan, rule) if can_be_read_again(plan) else None
+    with interrupts.welcome():
+        same = made_with(plan, rule) if can_be_read_again(plan) else None
     asked = {
         "source": str(path_of(source).absolute()),
         "target": beside.name,
         "options": plain_options(dataclasses.replace(options, restart=False)),  # once is enough
     }
-    return stack.enter_context(
-        Journal(
-            folder_of(beside),
-            plan.target,
-            asked,
-            same,
-            restart=options.restart,
-            keep=options.keep_journal,
-            whole=whole,
-        )
+    journal = Journal(
+        folder_of(beside),
+        plan.target,
+        asked,
+        same,
+        restart=options.restart,
+        keep=options.keep_journal,
+        whole=whole,
     )
+    stack.enter_context(journal)
+    with interrupts.welcome():
+        journal.load()
+    return journal
 
 
 def _take_over(journal: Journal, ledger: Ledger, inspection: Inspection, note: Say) -> None:
@@ -182,11 +190,13 @@ def _open_engine(
     plan: Plan, stack: ExitStack, tell: Tell, note: Say, journal: Journal
 ) -> tuple[Work, dict[str, Any]]:
     """The function from frames to frames, and what it runs on; none where no frame is to be deblurred."""
+    work: Work = _passed
+    runs_on: dict[str, Any] = {}
     if plan.weights is None or journal.complete:
         tell(Started("none", "none", plan.expected_frames, None, journal.frames))
-        return _passed, {}
-    work, seconds, runs_on = open_network(plan, stack, note)
-    tell(Started(plan.weights.name, runs_on["device"], plan.expected_frames, seconds, journal.frames))
+    else:
+        work, seconds, runs_on = open_network(plan, stack, note)
+        tell(Started(plan.weights.name, runs_on["device"], plan.expected_frames, seconds, journal.frames))
     mode, rotation = plan.options.compare, plan.clip.picture.rotation
     if mode is None:
         return work, runs_on

@@ -32,12 +32,13 @@ import av
 
 from vdeblur.errors import InputError
 from vdeblur.frame import Fate
-from vdeblur.jobs.lock import Lock
+from vdeblur.lock import Lock
 from vdeblur.video.reader import Done
 from vdeblur.video.segments import Segment, digest_of
 from vdeblur.video.sink import speaking, to_disk
 from vdeblur.video.trust import options_for_file
 
+MANIFEST = "manifest.json"
 PARTS = "pictures"  # the folder of finished ones
 _FORMAT = 1
 _NAME_LIMIT = 180  # bytes of the target's name that fit into ours
@@ -78,7 +79,7 @@ def entire(listed: Path) -> bool:
 
 
 class Journal:
-    """A context: the folder is locked inside; used by one thread at a time.
+    """A context: the folder is locked inside; to be loaded first; used by one thread at a time.
 
     entries  what is finished, in order
     """
@@ -101,35 +102,35 @@ class Journal:
         self._restart, self._whole = restart, whole
         self.entries: list[Entry] = []
         self._records: list[dict[str, str]] = []
+        self._loaded = False  # before it is known what is of use, nothing is removed
 
     def __enter__(self) -> Self:
-        """Take the lock and what an earlier run has left; InputError where either cannot be."""
+        """Take the lock; InputError where another run has it."""
         try:
             self._lock = Lock(self.folder, self._target)
         except BaseException:
             with suppress(OSError):
                 self.folder.rmdir()  # if it is empty: we had just made it
             raise
-        try:
-            if self._made_with is not None and not self._restart:
-                self._load(self._made_with)
-            self._clear(keeping=self._files())
-        except InputError:
-            self._lock.release()  # whatever is there is for others to use
-            raise
-        except BaseException:
-            self._leave(empty=not self.entries)
-            raise
         return self
+
+    def load(self) -> None:
+        """Take what an earlier run has left, and remove what is of no use; InputError where it does not fit.
+
+        Reads all of it, which may take long, and may be broken off: whatever is there is still there then.
+        """
+        if self._made_with is not None and not self._restart:
+            self.entries, self._records = self._earlier(self._made_with)
+        self._loaded = True
+        self._clear(keeping=self._files())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Remove what is of no more use, and let go."""
-        self._leave(empty=not self.entries or (error is None and not self._keep))
-
-    def _leave(self, *, empty: bool) -> None:
         try:
-            self._clear(keeping=set() if empty else self._files())
-            if empty:
+            if self._loaded:
+                is_over = not self.entries or (error is None and not self._keep)
+                self._clear(keeping=set() if is_over else self._files())
+            if not (self.folder / MANIFEST).exists():
                 with suppress(OSError):
                     (self.folder / "lock").unlink()
                     self.folder.rmdir()
@@ -181,24 +182,29 @@ class Journal:
         record = json.dumps(_plain(entry), default=list).encode()
         name = Path(entry.segment.file).with_suffix(".json").name
         self._write(name, record)
-        self._records.append({"record": name, "digest": _digest(record)})
+        records = [*self._records, {"record": name, "digest": _digest(record)}]
+        head = {"format": _FORMAT, **self._asked, "made_with": self._made_with, "segments": records}
+        self._write(MANIFEST, json.dumps(head, indent=1).encode())
+        self._records = records
         self.entries.append(entry)
-        head = {"format": _FORMAT, **self._asked, "made_with": self._made_with, "segments": self._records}
-        self._write("manifest.json", json.dumps(head, indent=1).encode())
 
     def way_on(self, tick: Any) -> str:
         """For messages: what is kept, and how to go on."""
         first, last = self.entries[0].segment.times[0], self.entries[-1].segment.times[-1]
         seconds = float((last - first) * tick)
+        but = " without --restart" if self._restart else ""
+        if self._target.is_file() and not self._asked["options"]["overwrite"]:
+            but += " with --overwrite"
         return (
             f"{self.frames} frames ({_clock(seconds)}) are done and kept in {self.folder.name}: "
-            f"the same command{' without --restart' if self._restart else ''} goes on from there"
+            f"the same command{but} goes on from there"
         )
 
-    def _load(self, made_with: dict[str, str]) -> None:
-        path = self.folder / "manifest.json"
-        if not path.exists():
-            return
+    def _earlier(self, made_with: dict[str, str]) -> tuple[list[Entry], list[dict[str, str]]]:
+        """What an earlier run has finished, and its records."""
+        entries: list[Entry] = []
+        if not (self.folder / MANIFEST).exists():
+            return entries, []
         head = read_manifest(self.folder)
         if changes := _changes(head["made_with"], made_with):
             raise InputError(
@@ -209,11 +215,11 @@ class Journal:
             entry = self._entry(listed)
             if entry is None:
                 break  # from the first that is damaged on, all is done again
-            self.entries.append(entry)
-            self._records.append(listed)
+            entries.append(entry)
+        return entries, head["segments"][: len(entries)]
 
     def _entry(self, listed: dict[str, str]) -> Entry | None:
-        """None where the record or its file is not what was written."""
+        """None where the record or its file is not what was written; InputError where nobody can tell."""
         try:
             name = listed["record"]
             if not re.fullmatch(r"\d{6}\.json", name):
@@ -225,13 +231,18 @@ class Journal:
             file = self.folder / entry.segment.file
             same = digest_of(file) == (entry.segment.bytes, entry.segment.digest)
             return entry if same and self._whole(file) else None
-        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError, OverflowError):
             return None
+        except OSError as error:  # of a network, or the system: it may be sound all the same
+            raise InputError(
+                f"{self.folder}: what is done cannot be read ({error.strerror}); try again, or begin anew "
+                "with --restart"
+            ) from error
 
     def _files(self) -> set[str]:
         """Names of what must stay."""
         named = {e.segment.file for e in self.entries} | {listed["record"] for listed in self._records}
-        return named | ({"manifest.json"} if named else set())
+        return named | ({MANIFEST} if named else set())
 
     def _write(self, name: str, data: bytes) -> None:
         unfinished = self.folder / f".{name}.tmp"
@@ -256,7 +267,7 @@ class Journal:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a journal; InputError where it cannot be used."""
     try:
-        head = json.loads((folder / "manifest.json").read_bytes())
+        head = json.loads((folder / MANIFEST).read_bytes())
         known = head["format"] == _FORMAT
         kinds = {"made_with": dict, "segments": list, "options": dict, "source": str, "target": str}
         sound = all(isinstance(head[name], kind) for name, kind in kinds.items())

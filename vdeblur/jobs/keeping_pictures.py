@@ -50,7 +50,9 @@ class KeepingPictures:
 
     def finish(self) -> Path:
         """All results take their names."""
-        if not self._inspection.interrupted:
+        if self._inspection.interrupted:
+            self._journal.entries.clear()  # its pictures leave it: there is nothing to go on from
+        else:
             self._note(last=True)
         return self._writer.finish()
 

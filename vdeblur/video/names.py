@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 JPEG = {".jpg", ".jpeg", ".jpe"}
@@ -33,3 +35,10 @@ def is_result(path: Path) -> bool:
 def is_video(path: Path) -> bool:
     """Whether the name is that of a video; hidden files are none."""
     return path.suffix.lower() in VIDEOS and not path.name.startswith(".")
+
+
+def files_below(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """All files of a tree but those in hidden folders (waste bins, thumbnails, unfinished runs)."""
+    for place, folders, names in os.walk(folder, onerror=onerror):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names)

@@ -22,7 +22,7 @@ from vdeblur.errors import BrokenSourceError, InputError, TargetExistsError, Vde
 from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.video import formats, trust
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
-from vdeblur.video.names import JPEG, PICTURES, is_picture, is_result, is_video
+from vdeblur.video.names import JPEG, PICTURES, files_below, is_picture, is_result, is_video
 from vdeblur.video.picture_files import encode, is_cut_jpeg, refuse_several, write_png
 from vdeblur.video.sink import hidden_beside
 from vdeblur.video.source import is_url
@@ -48,7 +48,7 @@ def is_pictures(source: str) -> bool:
         return False
     path = Path(source)
     if path.is_dir():
-        return any(_is_picture(p) for p in path.iterdir()) and not any(is_video(p) for p in path.rglob("*"))
+        return any(_is_picture(p) for p in path.iterdir()) and not any(map(is_video, files_below(path)))
     return path.suffix.lower() in PICTURES
 
 

@@ -1,4 +1,4 @@
-"""One run for each target: a lock that holds as long as the process lives, and no longer."""
+"""One run for each folder of work: a lock that holds as long as the process lives, and no longer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _BUSY = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 
 class Lock:
     """Holds `folder` (made where it is not there) for one run; the system lets go of it when that dies.
+
+    target   what the other run is writing, for the message
 
     Raises InputError where another run holds it.
     """
