@@ -206,6 +206,21 @@ def test_a_table_that_is_no_log_of_a_run_is_left_alone(photographs: Path, tmp_pa
     assert [row["step"] for row in rows(tmp_path)] == ["1"]
 
 
+def test_a_folder_takes_one_run_at_a_time(photographs: Path, tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def second(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 1:
+            with pytest.raises(InputError) as error:
+                material.run(photographs, tmp_path)
+            refused.append(str(error.value))
+
+    material.run(photographs, tmp_path, steps=2, log_every=1, tell=second)
+    assert refused == [f"{tmp_path}: another run is writing it; wait for it, or name another with -o"]
+    assert [row["step"] for row in rows(tmp_path)] == ["1", "2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "log.csv"]
+
+
 def test_steps_whose_gradient_is_not_finite_change_nothing(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

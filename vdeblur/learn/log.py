@@ -1,6 +1,7 @@
 """A run's figures on disk: a CSV table that a spreadsheet reads, and on request a TensorBoard log.
 
-After a crash both go on from the checkpoint: rows of steps that were lost with it are taken out.
+One run at a time keeps them, and has the folder to itself. After a crash both go on from the checkpoint: rows
+of steps that were lost with it are taken out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vdeblur.errors import InputError, to_install
+from vdeblur.lock import Lock
 
 COLUMNS = (
     "step", "loss", "rate", "gradient_norm", "skipped", "samples_per_s", "waited_share",
@@ -20,19 +22,20 @@ COLUMNS = (
 
 
 class Log:
-    """Rows of figures by step; a context manager.
+    """Rows of figures by step; a context manager, and one for each folder at a time.
 
     Args:
         folder: of the run; `log.csv` and the events lie in it.
         step: the step that the run goes on from.
         tensorboard: write events too.
 
-    Raises InputError for a `log.csv` that is none of a run.
+    Raises InputError for a `log.csv` that is none of a run, or a folder that another run is writing.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
         self.notes: tuple[str, ...] = ()
         check(folder)
+        self._folder, self._lock = folder, Lock(folder, folder)
         self._path = folder / "log.csv"
         _cut_back(self._path, step)
         self._file = self._path.open("a", newline="", encoding="utf-8")
@@ -55,6 +58,8 @@ class Log:
         self._file.close()
         if self._events is not None:
             self._events.close()
+        (self._folder / "lock").unlink(missing_ok=True)
+        self._lock.release()
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
         """A row; columns that are not given stay empty."""
