@@ -330,22 +330,52 @@ def test_a_recording_that_fails_is_given_up_and_the_picture_goes_on(
         ("ffv1", "yuv422p", 2),
         ("ffv1", "yuv444p", 1),
         ("ffv1", "gray", 2),
+        ("ffv1", "gray", 0),  # not stated: limited, as H.264 says
+        ("ffv1", "gray10le", 1),
         ("ffv1", "bgr0", 2),
     ],
 )
-def test_a_recording_has_the_brightness_of_the_screen(
-    codec: str, pix_fmt: str, tag: int, tmp_path: Path
+def test_what_is_recorded_and_served_has_the_brightness_of_the_screen(
+    codec: str, pix_fmt: str, tag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tags = (tag, 5, 5, 6) if pix_fmt.startswith("yuv") else (tag, 2, 2, 2)
     path = media.write_clip(tmp_path / "clip.mkv", codec=codec, pix_fmt=pix_fmt, colour=tags, frames=5).path
-    eyes, target = Eyes(), tmp_path / "out.mkv"
+    eyes, target, served = Eyes(), tmp_path / "out.mkv", tmp_path / "served.ts"
     play(path, eyes, record=RecordAsk(target, crf=1))
-    first = next(pictures(target))
-    weights = colour.MATRICES["bt709" if pix_fmt == "bgr0" else "smpte170m"][0]  # chroma is halved on the way
-    found = Screen().rgb(Framer().decoded(first, 0.0).frame) @ weights
-    shown = eyes.views[0].before @ weights
-    assert found.mean() == pytest.approx(shown.mean(), abs=1.5)
-    assert found.std() == pytest.approx(shown.std(), rel=0.02)
+    monkeypatch.setitem(_MUXERS, "file", "mpegts")
+    captured = open_source(SourceAsk(str(path))).read()
+    assert captured is not None
+    outlet = Encoded(f"file://{served}", captured, 30)
+    outlet.send(captured)
+    outlet.close()
+    weights = colour.MATRICES["bt709" if pix_fmt == "bgr0" else "smpte170m"][0]
+    recorded = target, eyes.views[0].before, 1
+    for file, screen, coarse in (recorded, (served, Screen().rgb(captured.frame), 2)):
+        frame, shown = Framer().decoded(next(pictures(file)), 0.0).frame, screen @ weights
+        found = Screen().rgb(frame) @ weights  # chroma is halved on the way
+        assert found.mean() == pytest.approx(shown.mean(), abs=1.5 * coarse)
+        assert found.std() == pytest.approx(shown.std(), rel=0.02 * coarse)
+
+
+@pytest.mark.parametrize(("tag", "black"), [(0, 16), (1, 16), (2, 0)])
+def test_grey_is_shown_in_its_range(tag: int, black: int) -> None:
+    layout = formats.layout_of("gray", 8, 8, range_tag=tag)
+    frame = Frame((np.full((8, 8), black, np.uint8),), layout, 0, Fraction(1, 25), 0, 0)
+    assert Screen().rgb(frame)[0, 0].tolist() == [0, 0, 0]
+
+
+def test_a_grey_camera_has_all_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a driver gives as grey is not said to be of any range; a file's would be limited."""
+    path = media.write_clip(tmp_path / "grey.nut", codec="rawvideo", pix_fmt="gray", colour=(0, 2, 2, 2)).path
+    monkeypatch.setattr("vdeblur.jobs.live.sources._device", lambda ask: (str(path), None, {}))
+    ranges = []
+    for ask in (SourceAsk("/dev/video9", capture="pyav"), SourceAsk(str(path))):
+        source = open_source(ask)
+        captured = source.read()
+        source.close()
+        assert captured is not None
+        ranges.append(captured.frame.layout.range)
+    assert ranges == ["full", "limited"]
 
 
 @pytest.mark.parametrize("pix_fmt", ["bgr0", "yuv420p", "yuv420p10le"])

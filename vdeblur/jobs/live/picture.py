@@ -97,6 +97,8 @@ class Framer:
 
 # swscale's numbers of the matrices that it knows; the others are shown as BT.709.
 SWSCALE = {"fcc": 4, "bt470bg": 5, "smpte170m": 5, "smpte240m": 7}
+# Codes of limited range as those of full range: swscale takes all grey for full.
+_FULL = np.rint(np.clip((np.arange(256) - 16) * (255 / 219), 0, 255)).astype(np.uint8)
 
 
 class Screen:
@@ -126,6 +128,8 @@ class Screen:
                 dst_color_range=2,
             )
             picture = np.asarray(shown.to_ndarray(), np.uint8)
+            if layout.kind == "gray" and layout.range == "limited":
+                picture = np.asarray(cv2.LUT(picture, _FULL), np.uint8)
         turns = look.rotation // 90 % 4
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 

@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError, presentable, to_install
 from vdeblur.jobs.live.capture import FIRST_WAIT_S, LONGEST_WAIT_S, Slot
 from vdeblur.jobs.live.picture import SWSCALE, TICK, Captured, Screen
-from vdeblur.video.encoding import picture_of
+from vdeblur.video.encoding import converted, picture_of
 
 CONNECT_S = 5.0
 # scheme -> FFmpeg's muxer
@@ -166,6 +166,8 @@ class Encoded:
         if captured.look.rotation % 360:  # a stream has no word for it
             turned = dataclasses.replace(captured.look, aspect=Fraction(1))
             source = av.VideoFrame.from_ndarray(self._screen.rgb(frame, turned), format="rgb24")
+        elif frame.layout.kind == "gray" and frame.layout.range == "limited":  # full range for swscale
+            source = converted(source, "yuv420p", frame.layout, False, self._reformatter)
         is_full = source.format.is_rgb or frame.layout.range == "full"
         picture = self._reformatter.reformat(
             source,

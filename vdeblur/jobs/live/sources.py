@@ -155,6 +155,9 @@ class Stream:
             self.close()
             raise
         self._video.thread_type = "SLICE"  # frame threads would hold pictures back
+        context = self._video.codec_context
+        if ask.kind == "camera" and (context.pix_fmt or "").startswith("gray") and not context.color_range:
+            context.color_range = 2  # a sensor's own numbers; untagged grey of a file is limited
         for other in self._container.streams:
             if other.index != self._video.index:
                 other.discard = av.stream.Discard.all
