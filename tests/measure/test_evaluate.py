@@ -225,6 +225,14 @@ def test_what_is_to_be_said_of_a_video_is_a_note(tmp_path: Path) -> None:
     assert [note for note in found.notes if "a.mp4: interlaced" in note]
 
 
+def test_videos_of_other_rates_are_compared_with_a_word(tmp_path: Path) -> None:
+    for name, rate in (("a", 25), ("b", 50)):
+        media.write_clip(tmp_path / f"{name}.mp4", frames=3, rate=rate)
+    (note,) = evaluate(tmp_path / "a.mp4", tmp_path / "b.mp4").notes
+    assert note.startswith("a: 25 and 50 frames a second; frames are compared by their numbers")
+    assert evaluate(tmp_path / "a.mp4", tmp_path / "a.mp4").notes == ()
+
+
 def test_videos_need_no_known_suffix(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "a.mp4", frames=3)
     odd = (tmp_path / "a.mp4").rename(tmp_path / "a.recording")

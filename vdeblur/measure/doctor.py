@@ -22,7 +22,6 @@ from typing import Any
 
 from vdeblur import __version__
 from vdeblur.errors import MissingRuntimeError, to_install
-from vdeblur.frame import Component, PlaneLayout
 
 SIZES = ((640, 360), (1280, 720))
 SPEED_NAMES = ("mimo-unet-tiny", "mimo-unet-small", "mimo-unet")
@@ -276,9 +275,10 @@ def _speed() -> Iterator[Finding]:
 def _timed(name: str, precision: str) -> tuple[str, list[str]]:
     """A network, where and how it runs; and its rate for each of SIZES."""
     from vdeblur.engine.deblurrer import Deblurrer
+    from vdeblur.measure import reel
 
     with Deblurrer.load(name, precision=precision) as engine:
-        seconds = [engine.estimate_s_per_frame(_layout(*size)) for size in SIZES]
+        seconds = [engine.estimate_s_per_frame(reel.layout(*size)) for size in SIZES]
         where = engine.describe()
     rates = [f"{1 / s:.3g} frames/s at {w}x{h}" for s, (w, h) in zip(seconds, SIZES, strict=True)]
     return f"{name} on {where['device']}, {where['precision']}, {where['backend']}", rates
@@ -304,12 +304,6 @@ def _encoding_speed() -> Finding:
     pixels_s = ENCODED_FRAMES * width * height / (time.perf_counter() - begin)
     rates = ", ".join(f"{pixels_s / (w * h):.3g} frames/s at {w}x{h}" for w, h in SIZES)
     return f"encoding with {name}, preset {table.default_preset}: about {rates} on all cores", True
-
-
-def _layout(width: int, height: int) -> PlaneLayout:
-    """The commonest picture there is: 8 bit, 4:2:0, limited range, BT.709."""
-    planes = (Component(0), Component(1), Component(2))
-    return PlaneLayout("yuv420p", width, height, "yuv", 8, (2, 2), planes, "limited", "bt709")
 
 
 def _tried(name: str, describe: Callable[[Any], str], absent: str = "not installed") -> Iterator[Finding]:

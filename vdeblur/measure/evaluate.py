@@ -155,6 +155,7 @@ class _Judge:
         self, footage: Footage
     ) -> Iterator[tuple[Pixels, Pixels | None, Pixels | None, float | None, str]]:
         """(input, result, sharp) as RGB from 0 to 1, seconds in the engine, and what it did."""
+        self._notes += footage.remarks()
         blurred = self._timed(frames_of(footage.blurred, self._notes))
         sharp_frames = None if footage.sharp is None else self._timed(frames_of(footage.sharp, self._notes))
         for lot in _lots(side_by_side(footage, blurred, sharp_frames)):

@@ -16,6 +16,8 @@ from vdeblur.video.clip import Clip
 from vdeblur.video.pictures import is_pictures, probe_pictures, read_pictures
 from vdeblur.video.reader import Reader
 
+RATES_DIFFER = 0.02  # by more; means over a file's length are never quite the same
+
 
 @dataclass(frozen=True, slots=True)
 class Footage:
@@ -33,6 +35,16 @@ class Footage:
     def frames_expected(self) -> int | None:
         """From names or the header: for progress only."""
         return len(self.numbers) or self.blurred.picture.frames_from_header
+
+    def remarks(self) -> Iterator[str]:
+        """What should be known of the comparison."""
+        rates = [clip.picture.rate for clip in (self.blurred, self.sharp) if clip is not None]
+        one, two = rates if len(rates) == 2 else (None, None)
+        if one and two and abs(two / one - 1) > RATES_DIFFER:
+            yield (
+                f"{self.name}: {float(one):.4g} and {float(two):.4g} frames a second; frames are compared "
+                "by their numbers, whatever their times"
+            )
 
     def number(self, index: int) -> int:
         return self.numbers[index] if self.numbers else index

@@ -25,7 +25,8 @@ class Protocol:
         """What the figures mean, a sentence each."""
         form = "rounded to 8 bit" if self.rounded else "clipped to [0, 1], not rounded"
         return [
-            f"protocol {self.name}: RGB {form}, data range {self.data_range:g}",
+            f"protocol {self.name}: RGB {form}, data range {self.data_range:g}; chroma of half the size "
+            "(4:2:0 video, most JPEG) is repeated, not interpolated",
             "PSNR: 10 log10(range^2 / mean squared difference) over all pixels and channels; "
             f"equal pictures count as {MOST_DB:g} dB",
             "SSIM: 11x11 Gaussian window of sigma 1.5, K 0.01 and 0.03, population covariance, "
