@@ -25,6 +25,15 @@ def test_reds_plain_and_compressed_blur(tmp_path: Path) -> None:
     compressed = read_layout(root, blur="blur_comp")
     assert compressed[0].frames[0].blur == root / "train/train_blur_comp/000/00000000.png"
     assert shape(read_layout(root / "val")) == {"val/000": [0, 1, 2], "val/001": [0, 1, 2]}
+    for clip in ("000", "001"):  # of the challenge of 2021
+        (root / "val/val_blur_jpeg" / clip).mkdir(parents=True)
+        for number in trees.numbers(3):
+            shutil.copy(
+                root / f"val/val_blur/{clip}/{number}.png", root / f"val/val_blur_jpeg/{clip}/{number}.jpg"
+            )
+    (frame, *_) = read_layout(root / "val", blur="blur_jpeg")[0].frames
+    assert (frame.blur.suffix, frame.sharp.suffix) == (".jpg", ".png")
+    assert read_layout(root / "val")[0].frames[0].blur.parts[-3] == "val_blur"
 
 
 def test_reds_test_split_without_sharp_pictures_is_left_out_and_said(tmp_path: Path) -> None:
@@ -146,6 +155,16 @@ def test_videos_in_folders_and_alone(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "short.mp4", frames=3)
     with pytest.raises(InputError, match=r"short\.mp4: 3 frames, but .*walk\.mp4 has \d+"):
         read_layout(tmp_path / "short.mp4", tmp_path / "sharp/walk.mp4")
+
+
+def test_frames_that_an_edit_list_hides_have_no_partners(tmp_path: Path) -> None:
+    """As of a clip that was cut without encoding it anew: four of twelve are there to decode the others."""
+    from video import media
+
+    cut = media.write_clip(tmp_path / "cut.mp4", pts=[3600 * n for n in range(-4, 8)]).path
+    whole = media.write_clip(tmp_path / "whole.mp4", frames=8).path
+    (clip,) = read_layout(cut, whole)
+    assert len(clip.frames) == 8
 
 
 def test_missing_partners_are_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Where pairs of blurred and sharp pictures lie: the trees of the known data sets and of everybody's own.
 
-    REDS       {train,val,test}/{train,val,test}_{blur,blur_comp,sharp}/<clip>/00000000.png
+    REDS       {train,val,test}/{train,val,test}_{blur,blur_comp,blur_jpeg,sharp}/<clip>/00000000.png
     GoPro      GOPRO_Large/{train,test}/<clip>/{blur,blur_gamma,sharp}/000001.png
     flat       blur/*.png sharp/*.png, alone or below train/ and test/ (MIMO-UNet); input/ target/ too
     clips      <set>/<clip>/{blur,sharp}/*.png
@@ -29,7 +29,8 @@ from vdeblur.video.names import is_picture
 __all__ = ["PairedClip", "PairedFrame", "Survey", "blurred_side", "pair_size", "read_layout", "survey"]
 
 SHARP = ("sharp", "gt", "target")
-BLUR = ("blur", "blur_gamma", "blur_comp", "real_blur", "avg65_img", "input")
+COMPRESSED = ("blur_comp", "blur_jpeg")  # REDS'
+BLUR = ("blur", "blur_gamma", *COMPRESSED, "real_blur", "avg65_img", "input")
 SPLITS = ("train", "val", "test")
 DEPTH = 4  # folders below the root in which sides are looked for
 
@@ -193,7 +194,7 @@ def _sides(folder: Path, name: str, depth: int, notes: list[str]) -> Iterator[_S
 
 
 def _chosen(sides: _Sides, blur: str | None) -> Path:
-    """The blurred side that is meant; several without a choice are refused, except REDS' compressed one."""
+    """The blurred side that is meant; several without a choice are refused, except REDS' compressed ones."""
     kinds = sides.blur
     if blur is not None:
         if blur not in kinds:
@@ -201,7 +202,7 @@ def _chosen(sides: _Sides, blur: str | None) -> Path:
         return kinds[blur]
     if len(kinds) == 1:
         return next(iter(kinds.values()))
-    if set(kinds) == {"blur", "blur_comp"}:
+    if kinds.keys() <= {"blur", *COMPRESSED} and "blur" in kinds:
         return kinds["blur"]
     raise InputError(
         f"{sides.sharp.parent}: several kinds of blur; choose one: --blur {' or --blur '.join(kinds)}"

@@ -39,7 +39,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def video_facts(path: Path) -> tuple[int, int, int]:
-    """(height, width, frames) of a video; frames are counted as packets, not taken from the header.
+    """(height, width, frames) of a video; frames are counted as packets, but those that an edit list hides.
 
     Raises InputError, naming it, for what is no readable video.
     """
@@ -48,7 +48,7 @@ def video_facts(path: Path) -> tuple[int, int, int]:
     clip = whole_clip(path)
     with opened(str(path)) as container:
         stream = container.streams[clip.picture.index]
-        frames = sum(1 for packet in demux(container, stream) if packet.size)
+        frames = sum(1 for packet in demux(container, stream) if packet.size and not packet.is_discard)
     return clip.picture.layout.height, clip.picture.layout.width, frames
 
 
