@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import vdeblur
 from vdeblur.cli.main import main
 from vdeblur.errors import InputError
-from vdeblur.learn.recipe import Recipe, changes, make_recipe, read_recipe
+from vdeblur.learn.recipe import Recipe, changes, find_recipe, make_recipe, read_recipe
 from vdeblur.models.mimo_unet import MimoUNet
 from vdeblur.models.msresnet import MSResNet
 
@@ -25,6 +27,26 @@ def test_the_recipes_in_the_tree_are_sound(path: Path) -> None:
     assert any(f"configs/{path.name}" in line for line in first[:4]), "and the command"
     for milestone in recipe.settings.milestones:
         assert 0 < milestone < recipe.settings.steps
+
+
+def test_every_installation_brings_the_recipes_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    packed = tomllib.loads((CONFIGS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    package = Path(vdeblur.__file__).parent
+    patterns = packed["tool"]["setuptools"]["package-data"]["vdeblur"]
+    brought = {path for pattern in patterns for path in package.glob(pattern)}
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    listed = capsys.readouterr().out
+    for path in FILES:
+        found = find_recipe(Path(path.stem))
+        assert found in brought
+        assert read_recipe(found) == read_recipe(path)
+        assert f"  {path.stem} " in listed
+    (tmp_path / "smoke").write_text("steps = 3", encoding="utf-8")
+    assert find_recipe(Path("smoke")) == Path("smoke"), "a file of one's own comes first"
 
 
 def built(name: str, **changed: object) -> MimoUNet | MSResNet:
@@ -68,6 +90,7 @@ def test_single_settings_are_changed() -> None:
     assert settings.motion.jpeg == 1.0
     assert settings.validation == ("000", "val/001")
     assert recipe(**changes(["validation=200"])).settings.validation == ("200",)
+    assert recipe(**changes(["validation=2026-05-01"])).settings.validation == ("2026-05-01",)
     assert recipe(milestones=[3, 5]).settings.milestones == (3, 5)
     assert recipe(blur="blur_gamma").settings.blur == "blur_gamma"
 

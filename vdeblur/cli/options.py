@@ -23,7 +23,7 @@ other commands:
                                    such pairs from your own sharp videos and pictures
   vdeblur eval DATA [SHARP]        PSNR, SSIM, flicker and speed on pairs, or of two videos
   vdeblur live [SOURCE]            a camera or stream, sharpened as it comes
-  vdeblur train CONFIG             train or fine-tune a network; see configs/
+  vdeblur train RECIPE             train or fine-tune a network; --help lists recipes
   vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
   vdeblur doctor                   what this machine can do
   vdeblur bench                    how fast, measured: network, stages, the whole; needs no file

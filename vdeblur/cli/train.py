@@ -31,12 +31,12 @@ PLAIN_LINE_S = 10.0  # between two lines of figures where there is no terminal
 def train(words: list[str]) -> int:
     """Run the command; returns the exit code, 130 for a run that was stopped and can go on."""
     asked, rest = _parser().parse_known_args(words)
-    from vdeblur.learn.recipe import changes, read_recipe
+    from vdeblur.learn.recipe import changes, find_recipe, read_recipe
 
     changed = changes(_assignments(rest))
     if asked.blur is not None:
         changed["blur"] = asked.blur
-    recipe = read_recipe(asked.recipe, changed)
+    recipe = read_recipe(find_recipe(asked.recipe), changed)
     recipe.settings.check(str(asked.recipe))
     output = asked.output or Path("runs") / asked.recipe.stem
     _check_output(output)
@@ -53,19 +53,23 @@ def train(words: list[str]) -> int:
 
 
 def _parser() -> Parser:
+    from vdeblur.learn.recipe import SHIPPED, shipped, summary
+
+    recipes = [(name, summary(path)) for name, path in shipped().items()]
     parser = Parser(
         "vdeblur train",
         "Train a network, or go on with a run: started again with the same output folder it continues as\n"
         "if it had never stopped. Every setting of the recipe is an option too: --steps 5000 --rate 1e-4.\n"
         "More GPUs or processes: torchrun --nproc-per-node N -m vdeblur train ...",
-        usage="vdeblur train CONFIG.toml [--data ROOT] [--output RUN] [--SETTING VALUE ...]",
+        usage="vdeblur train RECIPE [--data ROOT] [--output RUN] [--SETTING VALUE ...]",
+        epilog="\n".join(("recipes:", *map("  {0[0]:<28} {0[1]}".format, recipes), f"in {SHIPPED}")),
     )
-    parser.add_argument("recipe", type=Path, metavar="CONFIG.toml", help="a recipe; see configs/")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="one of those below, or a file like them")
     parser.add_argument("--data", type=Path, metavar="ROOT", help="pairs, or sharp pictures and videos")
     parser.add_argument("--sharp", type=Path, metavar="FOLDER", help="the sharp side, if elsewhere")
     parser.add_argument("--blur", metavar="KIND", help="where there are several: blur, blur_gamma, blur_comp")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="RUN", help="folder of the run (default runs/NAME_OF_CONFIG)"
+        "-o", "--output", type=Path, metavar="RUN", help="folder of the run (default runs/NAME_OF_RECIPE)"
     )
     return parser
 

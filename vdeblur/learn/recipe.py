@@ -2,7 +2,7 @@
 
 Keys are the names of `Settings`, those of the network (`start`, or `family`, `channels`, `blocks`, `stem`,
 `dropout`), and those of `synthesis.BlurSettings` with `blur_` in front. Folders are given at the command
-line, not in the file.
+line, not in the file. Recipes that come with vdeblur are known by their bare names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 Family = Literal["mimo-unet", "deepdeblur"]
 Stem = Literal["full", "half"]
+SHIPPED = Path(__file__).parent / "configs"
+"""In a checkout a link to the folder at its root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,29 @@ class Recipe:
         return MimoUNet(n.channels, n.blocks, n.stem, n.dropout)
 
 
+def shipped() -> dict[str, Path]:
+    """The recipes that come with vdeblur, by name."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+
+
+def find_recipe(named: Path) -> Path:
+    """The file of that name, else the recipe that comes with vdeblur; InputError where there is neither."""
+    known = shipped()
+    if named.exists():
+        return named
+    if str(named) in known:
+        return known[str(named)]
+    near = difflib.get_close_matches(named.stem, known, 1)
+    hint = f"did you mean {near[0]}, which comes with vdeblur" if near else f"known are {', '.join(known)}"
+    raise InputError(f"{named}: no such file or recipe; {hint}{'?' if near else ''}")
+
+
+def summary(recipe: Path) -> str:
+    """What a recipe says first of itself."""
+    with recipe.open(encoding="utf-8") as lines:
+        return lines.readline().strip("# \n").rstrip(".:")
+
+
 def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe in a TOML file, with single settings changed.
 
@@ -124,9 +150,10 @@ def changes(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         key, _, value = word.partition("=")
         try:
-            result[key] = tomllib.loads(f"value = {value}")["value"]
+            read = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            result[key] = value
+            read = value
+        result[key] = value if isinstance(read, (date, time)) else read  # clips may be named by their day
     return result
 
 

@@ -57,7 +57,7 @@ def find(settings: Settings, data: Path | None, sharp: Path | None) -> Found:
         if blurred is not None:
             raise InputError(
                 f"--data {data}: {blurred} would be taken for sharp; name the sharp side alone, "
-                "or take a recipe that learns from pairs (configs/finetune-pairs.toml)"
+                "or take a recipe that learns from pairs (finetune-pairs)"
             )
         return Found(data, [], [])
     clips = read_layout(data, sharp, blur=settings.blur or None)
