@@ -108,6 +108,21 @@ def test_an_age_is_held_too() -> None:
     assert ladder.rung == 1  # 80 ms and half an interval of the source; the one above takes 160
 
 
+def test_a_rung_that_is_closed_is_stepped_over_both_ways() -> None:
+    ladder = Ladder(COSTS, Goal(fps=20), 0)
+    drive(ladder, 5, lambda n, _: COSTS[n] * 0.02)
+    assert ladder.rung == 2
+    ladder.close(2, 0)
+    assert ladder.rung == 0
+    drive(ladder, 5, lambda n, _: COSTS[n] * 0.02, begin=5)
+    assert ladder.rung == 3
+    seen = drive(ladder, 60, lambda n, _: COSTS[n] * 0.005, begin=10)
+    assert {rung for _, rung in seen} == {3, 1, 0}
+    ladder.forget(0)  # the source has changed
+    drive(ladder, 5, lambda n, _: COSTS[n] * 0.02, begin=70)
+    assert ladder.rung == 2
+
+
 def test_on_the_last_rung_it_does_what_it_can() -> None:
     ladder = Ladder(COSTS, Goal(fps=20), 0)
     assert drive(ladder, 20, lambda n, _: 1.0)[-1][1] == 4

@@ -194,6 +194,55 @@ def test_viewers_get_before_and_after_and_end_the_run(clip: Path) -> None:
     assert view.status.step.endswith("full size")
 
 
+def test_a_single_picture_is_shown_and_recorded(clip: Path, tmp_path: Path) -> None:
+    one = media.write_clip(tmp_path / "one.mp4", frames=1, **SMALL).path
+    target, eyes = tmp_path / "out.mp4", Eyes()
+    result = play(one, eyes, record=RecordAsk(target))
+    assert (result.captured, result.shown, result.dropped, len(eyes.views)) == (1, 1, 0, 1)
+    assert len(list(pictures(target))) == 1
+    assert play(one, Eyes(enough=5), loop=True).shown == 5
+
+
+def test_rungs_that_cannot_be_opened_are_left_out_one_after_the_other(clip: Path) -> None:
+    good, left, controls = loads(Slow(0.08)), list[str](), Controls()
+
+    class WholePicturesOnly:
+        def __init__(self, name: str) -> None:
+            self.engine = good(name)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.engine, name)
+
+        def deblur_rgb_or_none(self, picture: Any) -> Any:
+            raise MemoryError("nothing left")
+
+    def tell(text: str) -> None:
+        left.extend([text] * ("left out" in text))
+        if len(left) == 3:
+            controls.stop()
+
+    source = SourceAsk(str(clip), loop=True)
+    options = LiveOptions(source, model="mimo-unet-tiny", goal=Goal(fps=20), duration_s=60)
+    result = run(options, [], controls, load=WholePicturesOnly, tell=tell)
+    assert result.step == "mimo-unet-tiny at full size"
+    why = "is left out: it cannot be opened (nothing left)"
+    assert sorted(left) == [f"mimo-unet-tiny at {scale} {why}" for scale in ("1/2", "1/3", "3/4")]
+
+
+def test_a_network_that_cannot_be_loaded_is_left_out_and_said(clip: Path) -> None:
+    good, said, eyes = loads(ZeroDifference()), list[str](), Eyes(enough=3)
+
+    def load(name: str) -> Any:
+        if name != "mimo-unet-tiny":
+            raise MemoryError("nothing left")
+        return good(name)
+
+    options = LiveOptions(SourceAsk(str(clip), loop=True), device="cpu", goal=Goal(fps=20))
+    run(options, [eyes], load=load, tell=said.append)
+    assert "note: mimo-unet-small is left out: it cannot be opened (nothing left)" in said
+    assert eyes.views[-1].status.step == "mimo-unet-tiny at 1/2"
+
+
 def test_strength_acts_on_the_next_picture_and_on_a_frozen_one(clip: Path) -> None:
     controls = Controls()
 

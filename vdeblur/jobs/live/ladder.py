@@ -62,6 +62,7 @@ class Ladder:
         self.rung = start
         self._goal = goal
         self._costs = tuple(costs)
+        self._closed: set[int] = set()
         self._known: dict[int, float] = {}  # seconds of work on rungs that have been used
         self._recent: deque[tuple[float, float, float]] = deque(maxlen=256)  # (when, work, age)
         self._skip = 1  # the first picture on a rung pays for its beginning
@@ -86,41 +87,51 @@ class Ladder:
         need = self._goal.need(work, age, source_fps)
         if need > 1.0:
             self._room_since = None
-            if self.rung + 1 < len(self._costs):
+            if below := self._open(range(self.rung + 1, len(self._costs))):
                 if self._stepped_up_at is not None and now_s - self._stepped_up_at < TAKEN_BACK_S:
                     self._calm_s = min(2 * self._calm_s, LONGEST_CALM_S)
                 self._stepped_up_at = None
-                self._step(self._fitting(work, age, source_fps))
+                self._step(self._fitting(below, work, age, source_fps))
             return self.rung
-        if self.rung and self._goal.need(*self._above(work, age), source_fps) <= ROOM:
+        above = self._open(range(self.rung))[-1:]
+        if above and self._goal.need(*self._expected(above[0], work, age), source_fps) <= ROOM:
             self._room_since = now_s if self._room_since is None else self._room_since
             if now_s - self._room_since >= self._calm_s:
                 self._stepped_up_at = now_s
-                self._step(self.rung - 1)
+                self._step(above[0])
         else:
             self._room_since = None
         if self._stepped_up_at is not None and now_s - self._stepped_up_at >= TAKEN_BACK_S:
             self._stepped_up_at, self._calm_s = None, CALM_S  # it held
         return self.rung
 
-    def forget(self) -> None:
+    def close(self, rung: int, stay: int) -> None:
+        """A rung cannot be used: go on from another, and never step there again."""
+        self._closed.add(rung)
+        self._stepped_up_at = None
+        self._step(stay)
+
+    def forget(self, rung: int) -> None:
         """The source has changed: what was measured does not count any more."""
         self._known.clear()
-        self._recent.clear()
-        self._skip, self._room_since = 1, None
+        self._closed.clear()
+        self._step(rung)
 
-    def _fitting(self, work: float, age: float, source_fps: float | None) -> int:
+    def _open(self, rungs: range) -> list[int]:
+        return [rung for rung in rungs if rung not in self._closed]
+
+    def _fitting(self, below: Sequence[int], work: float, age: float, source_fps: float | None) -> int:
         """The next rung down that is expected to keep the goal; the last one where none is."""
-        for rung in range(self.rung + 1, len(self._costs)):
+        for rung in below:
             expected = work * self._costs[rung] / self._costs[self.rung]
             if self._goal.need(expected, age - work + expected, source_fps) <= 1.0:
                 return rung
-        return len(self._costs) - 1
+        return below[-1]
 
-    def _above(self, work: float, age: float) -> tuple[float, float]:
-        """Work and age expected one rung up: from the costs, or more where it has been seen."""
-        expected = work * self._costs[self.rung - 1] / self._costs[self.rung]
-        seen = self._known.get(self.rung - 1)
+    def _expected(self, rung: int, work: float, age: float) -> tuple[float, float]:
+        """Work and age expected on a rung further up: from the costs, or more where it has been seen."""
+        expected = work * self._costs[rung] / self._costs[self.rung]
+        seen = self._known.get(rung)
         if seen is not None and self._calm_s > CALM_S:
             expected = max(expected, min(seen, 2 * expected))
         return expected, age - work + expected

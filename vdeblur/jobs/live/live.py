@@ -17,7 +17,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from vdeblur.errors import VdeblurError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.live.capture import Capture
 from vdeblur.jobs.live.ladder import Goal, Ladder
@@ -126,7 +126,6 @@ class _Loop:
         self._ladder: Ladder | None = None
         self._rung = 0
         self._work_s = 0.0  # of the latest picture
-        self._stays = False  # a rung could not be opened
         self._refused = 0  # by the guard: shown as they came
         self._passed_over = 0  # taken and not shown, while opening or frozen: dropped here
         self._said: tuple[str, float] | None = None  # a message, and until when it stands
@@ -139,6 +138,7 @@ class _Loop:
         self._begin_s = time.monotonic()
 
     def run(self) -> None:
+        first: Captured | None = None
         while not self._over():
             captured = self._capture.slot.take(IDLE_S, self._work_s)
             if captured is None:
@@ -146,6 +146,7 @@ class _Loop:
                     break
                 self._show_again()
             elif self._ladder is None:
+                first = captured
                 self._ladder = self._begin(captured.frame)
                 self._begin_s = time.monotonic()
                 self._capture.go()
@@ -157,6 +158,10 @@ class _Loop:
                 self._one(captured)
         if self._capture.failure is not None:
             raise self._capture.failure
+        if first is not None and self._capture.slot.ended and self._capture.slot.counts[0] == 1:
+            self._passed_over = 0
+            self._one(first)
+            self._tell("a single picture; --loop keeps it on screen")
 
     def close(self) -> None:
         if self._broadcast is not None:
@@ -209,8 +214,7 @@ class _Loop:
         wait_s = 1 / fps if fps else 0.04
         fits = (n for n, cost in enumerate(costs) if goal.need(cost, cost + wait_s, fps) <= 1.0)
         start = next(fits, len(costs) - 1)
-        rungs.open(start, first)
-        self._rung = start
+        self._rung = start = self._open_from(start, first)
         described = rungs.describe(start)
         self._device = f"{described['device_name']}, {described['precision']}, {described['backend']}"
         self._say(f"{rungs.rungs[start]} on {self._device}")
@@ -220,8 +224,21 @@ class _Loop:
         """The source gives other pictures from now on: networks are opened anew for them."""
         assert self._ladder is not None
         self._say(f"the picture is now {first.layout.width}x{first.layout.height}")
-        self._rungs.open(self._rung, first)
-        self._ladder.forget()
+        self._rung = self._open_from(self._rung, first)
+        self._ladder.forget(self._rung)
+
+    def _open_from(self, start: int, first: Frame) -> int:
+        """Open this rung, or the next one that can be opened: those below come before those above."""
+        number, *others = [*range(start, len(self._rungs.rungs)), *reversed(range(start))]
+        while True:
+            try:
+                self._rungs.open(number, first)
+                return number
+            except VdeblurError as error:
+                if isinstance(error, InputError) or not others:
+                    raise
+                self._say(f"{self._rungs.rungs[number]} is left out: {error}")
+            number = others.pop(0)
 
     def _climb(self, captured: Captured, work_s: float, age_s: float) -> None:
         """Ask the ladder, and change the rung once the new one is open."""
@@ -236,13 +253,13 @@ class _Loop:
         if self._ladder.rung == self._rung:
             self._ladder.note(now, work_s, age_s, self._capture.slot.rate(now) or None)
         wanted = self._ladder.rung
-        if wanted == self._rung or self._stays:
+        if wanted == self._rung:
             return
         try:
             ready = self._rungs.ready(wanted, captured.frame)
         except VdeblurError as error:
-            self._stays = True
-            self._say(f"{self._rungs.rungs[self._rung]} stays: {error}")
+            self._ladder.close(wanted, self._rung)
+            self._say(f"{self._rungs.rungs[wanted]} is left out: {error}")
             return
         if ready:
             up = wanted < self._rung

@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any, Protocol
 
 from vdeblur.engine.reduced import deblur_reduced, reduced_size
-from vdeblur.errors import VdeblurError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.jobs.live.ladder import Rung
 
@@ -41,33 +42,51 @@ class Rungs:
         self.rungs = tuple(rungs)
         self._load = load
         self._engines: dict[Rung, Engine] = {}
-        self._opened: set[tuple[Rung, int, int]] = set()  # with height and width: a new size is opened anew
+        # With height and width: a new size is opened anew.
+        self._opened: set[tuple[Rung, int, int]] = set()
+        self._failed: dict[tuple[Rung, int, int], VdeblurError] = {}
+        self._notes: list[str] = []
         self._on_gpu = False
-        self._opening: tuple[Rung, threading.Thread] | None = None
-        self._failure: BaseException | None = None
+        self._opening: threading.Thread | None = None
 
     def costs(self, layout: PlaneLayout) -> list[float]:
         """Expected seconds for a picture on each rung; loads every network once, for a trial.
 
         A trial on a busy machine may say anything, so a rung never counts for more than the one above it.
+        The rungs of a network that cannot be loaded fall away, with a note; raises where none is left.
         """
         found: dict[str, float] = {}
+        for model, rung in {rung.model: rung for rung in reversed(self.rungs)}.items():
+            try:
+                found[model] = self._engine(rung).estimate_s_per_frame(layout)
+            except InputError:
+                raise
+            except Exception as error:
+                failure = _failure(error)
+                self._notes.append(f"{model} is left out: {failure}")
+        self.rungs = tuple(rung for rung in self.rungs if rung.model in found)
+        if not self.rungs:
+            raise failure
         result: list[float] = []
         for rung in self.rungs:
-            if rung.model not in found:
-                engine = self._engine(rung)
-                found[rung.model] = engine.estimate_s_per_frame(layout)
             height, width = reduced_size(layout, rung.scale)
             share = height * width / (layout.height * layout.width)
             result.append(min(max(found[rung.model] * share, 1e-5), *result[-1:], 1e9))
         return result
 
     def open(self, number: int, frame: Frame) -> None:
-        """Now, and wait for it: the first picture on a rung may take seconds."""
+        """Now, and wait for it: the first picture on a rung may take seconds.
+
+        Raises VdeblurError, now and whenever it is asked for again, where this rung cannot be used.
+        """
         rung = self.rungs[number]
-        engine = self._engine(rung)
-        self._correct(engine, rung, frame)
-        self._on_gpu = engine.describe()["device"] != "cpu"
+        try:
+            engine = self._engine(rung)
+            self._correct(engine, rung, frame)
+            self._on_gpu = engine.describe()["device"] != "cpu"
+        except Exception as error:
+            self._failed[self._key(rung, frame)] = failure = _failure(error)
+            raise failure from error
         self._opened.add(self._key(rung, frame))
 
     def ready(self, number: int, frame: Frame) -> bool:
@@ -75,20 +94,20 @@ class Rungs:
 
         Raises what went wrong there.
         """
-        if self._failure is not None:
-            raise self._failure
-        rung = self.rungs[number]
-        if self._key(rung, frame) in self._opened:
+        key = self._key(self.rungs[number], frame)
+        if key in self._failed:
+            raise self._failed[key]
+        if key in self._opened:
             return True
         if self._on_gpu:  # what is captured there must not be disturbed, and opening takes little
             self.open(number, frame)
             return True
-        if self._opening is None or not self._opening[1].is_alive():
+        if self._opening is None or not self._opening.is_alive():
             copy = dataclasses.replace(frame, planes=tuple(p.copy() for p in frame.planes), side=None)
             thread = threading.Thread(
                 target=self._open_aside, args=(number, copy), daemon=True, name="opening"
             )
-            self._opening = rung, thread
+            self._opening = thread
             thread.start()
         return False
 
@@ -103,12 +122,13 @@ class Rungs:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided that nobody asked for."""
-        return tuple(dict.fromkeys(note for engine in list(self._engines.values()) for note in engine.notes))
+        of_engines = (note for engine in list(self._engines.values()) for note in engine.notes)
+        return tuple(dict.fromkeys([*self._notes, *of_engines]))
 
     def close(self) -> None:
         if self._opening is not None:
-            self._opening[1].join(10.0)
-            if self._opening[1].is_alive():  # on a busy machine: what it works on must stay
+            self._opening.join(10.0)
+            if self._opening.is_alive():  # on a busy machine: what it works on must stay
                 return
         for engine in self._engines.values():
             engine.close()
@@ -130,9 +150,9 @@ class Rungs:
         return rung, frame.layout.height, frame.layout.width
 
     def _open_aside(self, number: int, frame: Frame) -> None:
-        try:
+        with suppress(VdeblurError):  # `ready` raises it
             self.open(number, frame)
-        except VdeblurError as error:
-            self._failure = error
-        except Exception as error:
-            self._failure = VdeblurError(f"{self.rungs[number]}: cannot be opened ({error})")
+
+
+def _failure(error: Exception) -> VdeblurError:
+    return error if isinstance(error, VdeblurError) else VdeblurError(f"it cannot be opened ({error})")
