@@ -72,3 +72,26 @@ def test_of_a_large_collection_so_many_pictures_are_taken_as_memory_holds(
         trees.picture(tmp_path / f"{number:02d}.png", number)
     training, validation = material.sharp_pictures(tmp_path, 400, 1)
     assert sorted(int(picture[1, 1, 0]) for picture in training + validation) == [0, 4, 8, 12, 16]
+
+
+def test_of_very_many_videos_some_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four frames of each of a thousand would be far more than were asked for, and than memory holds."""
+    read: list[str] = []
+
+    def sharpest(path: Path, count: int, *rest: object) -> list[Any]:
+        read.append(path.name)
+        return [np.zeros((8, 8, 3), np.uint8)] * count
+
+    monkeypatch.setattr(material, "_sharpest", sharpest)
+    for number in range(20):
+        (tmp_path / f"{number:02d}.mp4").touch()
+    training, validation = material.sharp_pictures(tmp_path, 16, 1)
+    assert read == ["00.mp4", "05.mp4", "10.mp4", "15.mp4"]
+    assert (len(training), len(validation)) == (12, 4)
+
+
+def test_what_a_network_has_made_is_not_learnt_from_as_sharp(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b", "a.deblurred", "b.preview")):
+        trees.picture(tmp_path / f"{name}.png", number)
+    training, validation = material.sharp_pictures(tmp_path, 400, 1)
+    assert sorted(int(picture[1, 1, 0]) for picture in training + validation) == [0, 1]

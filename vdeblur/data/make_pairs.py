@@ -25,7 +25,7 @@ from vdeblur.data.sensor import make_response
 from vdeblur.data.synthesis import shake
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.video.clip import Clip
-from vdeblur.video.names import is_picture, is_video
+from vdeblur.video.names import is_picture, is_result, is_video
 from vdeblur.video.picture_files import rgb_of, write_png
 from vdeblur.video.pictures import probe_pictures, read_pictures
 from vdeblur.video.reader import Reader
@@ -155,7 +155,8 @@ def _footage(sources: Sequence[Path]) -> Iterator[Path]:
                 raise InputError(f"{source}: neither a video nor a picture")
             yield source
             continue
-        inside = sorted(path for path in source.iterdir() if is_picture(path) or is_video(path))
+        listed = sorted(path for path in source.iterdir() if is_picture(path) or is_video(path))
+        inside = [path for path in listed if not is_result(path)]  # deblurred by us is not sharp
         if not inside:
             raise InputError(f"{source}: neither videos nor pictures in it")
         yield from inside

@@ -15,6 +15,7 @@ from vdeblur.errors import InputError
 
 LONGEST_PX = 768  # larger pictures are kept as a part of this size
 MOST_STILLS = 2000  # of a larger collection so many are taken: 3.5 GB
+FEWEST = 4  # frames of a video
 CANDIDATES = 3  # frames looked at for each that is kept: the sharpest
 HELD_OUT = 10  # one picture in so many is never trained on, and of a video its last part of this size
 
@@ -26,30 +27,31 @@ def sharp_pictures(
 ) -> tuple[list[Picture], list[Picture]]:
     """Pictures to train on and pictures held out, from all picture and video files at or below a folder.
 
-    Of videos the sharpest frames are taken, spread evenly, about `count` in all; the last tenth of each is
-    held out. Of picture files `MOST_STILLS` at most are taken; whether one is held out depends on its name
-    alone.
+    Of videos the sharpest frames are taken, spread evenly, about `count` in all, `FEWEST` at least of each:
+    of very many videos some are left out. The last tenth of each is held out. Of picture files `MOST_STILLS`
+    at most are taken; whether one is held out depends on its name alone. What vdeblur has written beside
+    others is left out.
 
     Raises InputError where there is nothing, or not both, or a file does not open.
     """
-    from vdeblur.video.names import is_picture, is_video
+    from vdeblur.video.names import is_picture, is_result, is_video
 
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder")
-    files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
-    stills, videos = [p for p in files if is_picture(p)], [p for p in files if is_video(p)]
+    inside = sorted(path for path in folder.rglob("*") if path.is_file() and not is_result(path))
+    files = [folder] if folder.is_file() else inside
+    stills = _spread([path for path in files if is_picture(path)], MOST_STILLS)
+    videos = _spread([path for path in files if is_video(path)], max(1, count // FEWEST))
     if not stills and not videos:
         raise InputError(f"{folder}: neither pictures nor videos in it")
     rng = np.random.default_rng(seed)
     training: list[Picture] = []
     validation: list[Picture] = []
-    if len(stills) > MOST_STILLS:
-        stills = [stills[len(stills) * i // MOST_STILLS] for i in range(MOST_STILLS)]
     for done, path in enumerate(stills):
         tell(path.name, done, len(stills))
         (validation if held_out(path.name) else training).append(_part(read_picture(path), rng))
     for path in videos:
-        frames = _sharpest(path, max(4, count // len(videos)), rng, tell)
+        frames = _sharpest(path, max(FEWEST, count // len(videos)), rng, tell)
         keep = len(frames) - max(1, len(frames) // HELD_OUT)
         training += frames[:keep]
         validation += frames[keep:]
@@ -65,6 +67,11 @@ def drawings(count: int, size: int, seed: int) -> list[Picture]:
     rng = np.random.default_rng(seed)
     palette = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return [drawn_picture(rng, size, size, palette) for _ in range(count)]
+
+
+def _spread(paths: list[Path], most: int) -> list[Path]:
+    """So many at most, evenly from all of them."""
+    return [paths[len(paths) * i // most] for i in range(most)] if len(paths) > most else paths
 
 
 def _sharpest(path: Path, count: int, rng: np.random.Generator, tell: Tell) -> list[Picture]:
