@@ -154,3 +154,18 @@ def test_the_shape_of_pixels_is_kept_where_the_codec_itself_knows_none(
     out = tmp_path / f"out{suffix}"
     assert main([str(made.path), "-o", str(out), "--strength", "0", "--codec", codec]) == 0
     assert probe(str(out)).picture.sample_aspect_ratio == Fraction(64, 45)
+
+
+def test_a_pause_behind_the_first_frame_makes_no_film_longer_or_later(tmp_path: Path) -> None:
+    """Frames are decoded before they are shown; how long shall not follow from the first ones' steps."""
+    times = [0, *(54_000_000 + 3600 * n for n in range(11))]
+    made = media.write_clip(tmp_path / "in.mkv", pts=times)
+    for suffix in (".mp4", ".ts"):
+        out = tmp_path / f"out{suffix}"
+        assert main([str(made.path), "-o", str(out), "--strength", "0", "--codec", "h264"]) == 0
+        with av.open(str(out)) as container:
+            video = container.streams.video[0]
+            assert video.codec_context.has_b_frames
+            assert video.start_time * video.time_base < Fraction(1, 2)
+            if suffix == ".mp4":
+                assert video.duration * video.time_base == Fraction(600 * 90000 + 11 * 3600, 90000)

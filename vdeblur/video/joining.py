@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from vdeblur.video.sink import Approve, Sink
 from vdeblur.video.templates import add_template
 from vdeblur.video.trust import options_for_file
 from vdeblur.video.writer import begin_at_zero, dress_video, mux_in_step
+
+_STEP_S = Fraction(1, 10)  # between packets that are decoded before anything is shown
 
 
 class Passing:
@@ -158,7 +160,8 @@ def join(
 def joined(segments: Sequence[Segment], folder: Path, stream: Any, tick: Fraction) -> Iterator[Any]:
     """The packets of all segments in their order, with the times of the whole stream."""
     depth = max(segment.depth for segment in segments)
-    decoding = decoding_times(chain.from_iterable(s.times for s in segments), depth)
+    times = chain.from_iterable(segment.times for segment in segments)
+    decoding = decoding_times(times, _leads(segments, depth, stream.container.format.name, tick))
     for segment in segments:
         with av.open(f"file:{folder / segment.file}", options=options_for_file()) as container:
             packets = (packet for packet in container.demux(video=0) if packet.size)
@@ -170,16 +173,29 @@ def joined(segments: Sequence[Segment], folder: Path, stream: Any, tick: Fractio
                 yield packet
 
 
-def decoding_times(times: Iterable[int], depth: int) -> Iterator[int]:
+def decoding_times(times: Iterable[int], leads: Sequence[int]) -> Iterator[int]:
     """Strictly increasing decoding times, none later than the time at which its packet is shown.
 
-    `times` are those of showing, sorted; `depth` is how many packets decoding runs ahead.  As encoders do it:
-    the sorted times, delayed by `depth` packets, with as many more before them.
+    As encoders do it: `times`, those of showing, sorted, each for as many packets later as there are `leads`:
+    by how much the packets before are decoded earlier than anything is shown.
     """
     rest = iter(times)
-    head = list(islice(rest, depth + 1))
-    lead = head[-1] - head[0]
-    return chain((when - lead for when in head[:-1]), head, rest)
+    first = next(rest)
+    return chain((first - lead for lead in leads), [first], rest)
+
+
+def _leads(segments: Sequence[Segment], depth: int, muxer: str, tick: Fraction) -> list[int]:
+    """For `depth` packets.
+
+    MP4 and MOV take all steps of decoding together for the length of the film: with those of the last frames
+    put before the first it is right.  MPEG-TS begins with the first of them, so there they are short.
+    """
+    tail = list(chain.from_iterable(segment.times for segment in segments[-2:]))[-depth - 1 :]
+    steps = [tail[-1] - when for when in tail[:-1]]
+    if muxer != "mpegts":
+        return steps
+    most = max(1, int(_STEP_S / tick))
+    return [min(step, most * (depth - k)) for k, step in enumerate(steps)]
 
 
 def _begin(sink: Sink, clip: Clip, choice: OutputChoice, carry: Carry, template: Any, tick: Fraction) -> Any:
