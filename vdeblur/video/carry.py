@@ -1,12 +1,13 @@
 """Everything that only passes by: packets of other streams, chapters and tags.
 
 `plan_carry` decides for every other stream what happens to it and says before the run what cannot be
-carried.  `Carry` does it: copied packets keep their bytes; text subtitles are converted where the container
-demands it.  A stream that fails in the middle is given up with a warning, never the run.
+carried.  `Carry` does it: copied packets keep their bytes; text subtitles, and sound that could not be kept
+otherwise, are converted where the container demands it.  A stream that fails in the middle is given up with a
+warning, never the run.
 
 Threads: `offer` is called by the reading thread, everything else by the writing one; the queue between them
-is guarded by one lock.  Input streams are only looked at, never decoded here, except text subtitles, which
-nobody else touches.
+is guarded by one lock.  Input streams are only looked at, never decoded here, except those that are
+converted, which nobody else touches.
 
 Packets wait for the pictures they belong to, and the reader is kept to a few pictures ahead, so little waits
 in most files.  Where a file is woven badly (all its sound before its pictures) the reader has to go past any
@@ -33,6 +34,7 @@ from vdeblur.video.clip import Clip, Stream
 from vdeblur.video.cut import Cut, Reads
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.languages import language_for
+from vdeblur.video.sound import LOSSLESS, SoundConverter
 from vdeblur.video.subtitles import TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
 
@@ -118,7 +120,8 @@ def plan_carry(clip: Clip, choice: OutputChoice, *, tried: Trial | None = None) 
         tried = trial(clip, choice.container) if others else Trial()
     streams = tuple(Carried(s, *_decide(s, choice, tried)) for s in others)
     notes = [c.line() for c in streams if c.action in (Action.DROP, Action.ANEW)]
-    notes += [f"{c.line()}, styles may be simplified" for c in streams if c.action is Action.CONVERT]
+    converted = [c for c in streams if c.action is Action.CONVERT]
+    notes += [c.line() + (", styles may be simplified" * (c.stream.kind == "subtitle")) for c in converted]
     lost = {
         key for s in clip.streams for key in tags.stream_tags_lost(choice.container, s.metadata, clip.tags)
     }
@@ -175,9 +178,10 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action,
             return Action.DROP, f"{name} files hold no data streams"
     known = _BLURAY_AUDIO if choice.suffix == ".m2ts" else _TS_AUDIO
     if muxer == "mpegts" and stream.kind == "audio" and stream.codec not in known:
-        instead = "; .mkv would" if stream.index in tried.in_matroska else ""
-        return Action.DROP, f"{name} files hold no {stream.codec}{instead}"
+        return Action.DROP, f"{name} files hold no {stream.codec}; .mkv would"
     if stream.index in tried.refused:
+        if stream.kind == "audio" and stream.codec is not None and muxer in LOSSLESS:
+            return Action.CONVERT, f"to {LOSSLESS[muxer]}, sample by sample, as no {name} muxer takes it"
         what = stream.codec or stream.metadata.get("handler_name", "").strip() or "unknown"
         return Action.DROP, f"no {name} muxer takes this {what} {stream.kind} stream"
     return Action.COPY, ""
@@ -205,7 +209,7 @@ class Carry:
         self._offered = 0  # guarded by _lock
         self._latest: dict[int, float] = {}  # guarded by _lock
         self._into: dict[int, Any] = {}  # source index -> output stream
-        self._converters: dict[int, TextConverter] = {}
+        self._converters: dict[int, TextConverter | SoundConverter] = {}
         self._keeps_hidden = plan.muxer in ("mp4", "mov")  # their edit lists hide what is before the start
         self._moving = set(plan.wanted)  # reading thread
 
@@ -273,7 +277,7 @@ class Carry:
             self.finish(sink)
 
     def finish(self, sink: _Muxes) -> None:
-        """After the last packet: write the subtitles that are still on screen, say what never began."""
+        """After the last packet: write what the converters still hold, say what never began."""
         inputs = (s for s in self._reader.container.streams if s.index in self._into)
         for index in self._cut.without_beginning(inputs):
             self.warnings.append(
@@ -336,9 +340,7 @@ class Carry:
     def _add(self, output: Any, carried: Carried, stream: Any) -> None:
         index = carried.stream.index
         if carried.action is Action.CONVERT:
-            wanted = _SUBTITLES[self.plan.muxer][1]
-            assert wanted is not None
-            self._converters[index] = converter = TextConverter(output, stream, wanted, self.warnings)
+            self._converters[index] = converter = self._converter(output, stream)
             made = converter.stream
         else:
             if not accepts(self.plan.muxer, stream):
@@ -348,6 +350,13 @@ class Carry:
             made = add_template(output, stream)
         self._into[index] = made
         self._label(made, carried.stream, encoded_anew=False)
+
+    def _converter(self, output: Any, stream: Any) -> TextConverter | SoundConverter:
+        if stream.type == "audio":
+            return SoundConverter(output, stream, LOSSLESS[self.plan.muxer], self.warnings)
+        wanted = _SUBTITLES[self.plan.muxer][1]
+        assert wanted is not None
+        return TextConverter(output, stream, wanted, self.warnings)
 
     def _label(self, made: Any, stream: Stream, *, encoded_anew: bool) -> None:
         labels = tags.stream_tags(stream.metadata, encoded_anew=encoded_anew)

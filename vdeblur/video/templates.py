@@ -17,7 +17,8 @@ from vdeblur.video import source
 from vdeblur.video.clip import Clip
 
 _TEXT_SCALE = 1_000_000
-_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
+LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
+"""What sounds where, of files that only count their channels"""
 
 
 def add_template(output: Any, stream: Any) -> Any:
@@ -28,7 +29,7 @@ def add_template(output: Any, stream: Any) -> Any:
         context.codec_tag = "hvc1"
     if stream.type == "audio" and output.format.name == "mp4" and context.name.startswith("pcm_"):
         # MP4 wants to know where each channel of PCM sounds; old files only count them.
-        context.layout = _LAYOUTS.get(context.layout.name, context.layout.name)
+        context.layout = LAYOUTS.get(context.layout.name, context.layout.name)
     if context is not None and context.name == "mov_text" and stream.time_base:
         # The muxer compares other streams' bare numbers with this stream's, and puts an empty text before
         # each where they are larger.  With a fine enough scale they never are; the times stay exact.
@@ -39,12 +40,10 @@ def add_template(output: Any, stream: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Which streams of a source a muxer refuses, which are only the text track of its chapters, and which
-    sound Matroska would take (asked for MPEG-TS only, which makes private data of what it does not know)."""
+    """Which streams of a source a muxer refuses, and which are only the text track of its chapters."""
 
     refused: frozenset[int] = frozenset()
     chapters: frozenset[int] = frozenset()
-    in_matroska: frozenset[int] = frozenset()
 
 
 def trial(clip: Clip, muxer: str) -> Trial:
@@ -55,12 +54,7 @@ def trial(clip: Clip, muxer: str) -> Trial:
         refused = frozenset(s.index for s in container.streams if not accepts(muxer, s))
         # QuickTime's chapters are a text track too; PyAV shows no tag, but no muxer takes such a copy.
         texts = [s for s in container.streams if s.type == "data" and s.name == "bin_data" and clip.chapters]
-        sounds = container.streams.audio if muxer == "mpegts" else ()
-        return Trial(
-            refused,
-            frozenset(s.index for s in texts if not accepts("mov", s)),
-            frozenset(s.index for s in sounds if accepts("matroska", s)),
-        )
+        return Trial(refused, frozenset(s.index for s in texts if not accepts("mov", s)))
     return Trial()
 
 

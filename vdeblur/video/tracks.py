@@ -16,8 +16,12 @@ from vdeblur.video.contents import TEXT, Contents, Track
 from vdeblur.video.limits import OTHER_CLOCKS, UNKNOWN_CLOCK, family
 from vdeblur.video.receipt import Fault
 from vdeblur.video.restarts import BACK_S, CONCATENATED
+from vdeblur.video.sound import LOSSLESS
 
 _CUE_S = Fraction(2, 1000)  # a subtitle's length: both of its ends are rounded
+_SOUND_S = Fraction(
+    1, 4
+)  # either end of sound that was decoded: what a packet holds, and the decoder's delay
 
 
 def paired(a: Contents, b: Contents, dropped: Container[int]) -> list[tuple[Track, Track | None]]:
@@ -58,8 +62,12 @@ def order_faults(pairs: Iterable[tuple[Track, Track | None]]) -> Iterator[Fault]
 
 
 def converted(old: Track, new: Track) -> bool:
-    """Whether text subtitles were written in another form."""
-    return old.kind == "subtitle" and old.codec != new.codec and old.codec in TEXT and new.codec in TEXT
+    """Whether text subtitles, or sound without loss, were written in another form."""
+    if old.codec == new.codec or old.kind != new.kind:
+        return False
+    if old.kind == "audio":
+        return new.codec in LOSSLESS.values()
+    return old.kind == "subtitle" and old.codec in TEXT and new.codec in TEXT
 
 
 def shift_of(old: Track, new: Track) -> Fraction | None:
@@ -77,6 +85,9 @@ def packet_faults(a: Contents, b: Contents, old: Track, new: Track, shift: Fract
             yield Fault(old.name, None, "its content changed")
         return
     before, after, times, others = _shown(old, new)
+    if converted(old, new) and old.kind == "audio":
+        yield from _span_faults(old, new, shift)
+        return
     if converted(old, new):
         if old.words != new.words:
             yield from _screen_faults(old, new, shift)
@@ -131,6 +142,20 @@ def _time_faults(
     else:
         detail = f"{late} of {total} packets not at their time, the first {by_s:+.4f} s"
         yield Fault(old.name, at_s, detail)
+
+
+def _span_faults(old: Track, new: Track, shift: Fraction) -> Iterator[Fault]:
+    """Of sound that was decoded: does it begin and end where it did?"""
+    for name, was, now in zip(("begins", "ends"), _span(old), _span(new), strict=True):
+        if was is not None and now is not None and abs(now - was - shift) > _SOUND_S:
+            yield Fault(old.name, float(was), f"{name} at {float(now - shift):.3f} s")
+
+
+def _span(track: Track) -> tuple[Fraction | None, Fraction | None]:
+    stamped = [(p, d) for p, d in zip(track.pts, track.durations, strict=True) if p != NO_TIME]
+    if not stamped:
+        return None, None
+    return stamped[0][0] * track.time_base, sum(stamped[-1]) * track.time_base
 
 
 def _length_faults(old: Track, new: Track) -> Iterator[Fault]:

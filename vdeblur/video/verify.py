@@ -109,7 +109,8 @@ class _Comparison:
             if self.shift is None:  # the first other stream stands in for pictures without times
                 self.shift = tracks.shift_of(old, new)
             if tracks.converted(old, new):
-                self.notes.append(f"{old.name}: {old.codec} became {new.codec}, styles may be simplified")
+                how = ", styles may be simplified" if old.kind == "subtitle" else " without loss"
+                self.notes.append(f"{old.name}: {old.codec} became {new.codec}{how}")
             self.faults += tracks.packet_faults(self.a, self.b, old, new, self.shift or Fraction(0))
             self._labels(old, new)
             if len(self.faults) == before:
