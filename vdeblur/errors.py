@@ -66,7 +66,7 @@ class TargetExistsError(InputError):
     """The target is there already and may not be replaced."""
 
     def __init__(self, target: Path) -> None:
-        super().__init__(f"{target}: exists already; --overwrite replaces it, -o names another")
+        super().__init__(f"{target}: exists already; name another, or replace it with --overwrite")
         self.target = target
 
 

@@ -23,7 +23,8 @@ def deblur(words: list[str]) -> int:
     parser = deblur_parser()
     asked = parser.parse_args(words)
     if not asked.input:
-        parser.error("name a video to deblur; `vdeblur --help` shows what there is")
+        parser.error("name a video to deblur")
+    _refuse_target_as_input(asked)
     from vdeblur.jobs.batch import expand
     from vdeblur.jobs.plan import make_plan
 
@@ -52,13 +53,23 @@ def deblur(words: list[str]) -> int:
     return _run_all([(item, options) for item in items], asked)
 
 
+def _refuse_target_as_input(asked: argparse.Namespace) -> None:
+    """`vdeblur IN OUT`, as other programs have it, before IN is deblurred to a name that nobody asked for."""
+    from vdeblur.video.names import is_video
+
+    *others, last = asked.input
+    is_target = is_video(Path(last)) and "://" not in last and not Path(last).exists()
+    if asked.output is None and len(others) == 1 and Path(others[0]).exists() and is_target:
+        raise InputError(f"{last}: no such file; to name the result write -o {last}")
+
+
 def resume(words: list[str]) -> int:
     parser = Parser(
         "vdeblur resume",
-        "Goes on with every run below a folder that was stopped (killed, power cut, disk full), as it was\n"
+        "Goes on with every run below a folder that was stopped (killed, power cut, disk full), as it was "
         "asked for then. The same command as then does it too, for its one target.",
     )
-    parser.add_argument("folder", type=given_path, metavar="FOLDER")
+    parser.add_argument("folder", type=given_path, metavar="FOLDER", help="where the results were to lie")
     parser.add_argument("--dry-run", action="store_true", help="print the plans and stop")
     parser.add_argument("--quiet", action="store_true", help="errors only")
     parser.set_defaults(report=None)

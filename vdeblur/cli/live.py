@@ -39,7 +39,7 @@ def live(words: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "vdeblur live",
-        "A camera, stream or the screen, sharpened as it comes. The newest picture wins: what cannot be\n"
+        "A camera, stream or the screen, sharpened as it comes. The newest picture wins: what cannot be "
         "shown in time is dropped and counted, and the screen says how old its picture is.",
     )
     parser.add_argument(

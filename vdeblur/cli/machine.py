@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 def demo(words: list[str]) -> int:
     parser = Parser("vdeblur demo", "Makes a shaken clip with sound, deblurs it, and measures what was won.")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("vdeblur-demo"), metavar="DIR")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("vdeblur-demo"),
+        metavar="DIR",
+        help="where all of it goes (default %(default)s)",
+    )
     parser.add_argument("--seconds", type=float, default=3.0, help="length of the clip (default %(default)s)")
     network_options(parser)
     asked = parser.parse_args(words)
@@ -46,7 +53,7 @@ def doctor(words: list[str]) -> int:
 def bench(words: list[str]) -> int:
     parser = Parser(
         "vdeblur bench",
-        "Speed that cannot flatter: the network by three clocks, each stage alone, the whole from file to\n"
+        "Speed that cannot flatter: the network by three clocks, each stage alone, the whole from file to "
         "file, beside the device's own peak and the likeness to plain float32.",
     )
     _bench_options(parser)

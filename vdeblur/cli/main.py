@@ -90,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     if words and words[0] in _COMMANDS:
         return _COMMANDS[words[0]](words[1:])
-    if words[:1] == ["help"] and (len(words) == 1 or words[1] in _COMMANDS):
+    if words[:1] == ["help"] and not Path("help").exists():
+        if words[1:] and words[1] not in _COMMANDS:
+            raise InputError(f"help {words[1]}: no such command; `vdeblur --help` lists them")
         return _COMMANDS[words[1]]([*words[2:], "--help"]) if words[1:] else deblur(["--help"])
     _refuse_slip(words)
     return deblur(words[1:] if words[:1] == ["deblur"] else words)

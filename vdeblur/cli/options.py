@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,30 +22,62 @@ other commands:
   vdeblur verify SOURCE RESULT     is everything of a video still in the one made from it?
   vdeblur resume FOLDER            go on with every run below it that was stopped
   vdeblur data check ROOT          pairs of blurred and sharp pictures: what is there, what is wrong
-  vdeblur data make-pairs SHARP... -o ROOT
-                                   such pairs from your own sharp videos and pictures
+  vdeblur data make-pairs SHARP... -o ROOT  such pairs from your own sharp videos and pictures
   vdeblur eval DATA [SHARP]        PSNR, SSIM, flicker and speed on pairs, or of two videos
   vdeblur live [SOURCE]            a camera or stream, sharpened as it comes
   vdeblur train RECIPE             train or fine-tune a network; --help lists recipes
   vdeblur demo [DIR]               make a shaken clip, deblur it, measure: needs no file
   vdeblur doctor                   what this machine can do
   vdeblur bench                    how fast, measured: network, stages, the whole; needs no file
-  vdeblur weights list|import|export|remove
-                                   networks: which are known, here, or to be had
+  vdeblur weights list|import|export|remove  networks: which are known, here, or to be had
 each has --help. Exit codes: 0 done, 1 failed, 2 the request cannot work, 130 Ctrl-C.
 """
+# What argparse says of a mistake, in our words.
+_SAID = (
+    ("argument ", ""),
+    ("the following arguments are required: ", "missing: "),
+    ("expected one argument", "give it a value"),
+    ("invalid float value: ", "not a number: "),
+    ("invalid int value: ", "not a whole number: "),
+)
 
 
 class Parser(argparse.ArgumentParser):
     """One line for a mistake, like every other error; common options on all."""
 
     def __init__(self, prog: str, description: str = "", **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("formatter_class", _Help)
         super().__init__(prog=prog, description=description, allow_abbrev=False, **settings)
         self.add_argument("--debug", action="store_true", help="show tracebacks")
 
     def error(self, message: str) -> NoReturn:
+        message = self._unknown(message) or message
+        for theirs, ours in _SAID:
+            message = message.replace(theirs, ours, 1)
         raise InputError(f"{message} (see `{self.prog} --help`)")
+
+    def _unknown(self, message: str) -> str | None:
+        """What to say of words that argparse has no place for; None: it says something else."""
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        if not unknown:
+            return None
+        first = words.partition(" ")[0].partition("=")[0]
+        if not first.startswith("-"):
+            return f"{words}: not expected here"
+        near = difflib.get_close_matches(first, self._option_string_actions, 1, 0.7)
+        return f"{first}: no such option" + (f"; did you mean {near[0]}?" if near else "")
+
+
+class _Help(argparse.HelpFormatter):
+    """Fits the terminal line by line: an ended line stays ended, rows of two columns keep them."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        row = re.search(r"^ +\S.*?  +", text, re.MULTILINE)
+        column = len(row[0]) if row and len(row[0]) < width / 2 else 6
+        return "\n".join(
+            textwrap.fill(line, width, subsequent_indent=" " * column * line.startswith(" "))
+            for line in text.splitlines()
+        )
 
 
 def deblur_parser() -> Parser:
@@ -77,7 +112,7 @@ def deblur_parser() -> Parser:
         "--skip-sharp",
         type=least_sharpness,
         metavar="auto|off|N",
-        help="frames that are sharp all over pass as they are: the faster the more there are (default off,\n"
+        help="frames that are sharp all over pass as they are: the faster the more there are (default off, "
         "with --quality fast on a CPU auto); N: from this sharpness on, auto is 1, less skips more",
     )
     part.add_argument("--start", type=seconds, metavar="TIME", help="from here: seconds or h:m:s")
@@ -122,7 +157,12 @@ def deblur_parser() -> Parser:
     part.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
     part.add_argument("--preset", help="the encoder's speed preset")
     part.add_argument(
-        "--encoder-option", action="append", default=[], type=pair, metavar="K=V", help="repeatable"
+        "--encoder-option",
+        action="append",
+        default=[],
+        type=pair,
+        metavar="K=V",
+        help="one of its own; repeatable",
     )
     part.add_argument(
         "--encoder", choices=("auto", "ffmpeg"), default="auto", help="ffmpeg: your own ffmpeg encodes"
@@ -164,7 +204,7 @@ def quality_option(part: argparse._ArgumentGroup) -> None:
         "--quality",
         choices=("fast", "balanced", "best"),
         default="balanced",
-        help="how much time a frame may take: chooses what is not asked for by name (default balanced;\n"
+        help="how much time a frame may take: chooses what is not asked for by name (default balanced; "
         "`vdeblur doctor` says what each is on this machine)",
     )
 

@@ -15,9 +15,11 @@ from vdeblur.errors import InputError
 def data(words: list[str]) -> int:
     parser = Parser("vdeblur data", "Pairs of blurred and sharp pictures: REDS, GoPro, your own.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="check|make-pairs")
-    check = actions.add_parser("check", help="open every pair, print what is there and what is wrong")
+    what = "open every pair, print what is there and what is wrong"
+    check = actions.add_parser("check", help=what, description=f"{what.capitalize()}.")
     _pair_sources(check)
-    make = actions.add_parser("make-pairs", help="blurred and sharp pictures from your own sharp footage")
+    what = "blurred and sharp pictures from your own sharp footage"
+    make = actions.add_parser("make-pairs", help=what, description=f"{what.capitalize()}.")
     _making_options(make)
     asked = parser.parse_args(words)
     if asked.action == "make-pairs":
@@ -51,7 +53,7 @@ def _make_pairs(asked: argparse.Namespace) -> int:
 def evaluate(words: list[str]) -> int:
     parser = Parser(
         "vdeblur eval",
-        "What a network wins on pairs of blurred and sharp pictures or videos: PSNR, SSIM, brightness,\n"
+        "What a network wins on pairs of blurred and sharp pictures or videos: PSNR, SSIM, brightness, "
         "flicker, speed. With SHARP but no --model or --weights the two sides are compared as they are.",
     )
     _pair_sources(parser)

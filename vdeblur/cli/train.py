@@ -58,7 +58,7 @@ def _parser() -> Parser:
     recipes = [(name, summary(path)) for name, path in shipped().items()]
     parser = Parser(
         "vdeblur train",
-        "Train a network, or go on with a run: started again with the same output folder it continues as\n"
+        "Train a network, or go on with a run: started again with the same output folder it continues as "
         "if it had never stopped. Every setting of the recipe is an option too: --steps 5000 --rate 1e-4.\n"
         "More GPUs or processes: torchrun --nproc-per-node N -m vdeblur train ...",
         usage="vdeblur train RECIPE [--data ROOT] [--output RUN] [--SETTING VALUE ...]",

@@ -11,16 +11,22 @@ from vdeblur.cli.values import size
 def weights(words: list[str]) -> int:
     parser = Parser("vdeblur weights", "Networks with weights: what is known, what is here, how to get more.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|import|export|remove")
-    actions.add_parser("list", help="the table of known weights")
-    fetch = actions.add_parser("import", help="take an official or own weights file into your data folder")
-    fetch.add_argument("source", metavar="FILE_OR_URL")
+
+    def action(name: str, what: str) -> Parser:
+        return actions.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+
+    action("list", "the table of known weights")
+    fetch = action("import", "take an official or own weights file into your data folder")
+    fetch.add_argument("source", metavar="FILE_OR_URL", help=".safetensors, .pt, .pth or .pkl")
     fetch.add_argument("--name", required=True, help="the name for --model")
-    export = actions.add_parser("export", help="write a network as ONNX")
-    export.add_argument("name", metavar="NAME_OR_FILE")
-    export.add_argument("--onnx", type=Path, required=True, metavar="FILE")
-    export.add_argument("--size", type=size, default=(360, 640), metavar="WxH", help="default 640x360")
-    remove = actions.add_parser("remove", help="delete imported weights")
-    remove.add_argument("name")
+    export = action("export", "write a network as ONNX")
+    export.add_argument("name", metavar="NAME_OR_FILE", help="as for --model, or a weights file")
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="the file to write")
+    export.add_argument(
+        "--size", type=size, default=(360, 640), metavar="WxH", help="of its pictures (default 640x360)"
+    )
+    remove = action("remove", "delete imported weights")
+    remove.add_argument("name", metavar="NAME", help="as it was imported")
     asked = parser.parse_args(words)
     from vdeblur.cli import progress, show
     from vdeblur.weights import catalogue, store

@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 
 from vdeblur.errors import InputError, presentable
 from vdeblur.video import soundness, trust
-from vdeblur.video.names import without_scheme
+from vdeblur.video.names import is_picture, without_scheme
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
 _MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first picture has been seen
@@ -115,6 +115,8 @@ def open_source(
         close(container)
         if kind in _TEXT:
             raise InputError(f"{name}: a text or subtitle file, not a video")
+        if is_picture(Path(source)):
+            raise InputError(f"{name}: a picture; a video is wanted here")
         raise InputError(f"{name}: a single picture inside ({kind}); name it with the picture's own suffix")
     return container
 

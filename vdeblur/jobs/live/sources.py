@@ -26,6 +26,7 @@ from vdeblur.jobs.live.picture import Captured, Framer
 from vdeblur.video import source as files
 from vdeblur.video import trust
 from vdeblur.video.clip import aspect_of
+from vdeblur.video.names import is_picture
 from vdeblur.video.source import is_url
 
 OPEN_S, SILENT_S = 8.0, 10.0
@@ -64,10 +65,15 @@ class SourceAsk:
         if self.rate and self.kind == "stream":
             raise InputError(f"--rate: {self.address} has its own rate")
         if self.rate is not None and not 0 < self.rate <= 1000:
-            raise InputError(f"--rate {float(self.rate):g}: must lie between 0 and 1000 pictures a second")
+            raise InputError(f"--rate {float(self.rate):g}: give pictures a second, above 0 and at most 1000")
         if self.kind == "file" and not Path(self.address).exists():
             raise InputError(
                 f"{self.address}: no such file, camera or address (cameras are named by number: 0, 1, ...)"
+            )
+        if self.kind == "file" and (Path(self.address).is_dir() or is_picture(Path(self.address))):
+            raise InputError(
+                f"{self.address}: live plays videos, cameras and streams; `vdeblur {self.address}` deblurs "
+                "pictures and folders"
             )
 
 
