@@ -4,8 +4,9 @@
 python scripts/gpu_kernels.py --model mimo-unet [--precision fp16] [--size 1280x720]
 
 First the memory that its convolutions move, counted; this needs no GPU. Then the ways that `engine/ways.py`
-knows, each as one captured graph; the quickest for two and four frames at a time; its kernels, replayed, as
-torch's profiler sees them; last the same way after all of cuDNN's kernels were tried instead of ten a shape.
+knows, each as one captured graph, and how long it took to open; the kernels of the quickest, replayed, as
+torch's profiler sees them; the same way with the kernels that cuDNN would choose by itself, then for two and
+four frames at a time; last after all of cuDNN's kernels were tried instead of ten a shape.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +32,7 @@ from vdeblur.engine.eager import trial_picture
 from vdeblur.engine.opening import BATCHES
 from vdeblur.engine.rewrite import plain, rewritten
 from vdeblur.engine.ring import Work
-from vdeblur.engine.ways import Way, ways_of
+from vdeblur.engine.ways import TRIED, Way, ways_of
 from vdeblur.measure import untrained
 from vdeblur.models.contract import DeblurNetwork
 from vdeblur.weights import loading, store
@@ -70,31 +72,37 @@ def main() -> int:
     if not held:
         return 1
     _, best, replay = min(held, key=lambda each: each[0])
-    for count in BATCHES:
-        tried(f"{best.name}, {count} frames at a time", device, best, picture.repeat(count, 1, 1, 1))
     kernels(f"{best.name}, one frame at a time", device, replay)
     say()
-    # Once more, beside it; in a thread of its own, as cuDNN's choices are kept for each thread.
+
+    def with_kernels(words: str, count: int | None) -> None:
+        """The same way once more; in a thread of its own, as cuDNN's choices are kept for each thread."""
+        way = next(way for way in ways_of(network, asked.precision, count) if way.name == best.name)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(tried, f"{best.name}, {words}", device, way, picture).result()
+
+    with_kernels("cuDNN's own choice of kernels", None)
+    for count in BATCHES:
+        tried(f"{best.name}, {count} frames at a time", device, best, picture.repeat(count, 1, 1, 1))
     again = device.seconds(replay, device.stream())
-    say(f"{best.name}, ten kernels tried for a shape: {again * 1000:.3f} ms a frame")
-    every = next(way for way in ways_of(network, asked.precision, tried=0) if way.name == best.name)
-    with ThreadPoolExecutor(1) as other:
-        other.submit(tried, f"{best.name}, all kernels tried", device, every, picture).result()
+    say(f"{best.name}, {TRIED} kernels tried for a shape: {again * 1000:.3f} ms a frame")
+    with_kernels("all kernels tried", 0)
     return 0
 
 
 def tried(name: str, device: Cuda, way: Way, pictures: Tensor) -> tuple[float, Work] | None:
     """Seconds for a frame, and the graph; says both, or why there is none."""
-    stream = device.stream()
+    stream, begin = device.stream(), time.perf_counter()
     try:
         correct = way.make()
         with torch.inference_mode():
             replay = device.capture(lambda: correct(pictures), stream)
+        opened = time.perf_counter() - begin
         seconds = device.seconds(replay, stream) / len(pictures)
     except Exception as error:
         say(f"{name}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
         return None
-    say(f"{name}: {seconds * 1000:.3f} ms a frame")
+    say(f"{name}: {seconds * 1000:.3f} ms a frame, open after {opened:.1f} s")
     return seconds, replay
 
 
@@ -106,6 +114,9 @@ def kernels(name: str, device: Cuda, replay: Work) -> None:
         device.settle()
     rows = sorted(found.key_averages(), key=lambda row: -row.self_device_time_total)
     total = sum(row.self_device_time_total for row in rows)
+    if not total:
+        say(f"\n{name}: torch's profiler sees no kernels here")
+        return
     say(f"\n{name}: {total / LAPS / 1000:.3f} ms in kernels\n")
     say(f"{'ms a frame':>10} {'share':>6} {'calls':>6}  kernel")
     for row in rows[:25]:

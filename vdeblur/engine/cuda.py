@@ -58,6 +58,7 @@ class CudaLane:
         self._devices = devices or [Cuda(torch.device(place)) for place in (choice.device, *choice.others)]
         self._run: Run | None = None
         self._opened: Opened | None = None  # None also where plain torch does the work
+        self._opened_in_s = 0.0
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Frames of this layout, in order; three of them (or batches) are in flight on each device."""
@@ -101,6 +102,7 @@ class CudaLane:
             "way": self._opened.way,
             "frames_at_a_time": self._opened.capacity,
             "trial_ms_per_frame": round(1000 * self._opened.s_per_frame, 4),
+            "opened_in_s": round(self._opened_in_s, 1),
         }
 
     def close(self) -> None:
@@ -110,6 +112,7 @@ class CudaLane:
         self._run = self._opened = None
 
     def _open(self, first: Frame) -> Run:
+        begin = time.monotonic()
         while True:
             opening = Opening(self._corrector, self.layout, self.grid, self._strength, first)
             try:
@@ -119,6 +122,7 @@ class CudaLane:
                 if not shortage.ran_out(error):
                     raise
             self.grid = self._corrector.smaller(self.grid)
+        self._opened_in_s = time.monotonic() - begin
         if self._opened is not None:
             return self._opened.ring.run
         self._corrector.notes.append("no captured graph holds on this device: running plain torch")

@@ -25,7 +25,7 @@ from vdeblur.models.contract import DeblurNetwork
 CODES = 2.0
 """Of 1000 values of a difference 999 deviate by at most so many codes of 255."""
 TRIED = 10
-"""Kernels of cuDNN that are timed for a shape, as torch has it; 0: all there are."""
+"""Kernels of cuDNN that are timed for a shape, as torch has it; 0: all there are; None: its own choice."""
 UNSEEN = 0.2 / 255
 """A deviation (rms) below this counts as none, however small the difference itself is."""
 
@@ -39,7 +39,7 @@ class Way:
     make: Callable[[], Correct]
 
 
-def ways_of(network: DeblurNetwork, precision: Precision, tried: int = TRIED) -> Iterator[Way]:
+def ways_of(network: DeblurNetwork, precision: Precision, tried: int | None = TRIED) -> Iterator[Way]:
     """From what was asked for down to float32; the network is copied, not changed."""
     make = partial(_computing, network, tried)
     if precision == "fp16":
@@ -77,7 +77,7 @@ def load_trial(staging: Staging) -> None:
 
 def _computing(
     network: DeblurNetwork,
-    tried: int,
+    tried: int | None,
     compute: Compute = plain,
     *,
     half: bool = False,
@@ -94,7 +94,9 @@ def _computing(
             rgb = rgb.to(torch.half if half else rgb.dtype, memory_format=torch.channels_last)
         with (
             # Kernels are chosen by trial, once for a shape. float32 means float32: no TF32 for its factors.
-            torch.backends.cudnn.flags(enabled=True, benchmark=True, benchmark_limit=tried, allow_tf32=False),
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=tried is not None, benchmark_limit=tried or 0, allow_tf32=False
+            ),
             torch.autocast(rgb.device.type, dtype=torch.bfloat16, enabled=autocast, cache_enabled=False),
         ):
             difference = fast.correction(rgb)

@@ -24,7 +24,7 @@ from vdeblur.measure.bench_rows import LEAST_FRAMES, WARM_UP_FRAMES, Stage, Whol
 from vdeblur.measure.laps import between
 from vdeblur.video.clip import Clip
 
-WAY = ("way", "frames_at_a_time", "trial_ms_per_frame")
+WAY = ("way", "frames_at_a_time", "trial_ms_per_frame", "opened_in_s")
 """What a run says of how it computes on a GPU."""
 HELD_BYTES = 1 << 30
 """Of decoded frames that wait for the encoder's turn."""
