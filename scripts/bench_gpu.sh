@@ -14,6 +14,7 @@
 # WHEELS   a folder of wheels to use on top, for a machine without a network: PyAV and what else is missing
 # TESTS    files of tests (default: all with tests for the device); empty: none
 # MODELS   networks, in this order (default: all, what matters most first); SIZE of the pictures (default 1280x720)
+# DEVICE   cuda:0; cpu rehearses the campaign without a GPU, but for tests and kernels (with SIZE=320x180)
 # LIMIT_S  seconds for everything (default 530); what does not fit is left out and named
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -28,7 +29,10 @@ export VDEBLUR_REQUIRE_CUDA=1 VDEBLUR_DATA=${VDEBLUR_DATA:-$scratch/data} PYTHON
 export PYTHONUNBUFFERED=1
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
+device=${DEVICE:-cuda:0}
+precision=fp16
 sees_gpu='import sys, torch; sys.exit(not torch.cuda.is_available())'
+case $device in cuda*) ;; *) precision=auto TESTS='' sees_gpu='import torch' ;; esac
 for python in "${PYTHON:-}" .venv/bin/python python3; do
     [ -n "$python" ] && "$python" -c "$sees_gpu" 2>/dev/null && found=$python && break
 done
@@ -58,7 +62,11 @@ run() { # NAME LEAST_S MOST_S COMMAND...: output into NAME.txt, one line here; l
     fi
     timeout --signal=INT --kill-after=10 $((left < most ? left : most)) "$@" >"$folder/$name.txt" 2>&1
     code=$?
-    echo "$name: $([ $code = 0 ] && echo done || echo "FAILED, exit code $code") after $((SECONDS - begin)) s"
+    case $code in
+        0) echo "$name: done after $((SECONDS - begin)) s" ;;
+        124 | 137) echo "$name: CUT OFF after $((SECONDS - begin)) s, what it had said is kept" ;;
+        *) echo "$name: FAILED, exit code $code, after $((SECONDS - begin)) s" ;;
+    esac
     if [ $code != 0 ]; then
         failed=1
         tail -n 5 "$folder/$name.txt" | sed 's/^/    /'
@@ -89,10 +97,10 @@ fi
 has rich || echo "rich is missing: vdeblur bench cannot print, no benchmarks"
 for model in $models; do
     if has rich; then
-        run "bench-$model" 45 150 "$python" -m vdeblur bench --model "$model" --size "${SIZE:-1280x720}" --device cuda:0 \
-            --precision fp16 --json "$folder/$model.json"
+        run "bench-$model" 45 200 "$python" -m vdeblur bench --model "$model" --size "${SIZE:-1280x720}" \
+            --device "$device" --precision "$precision" --json "$folder/$model.json"
     fi
-    case $model in mimo-unet | deepdeblur)
+    case $device-$model in cuda*-mimo-unet | cuda*-deepdeblur)
         run "kernels-$model" 30 90 "$python" scripts/gpu_kernels.py --model "$model" --size "${SIZE:-1280x720}"
         ;;
     esac

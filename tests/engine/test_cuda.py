@@ -12,6 +12,7 @@ from engine import standins
 from engine.pictures import FORMATS, layout, noise_frame, smooth_frame
 from engine.test_rewrite import NETWORKS, trained_a_little
 
+from vdeblur.engine import opening
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.eager import trial_picture
 from vdeblur.frame import Fate, Frame, Plane
@@ -22,6 +23,12 @@ from vdeblur.models.msresnet import MSResNet
 pytestmark = pytest.mark.cuda
 LAY = layout("yuv420p", 320, 180)
 DONE = Fate.DEBLURRED
+
+
+@pytest.fixture(autouse=True)
+def _the_first_way_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries choose kernels, and compile them, for every way and batch: one test here tries them all."""
+    monkeypatch.setattr(opening, "PATIENCE_S", 0.0)
 
 
 def gentle(make: Callable[[], DeblurNetwork], seed: int = 0) -> DeblurNetwork:
@@ -89,8 +96,9 @@ def test_planes_of_every_format_come_back_to_the_bit(name: str) -> None:
     assert all(np.array_equal(a, b) for a, b in pairs(results, [replace(f, fate=DONE) for f in frames]))
 
 
-def test_the_fused_form_is_used_where_triton_is() -> None:
+def test_every_way_and_batch_holds_where_triton_is(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton")
+    monkeypatch.setattr(opening, "PATIENCE_S", 600.0)
     engine = Deblurrer(gentle(lambda: MimoUNet(channels=32, blocks=2)), device="cuda:0", precision="fp16")
     list(engine.deblur([smooth_frame(LAY)] * 2))
     assert not engine.notes
