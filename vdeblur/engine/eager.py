@@ -28,6 +28,8 @@ from vdeblur.models.contract import DeblurNetwork
 
 TRIAL_PX = 256
 """Side of the picture of the warm-up laps: cost is proportional to pixels."""
+TRIAL_PX_CUDA = 1024
+"""On a GPU: a small one says how long it takes to ask, not to compute."""
 WARM_UP_S = 4.0
 """After so long no further lap is begun."""
 DEVIATION = 0.1
@@ -89,7 +91,8 @@ class Corrector:
         The chosen precision is compared with float32 there, and not used if it deviates too far.  Where
         memory runs out at once, a smaller picture is tried; VdeblurError if that is of no use.
         """
-        for trial_px in (TRIAL_PX, TRIAL_PX // 2, TRIAL_PX // 4):
+        first_px = TRIAL_PX_CUDA if self.device.type == "cuda" else TRIAL_PX
+        for trial_px in (first_px, first_px // 2, first_px // 4):
             try:
                 return self._laps(trial_px)
             except Exception as error:
