@@ -222,6 +222,27 @@ def test_hdr10_data_of_rgb_comes_back(tmp_path: Path) -> None:
     assert back.hdr.light == media.LIGHT
 
 
+CAPTIONS = bytes.fromhex("06040e b50031 47413934 03 41ff fc9420 ff 80")
+
+
+@pytest.mark.parametrize(("codec", "stay"), [("h264", True), ("h265", True), ("av1", False)])
+def test_closed_captions_stay_or_their_loss_is_said(codec: str, stay: bool, tmp_path: Path) -> None:
+    """In an SEI message of ATSC A/53, put between the parameter sets and the first picture."""
+    stream = media.make("raw_h264", tmp_path, frames=3).path.read_bytes()
+    at = stream.index(b"\0\0\1\x65")  # the first picture
+    source = tmp_path / "captions.h264"
+    source.write_bytes(stream[:at] + b"\0\0\1" + CAPTIONS + stream[at:])
+    with av.open(str(source)) as container:
+        assert "A53_CC" in {part.type.name for part in next(container.decode(video=0)).side_data}
+    preset = "12" if codec == "av1" else "ultrafast"
+    gone = through(source, tmp_path / "out.mkv", codec=codec, preset=preset)
+    with av.open(str(gone.target)) as container:
+        found = {part.type.name for part in next(container.decode(video=0)).side_data}
+    assert ("A53_CC" in found) == stay
+    assert ("closed captions" in gone.said) != stay
+    assert any("a53" in note for note in verify(str(source), str(gone.target)).notes) != stay
+
+
 def test_index_stands_in_front(tmp_path: Path) -> None:
     made = media.make("plain", tmp_path)
     data = through(made.path, tmp_path / "out.mp4").target.read_bytes()

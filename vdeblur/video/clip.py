@@ -80,6 +80,7 @@ class Picture:
     display_matrix 36 bytes (nine little-endian int32), or None; the picture is never rotated
     field_order    FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, 2 top first, 3 bottom first
     chroma_siting  of 4:2:0, FFmpeg's word (`siting.py`), None where nothing is stated
+    captions       whether the first picture brings closed captions (CEA-608, -708) along
     """
 
     index: int
@@ -103,6 +104,7 @@ class Picture:
     has_alpha: bool
     has_b_frames: bool
     chroma_siting: str | None = None
+    captions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +269,8 @@ def _picture(
     trusts_container = context.name == "vp8" and stated_matrix != 2
     pix_fmt = frame.format.name
     form, loss = formats.lossless_form(pix_fmt)
-    if opaque:
-        form = "gbrp"
+    if opaque or (pix_fmt == "pal8" and context.codec.name not in _STILL_CODECS):
+        form = "gbrp"  # only palettes of pictures let anything through
     if loss is not None:
         warnings.append(loss)
     colour = Colour(
@@ -318,6 +320,7 @@ def _picture(
             has_alpha=layout.alpha is not None,
             has_b_frames=bool(context.has_b_frames),
             chroma_siting=siting_of(video) if layout.subsampling == (2, 2) else None,
+            captions="A53_CC" in side,
         ),
         warnings,
     )

@@ -204,6 +204,8 @@ def _candidates(
                 lost["full range becomes limited range, which rounds every pixel"] = 90
             if table.family == "vp9" and layout.kind == "yuv" and picture.colour.matrix not in VP9_MATRICES:
                 lost["the word for its colour matrix is lost"] = 80
+            if picture.captions and (backend == "ffmpeg" or not table.captions):
+                lost["closed captions inside the pictures are lost"] = 30
             if interlaced and not table.fields:
                 lost["the field order of interlaced pictures is lost"] = 80
             ratio = picture.sample_aspect_ratio

@@ -30,7 +30,7 @@ from vdeblur.video.subtitles import in_utf8
 TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 _FRUITLESS = 300  # packets without a picture, after which none is expected
 _HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
-_DYNAMIC = ("DYNAMIC", "DOVI", "AMBIENT", "S12M")
+_DYNAMIC = ("DYNAMIC", "DOVI", "AMBIENT", "S12M", "A53")
 
 Packet: TypeAlias = "av.Packet[Any]"
 Choose = Callable[[InputContainer], VideoStream]

@@ -35,6 +35,7 @@ class Encoder:
     fields: bool = False  # interlaced pictures keep their field order
     even: bool = False  # sizes must be multiples of the chroma subsampling
     alpha: bool = False
+    captions: bool = False  # closed captions that came with a picture go into its bitstream
     refused: tuple[str, ...] = ()  # formats that it lists and then does not open
     more: tuple[tuple[str, str], ...] = ()
     paces: tuple[
@@ -59,9 +60,12 @@ ENCODERS = {
         hdr10=True,
         fields=True,
         even=True,
+        captions=True,
         paces=(("medium", 43), ("fast", 36), ("faster", 26), ("veryfast", 14)),
     ),
-    "libx264rgb": Encoder("h264", default=18, default_preset="medium", presets=_X26, hdr10=True, fields=True),
+    "libx264rgb": Encoder(
+        "h264", default=18, default_preset="medium", presets=_X26, hdr10=True, fields=True, captions=True
+    ),
     # x265 writes interlaced pictures only as separate fields: whole frames lose their field order.
     "libx265": Encoder(
         "hevc",
@@ -70,6 +74,7 @@ ENCODERS = {
         presets=_X26,
         hdr10=True,
         even=True,
+        captions=True,
         paces=(("fast", 45), ("faster", 36), ("superfast", 22)),
     ),
     "libsvtav1": Encoder(
@@ -106,8 +111,12 @@ ENCODERS = {
     "prores_ks": Encoder(
         "prores", quality=None, preset=None, capped=None, fields=True, alpha=True, more=(("vendor", "apl0"),)
     ),
-    "h264_nvenc": Encoder("h264", quality="cq", default=19, default_preset="p5", presets=_NVENC, even=True),
-    "hevc_nvenc": Encoder("hevc", quality="cq", default=21, default_preset="p5", presets=_NVENC, even=True),
+    "h264_nvenc": Encoder(
+        "h264", quality="cq", default=19, default_preset="p5", presets=_NVENC, even=True, captions=True
+    ),
+    "hevc_nvenc": Encoder(
+        "hevc", quality="cq", default=21, default_preset="p5", presets=_NVENC, even=True, captions=True
+    ),
     "av1_nvenc": Encoder("av1", quality="cq", worst=63, default=24, default_preset="p5", presets=_NVENC),
 }
 # What may stand behind --codec, and the encoders tried for it in this order.

@@ -291,6 +291,8 @@ def _params(choice: OutputChoice, clip: Clip, width: int) -> dict[str, str]:
     siting, shape = clip.picture.chroma_siting, shape_of(choice.pix_fmt)
     if siting and (shape.across, shape.down) == (2, 2):
         options.setdefault("chroma_sample_location", siting)
+    if choice.encoder == "libx265":
+        options.setdefault("a53cc", "1")  # closed captions, which the others write unasked
     joined = [_QUIET[choice.encoder]] if choice.encoder in _QUIET else []
     if choice.encoder in ("libx264", "libx264rgb") and -(-width // 16) % 8 and _has_avx512():
         joined.append(("x264-params", _WITHOUT_AVX512))

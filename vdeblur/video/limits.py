@@ -192,7 +192,7 @@ LIMITS = (
         "the codec has no place for it",
         lambda c: c.b.video.codec in ("ffv1", "prores", "vp9", "vp8", "mjpeg", "mpeg4", "dnxhd"),
     ),
-    Limit("data of single pictures", "no encoder here writes them", lambda c: True),
+    Limit("data of single pictures", "not every encoder writes them", lambda c: True),
     Limit("chroma siting", "not every encoder writes it", lambda c: True),
     Limit(
         "fields",
