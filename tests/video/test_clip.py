@@ -9,6 +9,7 @@ import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -120,6 +121,27 @@ def test_an_opaque_gif_has_no_alpha(tmp_path: Path) -> None:
     assert picture.pix_fmt == "bgra"
     assert picture.layout.name == "gbrp"
     assert not picture.has_alpha
+
+
+def test_a_video_with_a_palette_has_no_alpha(tmp_path: Path) -> None:
+    """As emulators record it; FFmpeg gives every palette an alpha."""
+    made = media.write_clip(tmp_path / "a.avi", codec="rawvideo", pix_fmt="rgb24", colour=None, frames=1)
+    with av.open(str(tmp_path / "p.avi"), "w") as out:
+        video: Any = out.add_stream("zmbv", rate=25)
+        video.width, video.height, video.pix_fmt = *made.size, "pal8"
+        picture = av.VideoFrame(*made.size, "pal8")
+        picture.planes[1].update(bytes(range(256)) * 4)
+        out.mux(video.encode(picture))
+        out.mux(video.encode(None))
+    layout = probe(str(tmp_path / "p.avi")).picture.layout
+    assert (layout.name, layout.alpha) == ("gbrp", None)
+
+
+def test_raw_motion_jpeg_is_a_video(tmp_path: Path) -> None:
+    """FFmpeg takes it for its first picture."""
+    made = media.write_clip(tmp_path / "a.mjpeg", codec="mjpeg", pix_fmt="yuvj420p", format="mjpeg")
+    with Reader(probe(str(made.path))) as reader:
+        assert len(list(reader)) == made.frames
 
 
 # -- what is refused

@@ -9,9 +9,10 @@ from pathlib import Path
 JPEG = {".jpg", ".jpeg", ".jpe"}
 PICTURES = JPEG | {".png", ".tif", ".tiff", ".bmp", ".webp"}
 VIDEOS = {
-    *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".h264", ".h265"),
-    *(".hevc", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
-    *(".mxf", ".nut", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+    *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265"),
+    *(".hevc", ".ivf", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".ts", ".vob", ".webm"),
+    *(".wmv", ".wtv", ".y4m"),
 }
 
 

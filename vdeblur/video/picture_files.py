@@ -52,9 +52,9 @@ def refuse_several(path: Path) -> None:
             head = file.read(1 << 16)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if (head.startswith(_SIGNATURE) and b"acTL" in head) or (
-        head.startswith(b"RIFF") and b"ANIM" in head[:64]
-    ):
+    if head.startswith(_SIGNATURE) and b"acTL" in head:
+        raise InputError(f"{path}: an animated picture; named .apng it is read as a video")
+    if head.startswith(b"RIFF") and b"ANIM" in head[:64]:
         raise InputError(f"{path}: an animated picture; convert it to a video first")
 
 

@@ -31,6 +31,7 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
 _MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first picture has been seen
 _BROADCAST = {"mpegts", "mpeg"}  # containers that do not say at their start what their streams are
 _ONE_PROGRAMME = {"merge_pmt_versions": "1"}
+_RAW_JPEGS = (".mjpeg", ".mjpg")  # begin like a picture, for which FFmpeg would take them
 _FAR = {"probesize": str(256 << 20), "analyzeduration": str(120_000_000)}  # bytes, microseconds
 _TEXT = {
     "tty",
@@ -93,6 +94,7 @@ def open_source(
         container: InputContainer = av.open(
             file,
             "r",
+            format="mjpeg" if source.lower().endswith(_RAW_JPEGS) and not is_url(source) else None,
             metadata_errors="surrogateescape",
             timeout=timeout,
             options=options,
