@@ -89,7 +89,7 @@ def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
         _judge("depth", a.bits <= b.bits, f"{a.bits} became {b.bits} bits", said, depth),
         _judge(
             "subsampling",
-            a.subsampling == b.subsampling,
+            all(x >= y for x, y in zip(a.subsampling, b.subsampling, strict=True)),
             f"{a.subsampling} became {b.subsampling}",
             said,
             planes,
@@ -144,15 +144,15 @@ def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
 
 
 def _kind(pix_fmt: str) -> str:
-    return (
-        "rgb" if any(word in pix_fmt for word in ("rgb", "bgr", "gbr")) else pix_fmt[:3].replace("nv1", "yuv")
-    )
+    if any(word in pix_fmt for word in ("rgb", "bgr", "gbr", "pal8")):
+        return "rgb"
+    return "yuv" if pix_fmt in ("yuyv422", "uyvy422", "yvyu422") else pix_fmt[:3].replace("nv1", "yuv")
 
 
 def _colours_agree(a: Facts, b: Facts) -> bool:
     """Range, matrix, primaries, transfer; an unstated range counts as limited."""
     same_range = (a.colour[0] == 2) == (b.colour[0] == 2) or b.pix_fmt.startswith(("gbr", "bgr", "rgb"))
-    if a.pix_fmt.startswith(("bgra", "gbr", "rgb")):
+    if _kind(a.pix_fmt) == "rgb":
         return same_range
     return same_range and all(x == y for x, y in zip(a.colour[1:], b.colour[1:], strict=True))
 
@@ -308,7 +308,11 @@ def _probed(a: Facts, b: Facts, said: str) -> list[Finding]:
             if b.pix_fmt.startswith(("gbr", "bgr", "rgb")):
                 continue
             pairs = zip(old, new, strict=True)
-            old = new = next((f"{x} became {y}" for x, y in pairs if x not in (y, "unknown")), None)
+            # An unstated range counts as limited.
+            lost = (
+                f"{x} became {y}" for x, y in pairs if x not in (y, "unknown") and (x, y) != ("tv", "unknown")
+            )
+            old = new = next(lost, None)
             if old:
                 wrong[key] = old
             continue

@@ -179,7 +179,12 @@ def ffprobe(path: Path, index: int) -> dict[str, Any]:
 
 
 def psnr_db(a: Facts, b: Facts) -> float | None:
-    """Of the first plane (luma or green), over the frames that were kept; peak: the largest value."""
+    """Of the first plane (luma or green), over the frames that were kept; peak: the largest value.
+
+    None where the two do not lay their pictures out alike, so that first planes are not the same thing.
+    """
+    if a.pix_fmt.replace("yuvj", "yuv") != b.pix_fmt.replace("yuvj", "yuv"):
+        return None
     pairs = [
         (x[0].astype(float), y[0].astype(float))
         for x, y in zip(a.planes, b.planes, strict=False)
