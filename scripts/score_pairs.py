@@ -24,9 +24,7 @@ from vdeblur.data import sensor
 from vdeblur.data.drawings import Picture
 from vdeblur.data.opencv import opencv
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.learn import checkpoint
 from vdeblur.metrics import psnr
-from vdeblur.models.mimo_unet import MimoUNet, RotationEnsemble
 from vdeblur.weights.catalogue import ENSEMBLE
 
 CHOOSING = ("reds/000", "reds_x4/v000", "gopro/car", "gopro/building")
@@ -61,18 +59,9 @@ def main() -> None:
 
 
 def open_deblurrer(path: Path, precision: str, backend: str, *, ensemble: bool = False) -> Deblurrer:
-    """The production engine with a file of weights; a run's own checkpoint holds its network as "average"."""
-    if path.suffix != ".pt":
-        model = ENSEMBLE if ensemble else "auto"
-        return Deblurrer.load(model, weights=path, device="cpu", precision=precision, backend=backend)
-    state = checkpoint.load(path)["average"]
-    channels, inputs = state["feat_extract.0.main.0.weight"].shape[:2]
-    blocks = 1 + max(int(key.split(".")[3]) for key in state if key.startswith("Encoder.0.layers."))
-    network = MimoUNet(channels, blocks, "half" if inputs == 12 else "full")
-    network.load_state_dict(state)
-    network.requires_grad_(False)  # else OpenVINO cannot trace it
-    whole = RotationEnsemble(network) if ensemble else network
-    return Deblurrer(whole, device="cpu", precision=precision, backend=backend)
+    """The production engine with a file of weights, or with the average of a run's checkpoint."""
+    model = ENSEMBLE if ensemble else "auto"
+    return Deblurrer.load(model, weights=path, device="cpu", precision=precision, backend=backend)
 
 
 Row = dict[str, float]
@@ -121,17 +110,17 @@ def table(weights: Path, rows: dict[str, Row]) -> str:
             ),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    others = mean(by_set({name: row for name, row in rows.items() if name not in CHOOSING}))
-    chosen = mean(by_set({name: row for name, row in rows.items() if name in CHOOSING}))
-    lines.append(
-        f"\ngain on the choosing clips {chosen['gain']:+.3f} dB, on the others {others['gain']:+.3f} dB\n"
-    )
+    chosen, others = by_choice(rows)
+    if chosen and others:
+        lines.append(
+            f"\ngain on the choosing clips {chosen['gain']:+.3f} dB, on the others {others['gain']:+.3f} dB\n"
+        )
     return "\n".join(lines)
 
 
 def brief(weights: Path, rows: dict[str, Row]) -> str:
     sets = by_set(rows)
-    chosen = mean(by_set({name: row for name, row in rows.items() if name in CHOOSING}))
+    chosen, _ = by_choice(rows)
     parts = [
         f"{name} {row['gain']:+.3f} ({row['result'] - row['blurred']:+.2f})" for name, row in sets.items()
     ]
@@ -139,12 +128,21 @@ def brief(weights: Path, rows: dict[str, Row]) -> str:
     worst = min(row["worst"] for row in rows.values())
     figures = [
         f"mean {all_sets['gain']:+.3f}",
-        f"choosing {chosen['gain']:+.3f}",
+        *([f"choosing {chosen['gain']:+.3f}"] if chosen else []),
         *parts,
         f"worst {worst:+.3f}",
         f"untouched {all_sets['untouched']:.1f} dB {all_sets['shift']:+.3f}",
     ]
     return f"{weights.parent.name}/{weights.name}: " + "  ".join(figures)
+
+
+def by_choice(rows: dict[str, Row]) -> tuple[Row | None, Row | None]:
+    """The mean over the clips that trials are chosen by, and over the others; None where there are none."""
+    sides: tuple[dict[str, Row], dict[str, Row]] = {}, {}
+    for name, row in rows.items():
+        sides[name not in CHOOSING][name] = row
+    chosen, others = (mean(by_set(side)) if side else None for side in sides)
+    return chosen, others
 
 
 def by_set(rows: dict[str, Row]) -> dict[str, Row]:

@@ -117,14 +117,14 @@ def tell(event: Event) -> None:
 def export(source: Path, target: Path, gain: float, offset: float) -> None:
     """Write averaged weights; `gain` and `offset` go into the last convolution, which makes the full size."""
     state = checkpoint.load(source)
-    weights = state["average"]
-    channels, inputs = weights["feat_extract.0.main.0.weight"].shape[:2]
-    blocks = 1 + max(int(key.split(".")[3]) for key in weights if key.startswith("Encoder.0.layers."))
+    network = load_network(source).network
+    assert isinstance(network, MimoUNet)
+    weights = network.state_dict()
     facts = {
-        "family": "mimo-unet",
-        "channels": str(channels),
-        "blocks": str(blocks),
-        "stem": "half" if inputs == 12 else "full",
+        "family": network.family,
+        "channels": str(network.channels),
+        "blocks": str(network.blocks),
+        "stem": network.stem,
         "steps": str(state["step"]),
         "seed": str(state["settings"]["seed"]),
         "gain": f"{gain:g}",
