@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from video import media
 
@@ -17,6 +18,7 @@ from vdeblur.engine.device import free_bytes
 from vdeblur.errors import InputError
 from vdeblur.jobs import memory
 from vdeblur.jobs.plan import Options, make_plan
+from vdeblur.video.pictures import write_png
 
 MIB = 1 << 20
 
@@ -50,6 +52,13 @@ def test_too_little_is_refused_before_anything_is_written(tmp_path: Path) -> Non
         str(made.path), tmp_path / "out.mp4", Options(memory=250 * MIB, strength=0.0, preset="ultrafast")
     )
     assert memory.needed_bytes(plan) <= 250 * MIB
+
+
+def test_pictures_are_refused_too_and_need_no_encoder_that_looks_ahead(tmp_path: Path) -> None:
+    write_png(tmp_path / "s.png", np.zeros((1200, 2000, 3), np.uint8))
+    with pytest.raises(InputError, match=r"needs about \d+M; give more$"):
+        make_plan(str(tmp_path / "s.png"), None, Options(memory=100 * MIB, strength=0.0))
+    make_plan(str(tmp_path / "s.png"), None, Options(memory=250 * MIB, strength=0.0))
 
 
 def test_before_and_after_beside_each_other_take_twice_the_encoder(tmp_path: Path) -> None:

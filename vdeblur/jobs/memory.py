@@ -27,6 +27,7 @@ LEAST_PX = 210
 _HELD = {"libx264": 150, "libx265": 165, "libsvtav1": 180, "libvpx-vp9": 150}
 _QUICK = {"ultrafast": 50, "superfast": 70, "veryfast": 90}
 _OTHERS = 60
+_PICTURES = 20  # each is written by itself: nothing looks ahead
 
 
 def needed_bytes(plan: Plan) -> int:
@@ -38,7 +39,9 @@ def needed_bytes(plan: Plan) -> int:
     samples = 1 + (2 / (across * down) if layout.kind == "yuv" else len(layout.components) - 1)
     frame = layout.width * layout.height * samples * (1 if layout.depth <= 8 else 2)
     held = _OTHERS
-    if plan.output is not None and plan.options.encoder == "auto":
+    if plan.output is None:
+        held = _PICTURES
+    elif plan.options.encoder == "auto":
         held = _HELD.get(plan.output.encoder, _OTHERS)
         if plan.output.encoder == "libx264":
             held = _QUICK.get(plan.output.options.get("preset", ""), held)
@@ -60,9 +63,12 @@ def check(plan: Plan) -> None:
         return
     needed = needed_bytes(plan) + _least_of_tiles(plan)
     if needed > budget:
+        what = f"--memory {_words(budget)}: this run needs about {_words(needed)}"
+        if plan.output is None:
+            raise InputError(f"{what}; give more")
         raise InputError(
-            f"--memory {_words(budget)}: this run needs about {_words(needed)}, most of it for the encoder "
-            "to look ahead; give more, or a faster --preset such as ultrafast"
+            f"{what}, most of it for the encoder to look ahead; give more, or a faster --preset such as "
+            "ultrafast"
         )
 
 

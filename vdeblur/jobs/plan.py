@@ -24,7 +24,7 @@ from vdeblur.video.sink import check_target
 from vdeblur.weights import store
 
 if TYPE_CHECKING:
-    from vdeblur.engine.deblurrer import Decision
+    from vdeblur.engine.decision import Decision
 
 Compare = Literal["side", "split"]
 Encoder = Literal["auto", "ffmpeg"]
@@ -127,7 +127,7 @@ class Plan:
         options = self.options
         if self.weights is None or guess_kind(options.device) != "cpu":
             return None
-        from vdeblur.engine.deblurrer import decide
+        from vdeblur.engine.decision import decide
 
         return decide(self.weights, options.device, options.precision, options.backend)
 
@@ -274,7 +274,9 @@ def _plan_pictures(clip: Clip, target: Path | None, folder: Path | None, options
         target = folder / (source.name if source.exists() else Path(clip.pictures[0]).resolve().parent.name)
     target = target or pictures.default_target(clip)
     pictures.check_target(clip, target, overwrite=options.overwrite, new_folder=folder is not None)
-    return Plan(clip, target, options, _weights(options), None, None)
+    plan = Plan(clip, target, options, _weights(options), None, None)
+    memory.check(plan)
+    return plan
 
 
 def _as_written(picture: Picture, options: Options) -> Picture:
