@@ -97,7 +97,7 @@ def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
         _judge("format", same_kind or opaque_gif, f"{a.pix_fmt} became {b.pix_fmt}", said, depth, planes),
         _judge(
             "alpha",
-            a.alpha == b.alpha or opaque_gif,
+            a.alpha == b.alpha or opaque_gif or a.pix_fmt == "pal8",
             f"{a.alpha} became {b.alpha}",
             said,
             "transparency is lost",
@@ -196,7 +196,8 @@ def _tracks(a: Facts, b: Facts, said: str) -> list[Finding]:
             if not old.hashes and old.attachment is None:
                 found.append(Finding(name, OK, "empty in the source"))
                 continue
-            words = rf"{old.kind} {old.index} .*(cannot be carried|written anew|attachment)[^\n]*"
+            kept_otherwise = "cannot be carried|written anew|attachment|sample by sample"
+            words = rf"{old.kind} {old.index} .*({kept_otherwise})[^\n]*"
             found.append(_judge(name, False, "its packets are not there", said, words))
             continue
         remaining.remove(new)
