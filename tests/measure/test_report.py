@@ -220,6 +220,21 @@ def test_what_was_measured_is_shown_where_it_cannot_be_written(
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
+def test_clips_that_were_measured_are_reported_where_a_later_one_ends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After hours of a large set a picture that is missing a line must not cost all of them."""
+    root, table = trees.reds(tmp_path / "REDS", ["val"], clips=3, frames=2), tmp_path / "r.csv"
+    trees.picture(root / "val/val_sharp/002/00000001.png", size=(16, 26))
+    sides = [str(root / f"val/val_{side}") for side in ("blur", "sharp")]
+    assert main(["eval", *sides, "--csv", str(table)]) == 2
+    said = capsys.readouterr()
+    assert "has 26x16" in said.err
+    assert "ended before all was measured: 2 of 3 clips" in said.out
+    rows = csv.DictReader(StringIO(table.read_text(encoding="utf-8")))
+    assert [row["clip"] for row in rows] == ["000", "000", "001", "001"]
+
+
 def test_names_that_are_no_text_do_not_lose_a_report(found: Evaluation, tmp_path: Path) -> None:
     odd = dataclasses.replace(found.rows[0], clip=os.fsdecode(b"cl\xffp"))
     evaluated = dataclasses.replace(found, rows=(odd,))

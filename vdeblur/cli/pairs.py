@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vdeblur.cli.options import Parser, network_of, network_options
 from vdeblur.cli.values import fraction
 from vdeblur.errors import InputError
+
+if TYPE_CHECKING:
+    from vdeblur.measure.rows import Evaluation
 
 
 def data(words: list[str]) -> int:
@@ -68,7 +73,7 @@ def evaluate(words: list[str]) -> int:
     network_options(parser)
     parser.set_defaults(model=None)
     asked = parser.parse_args(words)
-    from vdeblur.cli import progress, show
+    from vdeblur.cli import progress
     from vdeblur.measure import report
 
     targets = {f"--{name}": getattr(asked, name) for name in ("csv", "json", "html")}
@@ -80,28 +85,42 @@ def evaluate(words: list[str]) -> int:
     network = network_of(asked) | {"model": asked.model or "auto"}
     compares = asked.sharp is not None and asked.model is None and asked.weights is None
     from vdeblur.measure.evaluate import evaluate as judge
+
+    measured: list[Evaluation] = []
+    try:
+        with progress.counting("frames") as tell:
+            found = judge(
+                asked.data,
+                asked.sharp,
+                blur=asked.blur,
+                protocol=asked.protocol,
+                network=None if compares else network,
+                pictures=asked.html is not None,
+                tell=tell,
+                salvage=measured.append,
+            )
+        measured.append(found)
+    finally:
+        if measured:
+            _report(measured[0], targets)
+    return 0
+
+
+def _report(found: Evaluation, targets: Mapping[str, Path | None]) -> None:
+    """What was measured is shown, whether it could be written or not."""
+    from vdeblur.cli import show
+    from vdeblur.measure import report
     from vdeblur.measure.page import page
 
-    with progress.counting("frames") as tell:
-        found = judge(
-            asked.data,
-            asked.sharp,
-            blur=asked.blur,
-            protocol=asked.protocol,
-            network=None if compares else network,
-            pictures=asked.html is not None,
-            tell=tell,
-        )
     try:
         for (option, target), text in zip(
             targets.items(), (report.csv_text, report.json_text, page), strict=True
         ):
             if target is not None:
                 report.write(target, text(found), option)
-    finally:  # what was measured is shown, whether it could be written or not
+    finally:
         show.columns(report.table(found))
         show.pairs(report.remarks(found) + report.definitions(found))
-    return 0
 
 
 def _pair_sources(parser: argparse.ArgumentParser) -> None:

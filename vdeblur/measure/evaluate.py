@@ -46,11 +46,13 @@ def evaluate(
     network: Mapping[str, Any] | None = None,
     pictures: bool = False,
     tell: Tell = lambda clip, done, expected: None,
+    salvage: Callable[[Evaluation], None] = lambda found: None,
 ) -> Evaluation:
     """Measure a network on footage, or (network None) one side of the footage against the other.
 
     network    what `Deblurrer.load` takes: model, weights, device, ...
     pictures   keep the best, median and worst frame of the clips for a report
+    salvage    gets what there is of whole clips where something ends it before all are measured
 
     Raises InputError for footage that is not sound, and all that the engine raises.
     """
@@ -75,22 +77,34 @@ def evaluate(
         judge = _Judge(
             rules, engine, ledger, notes, pictures, pool, lambda clip: tell(clip, next(done), expected)
         )
-        for footage in found:
-            judge.clip(footage)
-        if engine is not None:
-            settings |= engine.describe(found[0].blurred.picture.layout)  # now: what really ran
-            notes += engine.notes
-    ledger.close()
-    return Evaluation(
-        protocol=rules,
-        rows=tuple(judge.rows),
-        clips=tuple(judge.clips),
-        shots=shots.of_all(judge.shots, judge.rows),
-        settings=settings,
-        versions=versions() | _judges(),
-        seconds={**{key: round(value, 3) for key, value in ledger.stages_s.items()}, "wall": ledger.wall_s},
-        notes=tuple(dict.fromkeys(notes)),
-    )
+
+        def concluded() -> Evaluation:
+            own = dict(settings)
+            if engine is not None:
+                own |= engine.describe(found[0].blurred.picture.layout)  # now: what really ran
+                notes.extend(engine.notes)
+            ledger.close()
+            return Evaluation(
+                protocol=rules,
+                rows=tuple(judge.rows),
+                clips=tuple(judge.clips),
+                shots=shots.of_all(judge.shots, judge.rows),
+                settings=own,
+                versions=versions() | _judges(),
+                seconds={key: round(value, 3) for key, value in ledger.stages_s.items()}
+                | {"wall": ledger.wall_s},
+                notes=tuple(dict.fromkeys(notes)),
+            )
+
+        try:
+            for footage in found:
+                judge.clip(footage)
+        except BaseException:
+            if judge.clips:
+                notes.append(f"ended before all was measured: {len(judge.clips)} of {len(found)} clips")
+                salvage(concluded())
+            raise
+        return concluded()
 
 
 class _Judge:
@@ -118,7 +132,7 @@ class _Judge:
     def clip(self, footage: Footage) -> None:
         """Its frames' rows, then the row of the clip."""
         flicker = self._flicker()
-        begin, gallery = len(self.rows), shots.Gallery()
+        own, gallery = list[FrameRow](), shots.Gallery()
         size = (0, 0)
         for index, (shown, result, sharp, spent_s, fate) in enumerate(self._results(footage)):
             number, size = footage.number(index), shown.shape[:2]
@@ -132,12 +146,12 @@ class _Judge:
             if self._pictures and after is not None:
                 with self._ledger.spend("pictures"):
                     gallery.add(row, shown, after)
-            self.rows.append(row)
-        own = self.rows[begin:]
+            own.append(row)
         if not own:
             raise InputError(f"{footage.blurred.source}: not a single frame came out of it")
         gains = [row.gain_db for row in own if row.gain_db is not None]
         times = [row.engine_s for row in own if row.engine_s]
+        self.rows += own
         self.clips.append(
             ClipRow(
                 clip=footage.name,
@@ -288,8 +302,8 @@ def _picture(side: Frame | Pixels | None) -> Pixels | None:
 
 def _rgb(frame: Frame) -> Pixels:
     """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
-    from vdeblur.engine.eager import Staging
     from vdeblur.engine.planes import to_rgb
+    from vdeblur.engine.eager import Staging
 
     layout = frame.layout
     picture = to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
