@@ -2,6 +2,7 @@
 
     python scripts/train_gpu.py configs/mimo-unet-gpu.toml --photographs PHOTOS --run RUN --minutes 8
     python scripts/train_gpu.py ...                the same again: it goes on where it ended
+    python scripts/train_gpu.py ... --falling 3    the last call: in its last 3 minutes the rate falls to zero
     python scripts/train_gpu.py configs/mimo-unet-gpu.toml --photographs PHOTOS --throughput
     python scripts/train_gpu.py --unpack RUN --output last.pt      (then: train_default.py export last.pt)
 
@@ -35,12 +36,13 @@ from vdeblur.learn.events import Event, Figures, Scored, Started
 from vdeblur.learn.judge import Score, score
 from vdeblur.learn.recipe import Recipe, changes, read_recipe
 from vdeblur.learn.settings import Settings
-from vdeblur.learn.train import train
+from vdeblur.learn.train import Outcome, train
 from vdeblur.learn.widen import widen
 from vdeblur.models.contract import DeblurNetwork
 from vdeblur.models.mimo_unet import MimoUNet
 
 CHUNK = 64  # pairs made at a time
+LATE_S = 20  # that a run which ends by its steps may take longer than was reckoned
 LAPS = 30  # steps that are timed by --throughput, after as many that are not
 
 
@@ -54,6 +56,10 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=8.0, help="of training, saving and scoring not counted"
     )
+    parser.add_argument(
+        "--falling", type=float, default=0.0, metavar="MINUTES",
+        help="of --minutes, the last so many end the run: the rate falls to zero, whatever `steps` says",
+    )  # fmt: skip
     parser.add_argument("--set", nargs="*", default=[], metavar="key=value", help="settings that differ")
     parser.add_argument("--grow", type=Path, help="run or checkpoint of a network of half the width")
     parser.add_argument(
@@ -70,6 +76,8 @@ def main() -> None:
         return
     if options.recipe is None:
         parser.error("name a recipe")
+    if options.falling >= options.minutes > 0:
+        parser.error("--falling must be shorter than --minutes: how fast steps are is seen before it")
     recipe = read_recipe(options.recipe, {"precision": "bf16", "on_device": True} | changes(options.set))
     recipe.settings.check(str(options.recipe))
     device = torch.device(options.device)
@@ -106,21 +114,30 @@ def campaign(
         return score(candidate, iter(pairs), str(device))
 
     parcel = Parcel(work / "last.pt", options.run)
-    end = time.monotonic() + 60 * options.minutes
-    outcome = train(
-        network,
-        s,
-        DeviceFeed(
-            DevicePairs(training, s.motion, s.seed, CHUNK), Share(s.batch, parts=s.accumulate),
-            s.augmentation, s.pool, s.reuse, s.seed,
-        ),
-        judge,
-        work,
-        device=device,
-        precision=s.precision,
-        tell=tell,
-        stop=lambda: parcel.again() or time.monotonic() > end,
+    figures: list[Figures] = []
+    feed = DeviceFeed(
+        DevicePairs(training, s.motion, s.seed, CHUNK), Share(s.batch, parts=s.accumulate),
+        s.augmentation, s.pool, s.reuse, s.seed,
     )  # fmt: skip
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Figures):
+            figures.append(event)
+        tell(event)
+
+    def train_until(end: float, s: Settings) -> Outcome:
+        return train(
+            network, s, feed, judge, work, device=device, precision=s.precision, tell=hear,
+            stop=lambda: parcel.again() or time.monotonic() > end,
+        )  # fmt: skip
+
+    end = time.monotonic() + 60 * options.minutes
+    if options.falling:
+        outcome = train_until(end - 60 * options.falling, replace(s, steps=10**9))
+        steps_a_s = figures[-1].samples_per_s / (s.batch * s.accumulate) if figures else 0.0
+        left = max(1, round(steps_a_s * (end - time.monotonic())))
+        s, end = replace(s, steps=outcome.steps + left, decay=left), end + LATE_S
+    outcome = train_until(end, s)
     parcel.again()
     files = sorted(options.run.glob("part-*.pt"))
     (work / "log.csv").replace(options.run / "log.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,8 @@ def test_a_gpu_call_needs_nothing_but_torch_and_numpy(tmp_path: Path) -> None:
     assert "step 4 of 4" in said
     assert {path.name for path in run.iterdir()} == {"part-0.pt", "log.csv", "work"}
     assert parcels.unpack(run)["step"] == 4
+    # And in a last call to an end that its time allows.
+    said = call(*words[:3], "--minutes", "0.05", "--falling", "0.02", *words[3:])
+    at, steps, decay = re.search(r"^step (\d+) of (\d+);.* decay is (\d+) now", said, re.MULTILINE).groups()  # type: ignore[union-attr]
+    assert 4 < int(at) == int(steps) - int(decay)
+    assert f"step {steps} of {steps}, " in said
