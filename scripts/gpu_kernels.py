@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from vdeblur.cli.values import size
+from vdeblur.engine.corrector import trial_picture
 from vdeblur.engine.cuda import Cuda
-from vdeblur.engine.eager import trial_picture
 from vdeblur.engine.opening import BATCHES
 from vdeblur.engine.rewrite import plain, rewritten
 from vdeblur.engine.ring import Work

@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vdeblur.engine import guard, planes, tiles
+from vdeblur.engine.corrector import by_tiles
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.eager import by_tiles
 from vdeblur.frame import Component, Frame, PlaneLayout
 from vdeblur.models.contract import DeblurNetwork
 

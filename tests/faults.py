@@ -34,7 +34,7 @@ GO_ON: Any = object()
 
 def sites() -> dict[str, tuple[Any, str]]:
     """Name -> (class or module, attribute): the steps of a run, from the source to the target's name."""
-    from vdeblur.engine.eager import Corrector
+    from vdeblur.engine.corrector import Corrector
     from vdeblur.jobs import inspection
     from vdeblur.jobs.journal import Journal
     from vdeblur.video.decoding import Decoding

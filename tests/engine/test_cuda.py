@@ -13,8 +13,8 @@ from engine.pictures import FORMATS, layout, noise_frame, smooth_frame
 from engine.test_rewrite import NETWORKS, trained_a_little
 
 from vdeblur.engine import opening
+from vdeblur.engine.corrector import trial_picture
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.engine.eager import trial_picture
 from vdeblur.frame import Fate, Frame, Plane
 from vdeblur.models.contract import DeblurNetwork
 from vdeblur.models.mimo_unet import MimoUNet, RotationEnsemble

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 from collections.abc import Iterator
 
 import av.video.format
@@ -14,7 +16,7 @@ from engine.pictures import FORMATS, layout, noise_frame, smooth_frame
 
 from vdeblur import colour
 from vdeblur.engine.deblurrer import Deblurrer
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Fate, Frame, Range
 from vdeblur.models.msresnet import MSResNet
 from vdeblur.video import formats
@@ -301,6 +303,22 @@ def test_bad_values_are_refused_by_the_name_of_their_option(bad: dict[str, objec
     (option,) = bad
     with pytest.raises(InputError, match=f"^--{option} "):
         Deblurrer(standins.ZeroDifference(), **bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_is_told_and_does_not_hang() -> None:
+    engine, picture = Deblurrer(standins.ZeroDifference()), np.zeros((8, 8), np.uint8)
+    engine.deblur_array(picture)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            engine.deblur_array(picture)
+        except VdeblurError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_torch_is_left_as_it_was_found() -> None:

@@ -23,8 +23,9 @@ pytest.importorskip("openvino")
 import openvino as ov
 
 from vdeblur import colour
-from vdeblur.engine import deblurrer, device, guard, openvino
-from vdeblur.engine.deblurrer import Deblurrer, decide
+from vdeblur.engine import decision, device, guard, openvino_request
+from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.decision import decide
 from vdeblur.engine.device import choose
 from vdeblur.engine.openvino import Bodies, OpenVinoBackend, bodies_of
 from vdeblur.engine.openvino_graph import network as network_of
@@ -207,8 +208,8 @@ def test_memory_that_runs_out_costs_smaller_tiles_and_no_frame(
     calls = itertools.count()
     patched, name = {
         "compile": (OpenVinoBackend, "compiled_frame"),
-        "start": (openvino._Request, "start"),
-        "wait": (openvino._Request, "wait"),
+        "start": (openvino_request.Request, "start"),
+        "wait": (openvino_request.Request, "wait"),
     }[where]
     real = getattr(patched, name)
 
@@ -239,7 +240,7 @@ def test_memory_that_no_tile_helps_is_said(monkeypatch: pytest.MonkeyPatch) -> N
 
     engine = opened(small())
     engine.estimate_s_per_frame(layout("yuv420p", 64, 48))  # warm by now
-    monkeypatch.setattr(openvino._Request, "start", runs_out)
+    monkeypatch.setattr(openvino_request.Request, "start", runs_out)
     with pytest.raises(VdeblurError, match=r"out of memory on .* smaller network"):
         list(engine.deblur([smooth_frame(layout("yuv420p", 64, 48))]))
 
@@ -376,13 +377,13 @@ def test_a_graph_of_other_weights_is_never_used(tmp_path: Path, monkeypatch: pyt
         )
     monkeypatch.setattr(places, "package_folder", lambda: tmp_path)
     ref = store.resolve("mimo-unet-tiny", None, "cpu")
-    decision = decide(ref, "cpu", "auto", "openvino")
-    assert decision.int8 is None
-    assert decision.choice.precision in ("bf16", "fp32")
-    (note,) = decision.notes
+    found = decide(ref, "cpu", "auto", "openvino")
+    assert found.int8 is None
+    assert found.choice.precision in ("bf16", "fp32")
+    (note,) = found.notes
     assert "made for other weights" in note
-    assert note.endswith(f"running in {decision.choice.precision}")
-    monkeypatch.setattr(deblurrer, "has_nncf", lambda: False)
+    assert note.endswith(f"running in {found.choice.precision}")
+    monkeypatch.setattr(decision, "has_nncf", lambda: False)
     with pytest.raises(MissingRuntimeError, match=r"^--precision int8: .*other weights.*pip install nncf"):
         decide(ref, "cpu", "int8", "auto")
     (tmp_path / f"mimo-unet-tiny{quantised.SUFFIX}").write_bytes(b"PK\x03\x04 cut off")
@@ -466,7 +467,7 @@ def test_a_long_video_makes_the_graph_first_and_a_stopped_run_knows_it_again(
 
     monkeypatch.setattr(quantising, "PICTURES", 2)
     monkeypatch.setattr(quantising, "PAIRS", 1)
-    monkeypatch.setattr(deblurrer, "has_int8", lambda: True)
+    monkeypatch.setattr(decision, "has_int8", lambda: True)
     weights = tmp_path / "mine.safetensors"
     save_file(dict(weights_of(small(seed=3)).arrays), weights)
     source = media.write_clip(tmp_path / "in.mkv", codec="ffv1").path
@@ -490,3 +491,27 @@ def test_a_long_video_makes_the_graph_first_and_a_stopped_run_knows_it_again(
     assert not again.makes_int8
     assert before["the int8 graph"] == "there"
     assert identity.made_with(again, Rule()) == before
+
+
+def test_a_cache_that_takes_no_graph_stops_no_run_that_did_not_ask_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vdeblur.jobs import quantising
+
+    def quantise(*asked: object, **more: object) -> object:
+        return quantised.write(
+            places.cache_folder() / "int8" / "x", quantised.Facts("", False, 1, 1, 1, ""), b"", b""
+        )
+
+    (tmp_path / "file").write_text("a file where the folder should be")
+    monkeypatch.setenv("VDEBLUR_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(quantising, "quantise", quantise)
+    monkeypatch.setattr(decision, "has_int8", lambda: True)
+    monkeypatch.setattr(decision, "has_nncf", lambda: True)
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(places.shipped()["mimo-unet-tiny"].read_bytes())
+    ref, said = store.resolve("auto", weights, "cpu"), []
+    quantising.prepare(ref, "cpu", "auto", "openvino", said.append, long=True)
+    assert re.search("cannot be written .*VDEBLUR_CACHE names another folder: running in", said[0])
+    with pytest.raises(InputError, match="VDEBLUR_CACHE names another folder"):
+        quantising.prepare(ref, "cpu", "int8", "openvino", said.append)

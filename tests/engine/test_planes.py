@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vdeblur import colour
 from vdeblur.engine import planes
-from vdeblur.engine.eager import Staging
+from vdeblur.engine.staging import Staging
 from vdeblur.frame import Frame, PlaneLayout
 
 LAYOUTS = st.builds(

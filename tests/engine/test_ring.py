@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vdeblur.engine import opening, tiles
+from vdeblur.engine.corrector import Corrector
 from vdeblur.engine.cuda import Cuda, CudaLane
 from vdeblur.engine.device import Choice, Precision
-from vdeblur.engine.eager import Corrector, EagerLane
+from vdeblur.engine.eager import EagerLane
 from vdeblur.engine.lane import padded
 from vdeblur.engine.opening import SLOTS
 from vdeblur.errors import VdeblurError

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vdeblur.engine import tiles
-from vdeblur.engine.eager import by_tiles
+from vdeblur.engine.corrector import by_tiles
 from vdeblur.engine.footprint import bytes_per_px
 from vdeblur.errors import InputError
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from vdeblur.engine import shortage
-from vdeblur.engine.eager import Corrector, EagerLane
+from vdeblur.engine.corrector import Corrector
+from vdeblur.engine.eager import EagerLane
 from vdeblur.engine.lane import Step
 from vdeblur.engine.opening import Opened, Opening, Timed
 from vdeblur.engine.ring import Event, Stream, Work, take

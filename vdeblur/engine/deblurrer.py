@@ -6,10 +6,9 @@ Torch is imported by the backends that compute with it, never here.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -18,21 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vdeblur import colour
-from vdeblur.engine import shortage, tiles
-from vdeblur.engine.device import Choice, choose, free_bytes, guess_kind, has_int8, has_nncf
+from vdeblur.engine import pictures, shortage, tiles
+from vdeblur.engine.decision import decide
+from vdeblur.engine.device import choose, free_bytes, guess_kind
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
-from vdeblur.errors import InputError, MissingRuntimeError, to_install
-from vdeblur.frame import Component, Fate, Frame, PlaneLayout
-from vdeblur.weights import quantised
+from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
+from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.weights.arrays import Weights, load_arrays
 from vdeblur.weights.quantised import Quantised
-from vdeblur.weights.store import WeightsRef, resolve
+from vdeblur.weights.store import resolve
 
 if TYPE_CHECKING:
     from vdeblur.models.contract import DeblurNetwork
-
-LEAST_FLOAT, LARGEST_FLOAT = -0.5, 2.0
-"""Of a picture from 0 to 1, with room for what filters overshoot; beyond it is -1 to 1, or 0 to 255."""
 
 
 class Deblurrer:
@@ -146,24 +142,24 @@ class Deblurrer:
 
     def deblur_array(self, picture: Pixels) -> Pixels:
         """A single picture, sharpened: a new array of its shape and type, rounded and clipped."""
-        if _checked(picture).dtype.kind == "f":
+        if pictures.checked(picture).dtype.kind == "f":
             return np.clip(self.deblur_rgb(picture), 0.0, 1.0).astype(picture.dtype)
-        found = next(self.deblur([_frame_of(picture)])).planes[0]
+        found = next(self.deblur([pictures.frame_of(picture)])).planes[0]
         return found.copy() if found is picture else found
 
     def deblur_rgb(self, picture: Pixels) -> Pixels:
         """A single picture, sharpened, as float32 from 0 to 1, neither rounded nor clipped; where the guard
         refuses, as it was."""
         found = self.deblur_rgb_or_none(picture)
-        return _values(picture) if found is None else found
+        return pictures.values(picture) if found is None else found
 
     def deblur_rgb_or_none(self, picture: Pixels) -> Pixels | None:
         """The same for scores: None where the guard refuses, so that nonsense does not pass for caution."""
-        values = _values(_checked(picture))
+        values = pictures.values(pictures.checked(picture))
         if self.strength == 0.0:
             return values
         height, width = picture.shape[:2]
-        rows, columns = padded(_frame_of(picture).layout, self._backend.multiple_of)
+        rows, columns = padded(pictures.frame_of(picture).layout, self._backend.multiple_of)
         rgb = np.broadcast_to(values.reshape(height, width, -1), (height, width, 3))
         rgb = np.pad(rgb.clip(0.0, 1.0), ((0, rows - height), (0, columns - width), (0, 0)), "edge")
         self._warm()
@@ -190,7 +186,7 @@ class Deblurrer:
     def rgb(self, frame: Frame) -> Pixels:
         """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
         from vdeblur.engine import planes
-        from vdeblur.engine.eager import Staging
+        from vdeblur.engine.staging import Staging
 
         layout = frame.layout
         picture = planes.to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
@@ -251,6 +247,7 @@ class Deblurrer:
 
     def _warm(self) -> float:
         """Seconds for a pixel; the first call runs the warm-up laps."""
+        _stay_in_process()
         if self._s_per_px is None:
             self._s_per_px = self._backend.warm_up()
         return self._s_per_px
@@ -311,54 +308,18 @@ def deblur_array(picture: Pixels, model: str = "auto", **options: Any) -> Pixels
         return engine.deblur_array(picture)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What will run weights on this machine.
-
-    int8        the graph of these weights, where there is one
-    why         of the precision, on a CPU
-    notes       why it is not what could have been expected, one line each
-    lacks_int8  with such a graph, which can be made here, precision auto might be int8
-    """
-
-    choice: Choice
-    int8: Quantised | None
-    why: str = ""
-    notes: tuple[str, ...] = ()
-    lacks_int8: bool = False
+_process: int | None = None  # that has computed
 
 
-def decide(ref: WeightsRef, device: str, precision: str, backend: str) -> Decision:
-    """What `Deblurrer.load` will do with weights; without torch where that is the processor.
-
-    A choice of int8 without a graph means that one can be made (`jobs/quantising.py`). Raises InputError or
-    MissingRuntimeError for what cannot be done.
-    """
-    found, reason = quantised.find(ref.path, ensemble=ref.ensemble)
-    kept = 0.0 if found is None else found.facts.gain_kept
-    good = kept >= quantised.LEAST_GAIN_KEPT
-    choice = choose(device, precision, backend, leaves_torch=True, int8=good)
-    if choice.backend != "openvino":
-        why = "openvino is not installed" if choice.kind == "cpu" and backend == "auto" else ""
-        return Decision(choice, None, why)
-    if precision == "int8" and found is None and not has_nncf():
-        reason = reason or f"there is no int8 graph of {ref.name}"
-        raise MissingRuntimeError(
-            f"--precision int8: {reason}, and making one needs nncf: {to_install('nncf')}"
+def _stay_in_process() -> None:
+    """A forked child has none of its parent's threads, and would wait for them for ever."""
+    global _process
+    _process = _process or os.getpid()
+    if _process != os.getpid():
+        raise VdeblurError(
+            "this process was forked from one that has deblurred, whose threads it lacks: start processes "
+            "with multiprocessing.get_context('spawn'), or before the first picture"
         )
-    if precision != "auto":
-        return Decision(choice, found, "asked for")
-    if choice.precision == "int8":
-        return Decision(choice, found, f"it keeps {kept:.1%} of the gain of float32")
-    if found is not None and not good:
-        reason = f"int8 keeps {kept:.0%} of the gain of {ref.name}"
-    if found is not None and good:
-        return Decision(choice, found, "this processor is not known to have instructions for int8")
-    if reason:
-        return Decision(choice, found, reason, (f"{reason}: running in {choice.precision}",))
-    lacks = has_nncf() and has_int8()
-    hint = "; --precision int8 makes one, once, and so does a long video" if lacks else ""
-    return Decision(choice, found, f"there is no int8 graph of {ref.name}{hint}", lacks_int8=lacks)
 
 
 def _open_backend(
@@ -374,51 +335,6 @@ def _open_backend(
         from vdeblur.engine.openvino import OpenVinoBackend, converted
 
         return OpenVinoBackend(converted(network), choice)
-    from vdeblur.engine.eager import Corrector
+    from vdeblur.engine.corrector import Corrector
 
     return Corrector(network, choice)
-
-
-def _frame_of(picture: Pixels) -> Frame:
-    """A full-range frame around a picture: one packed plane of RGB, or one of grey."""
-    height, width = picture.shape[:2]
-    wide = picture.dtype != np.uint8
-    grey = picture.ndim == 2
-    layout = PlaneLayout(
-        name=("gray16le" if wide else "gray") if grey else ("rgb48le" if wide else "rgb24"),
-        width=width,
-        height=height,
-        kind="gray" if grey else "rgb",
-        depth=16 if wide else 8,
-        subsampling=(1, 1),
-        components=(Component(0),) if grey else tuple(Component(0, i) for i in range(3)),
-        range="full",
-        matrix="rgb",
-    )
-    return Frame((picture,), layout, 0, Fraction(1, 25), 1, 0)
-
-
-def _values(picture: Pixels) -> Pixels:
-    """As float32 from 0 to 1."""
-    values = picture.astype(np.float32)
-    if picture.dtype.kind == "u":
-        values /= np.iinfo(picture.dtype).max
-    return values
-
-
-def _checked(picture: Pixels) -> Pixels:
-    """The picture, or ValueError that says what is expected."""
-    if not isinstance(picture, np.ndarray):
-        raise ValueError(f"a picture is a numpy array, not {type(picture).__name__}: np.asarray makes one")
-    shape_fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
-    type_fits = picture.dtype in (np.uint8, np.uint16) or picture.dtype.kind == "f"
-    if not (shape_fits and type_fits and picture.size):
-        raise ValueError(
-            "a picture is height x width x 3 or height x width of uint8, uint16 or float, "
-            f"not {picture.dtype} {picture.shape}"
-        )
-    if picture.dtype.kind == "f":
-        least, most = float(picture.min()), float(picture.max())
-        if not (least >= LEAST_FLOAT and most <= LARGEST_FLOAT):  # also where one is not a number
-            raise ValueError(f"a picture of float goes from 0 to 1, this one from {least:g} to {most:g}")
-    return picture

@@ -15,7 +15,7 @@ import numpy as np
 
 from vdeblur.engine.device import Choice
 from vdeblur.engine.tiles import Grid
-from vdeblur.frame import Frame, PlaneLayout
+from vdeblur.frame import Component, Frame, Plane, PlaneLayout
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
@@ -121,3 +121,9 @@ def component_sizes(layout: PlaneLayout) -> list[tuple[int, int]]:
     """(rows, columns) of each colour component as it is in a frame."""
     is_luma = [layout.kind != "yuv" or i == 0 for i in range(len(layout.components))]
     return [(layout.height, layout.width) if luma else layout.chroma_size for luma in is_luma]
+
+
+def component_of(planes: Sequence[Plane], component: Component) -> Plane:
+    """The samples of a component: its plane, or a view of its part in a packed one."""
+    plane = planes[component.plane]
+    return plane if component.index is None else plane[..., component.index]

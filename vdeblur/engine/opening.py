@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from vdeblur.engine import guard, shortage
-from vdeblur.engine.eager import Corrector, Staging
+from vdeblur.engine.corrector import Corrector
 from vdeblur.engine.ring import Ring, Stream, Work
+from vdeblur.engine.staging import Staging
 from vdeblur.engine.station import Device, Station, StationSlot
 from vdeblur.engine.tiles import Grid
 from vdeblur.engine.ways import Way, fault, load_trial, ways_of

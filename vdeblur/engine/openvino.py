@@ -1,32 +1,29 @@
-"""Networks on CPUs by OpenVINO: one compiled model from planes to planes, several frames at a time; no torch.
+"""Networks on CPUs by OpenVINO: what is compiled, in which precision, on how many threads; no torch.
 
-For files (throughput) each of a few streams has threads of its own and computes one frame, so that a core
-never waits for another; for live pictures (latency) all threads work on the one frame there is.  The model is
-`openvino_graph.whole`; where a picture is cut into tiles it is three models, the middle one, the network,
-for each tile.  Differences, sums and rounding are float32 in every precision: a test holds it.  Precision is
-always said: left alone, OpenVINO takes bfloat16 where a processor has it.
+A model is `openvino_graph.whole`, from planes to planes; where a picture is cut into tiles it is three
+models, the middle one, the network, for each tile (`openvino_request.py`).  Differences, sums and
+rounding are float32 in every precision: a test holds it.  Precision is always said: left alone, OpenVINO
+takes bfloat16 where a processor has it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino as ov
 
 from vdeblur.engine import guard, openvino_graph, shortage, tiles
-from vdeblur.engine.device import Choice, cpu_threads, free_bytes, has_bfloat16
-from vdeblur.engine.lane import Pixels, Step, component_sizes
+from vdeblur.engine.device import Choice, cpu_threads, has_bfloat16
+from vdeblur.engine.lane import Pixels
 from vdeblur.engine.openvino_body import body as float_body
-from vdeblur.engine.openvino_words import word_type
-from vdeblur.frame import Component, Fate, Frame, Plane, PlaneLayout
+from vdeblur.engine.openvino_lane import OpenVinoLane
+from vdeblur.engine.openvino_request import by_tiles
+from vdeblur.frame import PlaneLayout
 from vdeblur.weights.arrays import Weights
 from vdeblur.weights.quantised import Quantised
 
@@ -38,8 +35,6 @@ SIZE = {"fp32": 1.0, "bf16": 0.6, "int8": 0.6}
 AROUND = 290.0
 """Bytes for each pixel of a picture that is cut: what stands before and behind the network is not (measured).
 Whole pictures do without, as one model shares its memory: small networks take less so."""
-STREAMS = 4
-"""Frames computed at the same time, at most; each needs memory of its own."""
 TRIAL_PX = 256
 """Side of the picture of the warm-up laps: cost is proportional to pixels."""
 WARM_UP_S = 3.0
@@ -184,254 +179,6 @@ class OpenVinoBackend:
         return _core().compile_model(model, "CPU", options)
 
 
-class OpenVinoLane:
-    """A backend opened for one layout; see `lane.Lane`.
-
-    Where memory runs out, all frames in flight are done again, and what follows too: one at a time, then in
-    smaller tiles.
-    """
-
-    def __init__(
-        self,
-        backend: OpenVinoBackend,
-        layout: PlaneLayout,
-        grid: tiles.Grid,
-        strength: float,
-        *,
-        latency: bool = False,
-    ) -> None:
-        self.layout = layout
-        self.grid = grid
-        self._backend = backend
-        self._strength = strength
-        self._latency = latency
-        self._careful: _Pieces | None = None
-        self._slots: list[_Request | _Pieces] = []
-        self._open()
-
-    def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Frames of this layout with the difference added, in new arrays, and their fate."""
-        flying: deque[tuple[Frame, _Request | _Pieces]] = deque()
-        free = deque(self._slots)
-        try:
-            for frame in frames:
-                flying.append((frame, free.popleft()))
-                yield from self._next(flying, free, start=True)
-            while flying:
-                yield from self._next(flying, free)
-        finally:
-            for _, slot in flying:
-                slot.wait()
-
-    def steps(self, frame: Frame) -> Mapping[str, Step]:
-        """See `lane.Stepped`: three separate models here, though a frame goes through one."""
-        parts = _Pieces(self._backend, self.layout, self.grid, self._strength)
-        parts.start(frame)
-        words = parts.words
-        rgb, difference = parts.rgb.copy(), parts.difference.copy()
-        return {
-            "upload": Step(lambda: parts.staging.load(frame)),
-            "planes to RGB": Step(lambda: parts.front(words, share_outputs=True)),
-            "network": Step(lambda: parts.network(rgb)),
-            "residual": Step(lambda: parts.back([*words, difference], share_outputs=True)),
-            "download": Step(lambda: parts.staging.store(frame, parts.wait())),
-        }
-
-    def close(self) -> None:
-        """Compiled models and their memory go; nothing is in flight here."""
-        self._slots, self._careful = [], None
-
-    def _open(self) -> None:
-        """For the grid, or the first smaller one that memory bears."""
-        while True:
-            try:
-                self._slots = self._compiled()
-                return
-            except Exception as error:
-                if not shortage.ran_out(error):
-                    raise
-            self._make_less()
-
-    def _make_less(self) -> None:
-        """After memory ran out: one frame at a time, then tiles; VdeblurError where there are no smaller."""
-        self.close()
-        if self.grid.is_whole and not self._latency:
-            self._latency = True
-            self._backend.went_short("out of memory: going on with one frame at a time")
-            return
-        self.grid = self._backend.smaller(self.grid)
-
-    def _compiled(self) -> list[_Request | _Pieces]:
-        if not self.grid.is_whole:
-            return [_Pieces(self._backend, self.layout, self.grid, self._strength)]
-        streams = 1 if self._latency else self._streams()
-        compiled = self._backend.compiled_frame(self.layout, self.grid, self._strength, streams)
-        # One more than streams: it is filled and emptied while the others compute.
-        return [_Request(compiled, self.layout) for _ in range(1 if self._latency else streams + 1)]
-
-    def _next(
-        self,
-        flying: deque[tuple[Frame, _Request | _Pieces]],
-        free: deque[_Request | _Pieces],
-        *,
-        start: bool = False,
-    ) -> list[Frame]:
-        """The last in flight is started; the first one's result, unless a slot is free for another."""
-        try:
-            if start:
-                flying[-1][1].start(flying[-1][0])
-            if start and free:
-                return []
-            result = self._landed(*flying[0])
-            free.append(flying.popleft()[1])
-            return [result]
-        except Exception as error:
-            if not shortage.ran_out(error):
-                raise
-        frames = [frame for frame, _ in flying]
-        while flying:
-            with suppress(Exception):
-                flying.popleft()[1].wait()
-        free.clear()  # what was compiled goes before the smaller comes
-        results = self._again(frames)
-        free.extend(self._slots)
-        return results
-
-    def _again(self, frames: Sequence[Frame]) -> list[Frame]:
-        while True:
-            self._make_less()
-            self._open()
-            try:
-                return [self._alone(frame) for frame in frames]
-            except Exception as error:
-                if not shortage.ran_out(error):
-                    raise
-
-    def _alone(self, frame: Frame) -> Frame:
-        slot = self._slots[0]
-        slot.start(frame)
-        return self._landed(frame, slot)
-
-    def _streams(self) -> int:
-        """As many as threads can feed and half of the free memory takes."""
-        threads = self._backend.threads or 1
-        needed = self._backend.bytes_per_px() * tiles.OVERHEAD * self.grid.height * self.grid.width
-        return max(1, min(STREAMS, threads, int(free_bytes("cpu") / 2 / needed)))
-
-    def _landed(self, frame: Frame, slot: _Request | _Pieces) -> Frame:
-        *words, figures = slot.wait()
-        if guard.within(figures.tolist()):
-            return dataclasses.replace(frame, planes=slot.staging.store(frame, words), fate=Fate.DEBLURRED)
-        if self._backend.choice.precision == "fp32":
-            return dataclasses.replace(frame, fate=Fate.REFUSED)
-        if self._careful is None:
-            self._careful = _Pieces(self._backend, self.layout, self.grid, self._strength, careful=True)
-        self._careful.start(frame)
-        *words, figures = self._careful.wait()
-        if guard.within(figures.tolist()):
-            planes = self._careful.staging.store(frame, words)
-            return dataclasses.replace(frame, planes=planes, fate=Fate.REDONE)
-        return dataclasses.replace(frame, fate=Fate.REFUSED)
-
-
-class _Request:
-    """One frame in flight through the whole model: its request and the memory it reads."""
-
-    def __init__(self, compiled: ov.CompiledModel, layout: PlaneLayout) -> None:
-        self.staging = Staging(layout, [tuple(port.shape)[2:] for port in compiled.inputs])
-        self._request = compiled.create_infer_request()
-        for number, part in enumerate(self.staging.parts):
-            self._request.set_input_tensor(number, ov.Tensor(part, shared_memory=True))
-        self._outputs = len(compiled.outputs)
-
-    def start(self, frame: Frame) -> None:
-        self.staging.load(frame)
-        self._request.start_async()
-
-    def wait(self) -> list[Any]:
-        """Changed components, and the guard's figures; they hold until the next `start`."""
-        self._request.wait()
-        return [self._request.get_output_tensor(number).data for number in range(self._outputs)]
-
-
-class _Pieces:
-    """The same by three models one after the other, the middle one for each tile."""
-
-    def __init__(
-        self,
-        backend: OpenVinoBackend,
-        layout: PlaneLayout,
-        grid: tiles.Grid,
-        strength: float,
-        *,
-        careful: bool = False,
-    ) -> None:
-        self.front, self.back = backend.compiled_ends(layout, grid, strength)
-        self.staging = Staging(layout, [tuple(port.shape)[2:] for port in self.front.inputs])
-        self.words = self.staging.parts
-        self._body = backend.compiled_body(grid.tile, careful=careful)
-        self._grid = grid
-        self._result: list[Any] = []
-
-    def start(self, frame: Frame) -> None:
-        self.staging.load(frame)
-        self.rgb = self.front(self.words, share_outputs=True)[0]
-        self.difference = self.network(self.rgb)
-        found = self.back([*self.words, self.difference], share_outputs=True)
-        self._result = [found[number] for number in range(len(self.back.outputs))]
-
-    def network(self, rgb: Pixels) -> Pixels:
-        return by_tiles(self._body, rgb, self._grid)
-
-    def wait(self) -> list[Any]:
-        return self._result
-
-
-class Staging:
-    """Arrays for the colour components of a layout, padded to whole units; between frames and models.
-
-    parts   (1, 1, rows, columns) of uint8 or uint16, one for each component
-    """
-
-    def __init__(self, layout: PlaneLayout, padded_sizes: Sequence[tuple[int, int]]) -> None:
-        self._components = layout.components
-        self._own = component_sizes(layout)
-        dtype = word_type(layout)
-        self.parts = [np.zeros((1, 1, *size), dtype) for size in padded_sizes]
-
-    def load(self, frame: Frame) -> None:
-        """Copy a frame's components in, edges repeated."""
-        for part, component, (rows, columns) in zip(self.parts, self._components, self._own, strict=True):
-            buffer = part[0, 0]
-            buffer[:rows, :columns] = _component(frame.planes, component)
-            buffer[:rows, columns:] = buffer[:rows, columns - 1 : columns]
-            buffer[rows:] = buffer[rows - 1]
-
-    def store(self, frame: Frame, changed: Sequence[Any]) -> tuple[Plane, ...]:
-        """The frame's planes, new, with these components in them; what is no component (alpha) stays."""
-        touched = {component.plane for component in self._components}
-        planes = tuple(
-            plane if number not in touched else plane.copy() if plane.ndim == 3 else np.empty_like(plane)
-            for number, plane in enumerate(frame.planes)
-        )
-        for component, words in zip(self._components, changed, strict=False):
-            _component(planes, component)[...] = words[0, 0]
-        return planes
-
-
-def by_tiles(network: ov.CompiledModel, rgb: Pixels, grid: tiles.Grid) -> Pixels:
-    """The network's difference for a picture (1, 3, height, width), tile by tile, blended."""
-    if grid.is_whole:
-        found: Pixels = network(rgb)[0]
-        return found
-    height, width = grid.tile
-    total = np.zeros_like(rgb)
-    for top, left, weights in tiles.pieces(grid):
-        place = (..., slice(top, top + height), slice(left, left + width))
-        total[place] += network(np.ascontiguousarray(rgb[place]))[0] * weights
-    return total
-
-
 def peak_bytes(model: ov.Model) -> int:
     """Most bytes of tensors alive at a time, in the order of computing, as if all were float32."""
     operations = model.get_ordered_ops()
@@ -455,8 +202,3 @@ def peak_bytes(model: ov.Model) -> int:
 @cache
 def _core() -> ov.Core:
     return ov.Core()
-
-
-def _component(planes: Sequence[Plane], component: Component) -> Plane:
-    plane = planes[component.plane]
-    return plane if component.index is None else plane[..., component.index]

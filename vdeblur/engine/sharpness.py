@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from vdeblur.engine.lane import component_of
 from vdeblur.frame import Fate, Frame
 
 Values = np.ndarray[Any, np.dtype[np.float32]]
@@ -69,9 +70,7 @@ def all_but_sharp(
 def _luma(frame: Frame) -> Any:
     """Rows x columns as 8-bit codes: luma, or green."""
     layout = frame.layout
-    component = layout.components[1 if layout.kind == "rgb" else 0]
-    plane = frame.planes[component.plane]
-    values = plane if component.index is None else plane[..., component.index]
+    values = component_of(frame.planes, layout.components[1 if layout.kind == "rgb" else 0])
     return values >> max(0, layout.depth + layout.lsb - 8)
 
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from vdeblur.engine import guard, planes, tiles
-from vdeblur.engine.eager import Staging, by_tiles, pieces_on
+from vdeblur.engine.corrector import by_tiles, pieces_on
 from vdeblur.engine.lane import component_sizes
 from vdeblur.engine.ring import Event, Stream, Streams, Work
+from vdeblur.engine.staging import Staging
 from vdeblur.frame import Fate, Frame, PlaneLayout
 
 Correct = Callable[[Tensor], Tensor]

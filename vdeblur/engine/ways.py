@@ -7,18 +7,22 @@ used only if it keeps the bounds below.
 from __future__ import annotations
 
 import copy
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vdeblur import colour
+from vdeblur.engine.corrector import DEVIATION, trial_picture
 from vdeblur.engine.device import Precision
-from vdeblur.engine.eager import DEVIATION, Staging, trial_picture
 from vdeblur.engine.fused import Fused
 from vdeblur.engine.rewrite import FAMILIES, Compute, plain, rewritten
+from vdeblur.engine.staging import Staging
 from vdeblur.engine.station import Correct
 from vdeblur.models.contract import DeblurNetwork
 
@@ -26,6 +30,10 @@ CODES = 2.0
 """Of 1000 values of a difference 999 deviate by at most so many codes of 255."""
 TRIED = 10
 """Kernels of cuDNN that are timed for a shape, as torch has it; 0: all there are; None: its own choice."""
+SEARCH_S = 20.0
+"""For all shapes of a network: cuDNN builds, and often compiles, every kernel it knows before ten are timed.
+The largest shapes come first; those that are left take its own choice. No limit where all kernels are tried.
+"""
 UNSEEN = 0.2 / 255
 """A deviation (rms) below this counts as none, however small the difference itself is."""
 
@@ -84,7 +92,14 @@ def _computing(
     autocast: bool = False,
 ) -> Correct:
     """The network's fast form as a function of float32 RGB."""
-    fast = copy.deepcopy(rewritten(network, compute)).eval()
+    until_s = time.monotonic() + SEARCH_S if tried else math.inf
+
+    def in_time(*parts: Any, **options: Any) -> Tensor:
+        if time.monotonic() > until_s:
+            torch.backends.cudnn.benchmark = False  # until `correct` is left; what was found stays
+        return compute(*parts, **options)
+
+    fast = copy.deepcopy(rewritten(network, in_time)).eval()
     lays_out = fast.family in FAMILIES  # the picture, itself; what it does before that is for planes
     if half:
         fast.half()

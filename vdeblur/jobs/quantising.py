@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vdeblur.engine.deblurrer import decide
+from vdeblur.engine.decision import decide
+from vdeblur.errors import InputError
 from vdeblur.weights import quantised
 from vdeblur.weights.arrays import load_arrays
 from vdeblur.weights.store import WeightsRef
@@ -43,11 +44,20 @@ def prepare(
     *,
     long: bool = False,
 ) -> None:
-    """Make the graph that a run in int8 needs, where there is none; with precision auto for a `long` one."""
+    """Make the graph that a run in int8 needs, where there is none; with precision auto for a `long` one.
+
+    A long one goes on without it where it cannot be kept.
+    """
     decision = decide(ref, device, precision, backend)
     asked = decision.choice.precision == "int8" and decision.int8 is None
     if asked or (long and decision.lacks_int8):
-        judged = quantise(ref.path, ensemble=ref.ensemble, tell=tell)
+        try:
+            judged = quantise(ref.path, ensemble=ref.ensemble, tell=tell)
+        except InputError as error:
+            if asked:
+                raise
+            tell(f"{error}: running in {decision.choice.precision}")
+            return
         kept = judged.graph.facts.gain_kept
         tell(f"int8 keeps {kept:.0%} of the gain of {ref.name}, kept in {judged.graph.path}")
 

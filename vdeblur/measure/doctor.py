@@ -106,7 +106,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
-    from vdeblur.engine.deblurrer import decide
+    from vdeblur.engine.decision import decide
     from vdeblur.engine.device import choose, cpu_features, cpu_threads
     from vdeblur.weights import places
     from vdeblur.weights.store import resolve

@@ -303,7 +303,7 @@ def _picture(side: Frame | Pixels | None) -> Pixels | None:
 def _rgb(frame: Frame) -> Pixels:
     """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
     from vdeblur.engine.planes import to_rgb
-    from vdeblur.engine.eager import Staging
+    from vdeblur.engine.staging import Staging
 
     layout = frame.layout
     picture = to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vdeblur.engine.corrector import calm
 from vdeblur.engine.device import cpu_threads
-from vdeblur.engine.eager import calm
 
 SIDE = 8192  # of the matrices
 SHAPES = ((64, 90, 160), (128, 90, 160), (256, 45, 80))  # channels, height, width of the convolutions

@@ -11,9 +11,11 @@ import json
 import os
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vdeblur.errors import InputError
 from vdeblur.weights import places
 from vdeblur.weights.containers import sha256
 
@@ -81,8 +83,7 @@ def cached(checksum: str, ensemble: bool) -> Path:
 
 
 def write(path: Path, facts: Facts, xml: bytes, weights: bytes) -> Quantised:
-    """Write a graph beside its place and rename it there; OSError where the folder cannot take it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a graph beside its place and rename it there; InputError where the folder cannot take it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     parts = {
         "facts.json": json.dumps(asdict(facts), indent=1).encode(),
@@ -90,12 +91,18 @@ def write(path: Path, facts: Facts, xml: bytes, weights: bytes) -> Quantised:
         "body.bin": weights,
     }
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for name, data in parts.items():
                 archive.writestr(zipfile.ZipInfo(name, _STAMP), data, zipfile.ZIP_DEFLATED)
         os.replace(beside, path)
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: cannot be written ({error.strerror}); VDEBLUR_CACHE names another folder"
+        ) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
     return Quantised(path, facts)
 
 
