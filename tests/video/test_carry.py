@@ -17,7 +17,7 @@ from video.through import hashes, through
 from vdeblur.video import carry as carrying
 from vdeblur.video import tags
 from vdeblur.video.carry import Action, Carry, plan_carry
-from vdeblur.video.clip import Clip, Stream
+from vdeblur.video.clip import Clip, Stream, probe
 from vdeblur.video.codecs import choose_output
 from vdeblur.video.templates import Trial
 from vdeblur.video.verify import verify
@@ -463,3 +463,40 @@ def test_hidden_sound_stays_hidden_in_matroska(tmp_path: Path) -> None:
     with av.open(str(made.path)) as container:
         shown = sum(bool(p.size) and not p.is_discard for p in container.demux(audio=0))
     assert len(hashes(gone.target)[1]) == shown
+
+
+@pytest.mark.parametrize(
+    ("stated", "written"),
+    [
+        (b"Mon Mar 10 15:04:43 2003\n", "2003-03-10T15:04:43.000000Z"),
+        (b"2005/08/11/ 12:30", "2005-08-11T12:30:00.000000Z"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_the_time_of_creation_of_cameras_that_write_avi_is_kept(
+    stated: bytes, written: str, suffix: str, tmp_path: Path
+) -> None:
+    made = media.make("mjpeg_avi", tmp_path, frames=2)
+    data = made.path.read_bytes()
+    at = data.index(b"JUNK")  # room in the header, where cameras put a chunk IDIT
+    size = int.from_bytes(data[at + 4 : at + 8], "little")
+    stated = stated + bytes(size - len(stated))
+    made.path.write_bytes(data[:at] + b"IDIT" + data[at + 4 : at + 8] + stated + data[at + 8 + size :])
+    gone = through(made.path, tmp_path / f"out{suffix}")
+    assert probe(str(gone.target)).tags["creation_time"] == written
+    assert not verify(str(made.path), str(gone.target)).faults
+
+
+@pytest.mark.parametrize(
+    "stated", ["1890-01-01T00:00:00.000000Z", "2040-05-05T00:00:00.000000Z", "0000-00-00"]
+)
+def test_a_time_of_creation_for_which_there_is_no_place_is_kept_as_words_or_named(
+    stated: str, tmp_path: Path
+) -> None:
+    made = media.write_clip(tmp_path / "in.nut", codec="mpeg4", frames=2, tags={"creation_time": stated})
+    kept, gone = (through(made.path, tmp_path / f"out{suffix}") for suffix in (".mp4", ".mkv"))
+    assert probe(str(kept.target)).tags["creation_time"] == stated
+    there = probe(str(gone.target)).tags.get("creation_time")
+    assert there == stated or (there is None and f"no such time of creation: {stated}" in gone.said)
+    for each in (kept, gone):
+        assert not verify(str(made.path), str(each.target)).faults

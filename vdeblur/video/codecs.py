@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, presentable
 from vdeblur.video import tags
 from vdeblur.video.clip import Clip, Picture
 from vdeblur.video.encoders import (
@@ -283,6 +283,9 @@ def _container_notes(clip: Clip, target: Path | None, suffix: str, container: Co
         yield f"{own[1:] or clip.container} files cannot take the result: written as {suffix[1:]}"
     if container.muxer in ("matroska", "webm") and 1000 % clip.picture.time_base.denominator:
         yield f"{suffix[1:]} stores times in milliseconds: every time is rounded to the nearest"
+    created = clip.tags.get("creation_time")
+    if created and container.muxer in ("matroska", "webm") and tags.moment(created) is None:
+        yield f"{suffix[1:]} files take no such time of creation: {presentable(created)}"
     if container.muxer == "mpegts":
         yield "ts files shift all times by a constant and hold no frame durations"
     names = tags.without_box(container.muxer, clip.tags) if container.muxer in ("mp4", "mov") else ()

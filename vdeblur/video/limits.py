@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from vdeblur.video.contents import TEXT, Contents, Track
 from vdeblur.video.languages import language_for, same_language
-from vdeblur.video.tags import marks, marks_kept, without_box
+from vdeblur.video.tags import in_boxes, marks, marks_kept, moment, without_box
 
 # How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.
 CLOCKS = {"mov": Fraction(0), "matroska": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
@@ -109,7 +109,14 @@ def _same_place(case: Case) -> bool:
 
 def _same_second(case: Case) -> bool:
     there = tag(case.tags[1], case.key)
-    return case.key == "creation_time" and there is not None and there[:19] == case.value[:19]
+    if case.key != "creation_time" or there is None:
+        return False
+    before, after = moment(case.value), moment(there)
+    return (
+        before is not None
+        and after is not None
+        and before.replace(microsecond=0) == after.replace(microsecond=0)
+    )
 
 
 def _named_alike(case: Case) -> bool:
@@ -302,8 +309,8 @@ LIMITS = (
     Limit("tag", "the container cannot name this language", _unnamed),
     Limit(
         "tag",
-        "MP4 and MOV count whole seconds",
-        lambda c: c.into == "mov" and _same_second(c),
+        "the same time in UTC, of which MP4 and MOV count whole seconds",
+        _same_second,
         silent=True,
     ),
     Limit(
@@ -334,6 +341,15 @@ LIMITS = (
         "tag",
         "MP4 and MOV have no place for it in a stream",
         lambda c: c.new is not None and c.into == "mov" and c.key not in _QUICKTIME_TAGS,
+    ),
+    Limit(
+        "tag",
+        "the container takes a time of creation only if it is one",
+        lambda c: (
+            c.key == "creation_time"
+            and not in_boxes(c.value)
+            and (c.new is not None or (c.into == "matroska" and moment(c.value) is None))
+        ),
     ),
     Limit(
         "tag",

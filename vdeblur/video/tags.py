@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from av.stream import Disposition
 
@@ -69,8 +70,28 @@ _OF_THE_ENCODING = (
 def container_tags(tags: dict[str, str]) -> dict[str, str]:
     """The container's tags without those that its muxer makes itself."""
     kept = {k: v for k, v in tags.items() if k.lower() not in _OF_THE_FILE}
+    if when := moment(kept.get("creation_time", "")):
+        kept["creation_time"] = when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     # FFmpeg shows a tag with a language twice, as "location" and "location-eng".
     return {k: v for k, v in kept.items() if not (len(k) > 4 and k[-4] == "-" and k[:-4] in kept)}
+
+
+def moment(text: str) -> datetime | None:
+    """A time of creation, also as cameras write it into AVI ("2005-08-11/ 12:30"); without a zone it is UTC.
+
+    None for what is no such time.
+    """
+    try:
+        when = datetime.fromisoformat(text.strip().replace("/ ", " "))
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC) if ":" in text else None
+
+
+def in_boxes(time: str) -> bool:
+    """Whether a time of creation comes back as it was from the boxes of MP4 and MOV as FFmpeg writes them."""
+    when = moment(time)
+    return when is not None and when.year in range(1970, 2040)
 
 
 def without_box(muxer: str, tags: dict[str, str]) -> list[str]:
@@ -78,7 +99,9 @@ def without_box(muxer: str, tags: dict[str, str]) -> list[str]:
     return [
         key
         for key, value in container_tags(tags).items()
-        if key not in _PLAIN[muxer] or not re.fullmatch(_NUMBERS.get(key, r"(?s).*"), value)
+        if key not in _PLAIN[muxer]
+        or not re.fullmatch(_NUMBERS.get(key, r"(?s).*"), value)
+        or (key == "creation_time" and not in_boxes(value))
     ]
 
 
@@ -102,7 +125,8 @@ def stream_tags_lost(muxer: str, tags: dict[str, str], container: dict[str, str]
     return [
         key
         for key, value in container_tags(stream_tags(tags, encoded_anew=True)).items()
-        if key not in kept and container.get(key) != value
+        if (key not in kept or (key == "creation_time" and not in_boxes(value)))
+        and container.get(key) != value
     ]
 
 
