@@ -17,7 +17,7 @@ from video import media
 
 from vdeblur.cli import train
 from vdeblur.cli.main import main
-from vdeblur.learn import checkpoint, loss
+from vdeblur.learn import checkpoint, judge, loss
 
 pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
 
@@ -204,6 +204,31 @@ def test_ctrl_c_before_the_first_step_ends_at_once() -> None:
     """While data are read, which may take minutes, no step will come soon."""
     with train._Stop(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_while_a_run_is_judged_ends_at_once_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That may take minutes; what is judged is saved."""
+    score = judge.score
+
+    def interrupted(network: torch.nn.Module, *rest: object) -> judge.Score:
+        if (tmp_path / "last.pt").exists():
+            signal.raise_signal(signal.SIGINT)
+        return score(network, *rest)  # type: ignore[arg-type]
+
+    words = ["train", SMOKE, "--output", str(tmp_path), "--validate_every", "2", "--steps", "4"]
+    monkeypatch.setattr(judge, "score", interrupted)
+    assert main(words) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "vdeblur: stopped; the same command goes on from here"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "log.csv"]
+    monkeypatch.setattr(judge, "score", score)
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert "going on from step 2 of 4" in said
+    assert [line.split(":")[0] for line in said.splitlines() if " dB over " in line] == ["step 2", "step 4"]
 
 
 @pytest.mark.parametrize("name", ["finetune-reds-mimo-unet", "finetune-reds-deepdeblur", "train-mimo-unet"])

@@ -46,7 +46,12 @@ def train(words: list[str]) -> int:
     found = run.find(recipe.settings, asked.data, asked.sharp)
     is_first = os.environ.get("RANK", "0") == "0"
     with _Stop() as stop, _Display(recipe.settings.steps, shown=is_first) as display:
-        outcome = run.run(recipe, found, output, tell=display.tell, stop=stop.asked, reading=display.reading)
+
+        def tell(event: Event) -> None:
+            stop.hear(event)
+            display.tell(event)
+
+        outcome = run.run(recipe, found, output, tell=tell, stop=stop.asked, reading=display.reading)
     if is_first:
         _summary(outcome, output)
     return 130 if outcome.stopped else 0
@@ -100,11 +105,12 @@ def _check_output(output: Path) -> None:
 class _Stop:
     """Ctrl-C, a request to end and the terminal's end, as a question that the run asks after every step.
 
-    Before its first step, while data are read, there is nothing to save: then they end the run at once.
+    Before its first step, while data are read, there is nothing to save, and while it is judged all is saved:
+    then they end the run at once.
     """
 
     def __init__(self) -> None:
-        self._has_stepped = False
+        self._at_once: str | None = ""  # what to say then; None where it has something to save
         self._since: float | None = None
         self._before: dict[int, Any] = {}
 
@@ -123,12 +129,18 @@ class _Stop:
             signal.signal(number, handler)
 
     def asked(self) -> bool:
-        self._has_stepped = True
+        self._at_once = None
         return self._since is not None
 
+    def hear(self, event: Event) -> None:
+        from vdeblur.learn.events import Judging
+
+        if isinstance(event, Judging) and event.step:
+            self._at_once = "the same command goes on from here"
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if not self._has_stepped:
-            raise KeyboardInterrupt
+        if self._at_once is not None:
+            raise KeyboardInterrupt(self._at_once)
         if self._since is None:
             self._since = time.monotonic()
             print(
@@ -200,6 +212,9 @@ class _Display:
             )
         elif isinstance(event, events.Figures):
             self._figures(event)
+        elif isinstance(event, events.Judging):
+            if self._bar is not None:
+                self._bar.update(self._task, description="judging by held-out pairs")
         elif self._bar is not None:
             self._bar.update(self._task, completed=event.step)
 

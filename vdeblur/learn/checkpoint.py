@@ -43,13 +43,14 @@ def save(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, beside)
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
         reason = (
             error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
         )
         raise VdeblurError(
             f"{path}: cannot be written ({reason}); is the disk full? What was saved before is still there"
         ) from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -33,6 +33,13 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class Judging:
+    """The averaged network is about to be judged, which may take minutes; all that it has learnt is saved."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """The averaged network was judged; `best` says whether it is the best so far."""
 
@@ -48,4 +55,4 @@ class Stepped:
     step: int
 
 
-Event = Started | Figures | Scored | Stepped
+Event = Started | Figures | Judging | Scored | Stepped

@@ -26,7 +26,7 @@ from torch import Tensor
 from vdeblur.errors import VdeblurError
 from vdeblur.learn import checkpoint, loss
 from vdeblur.learn.adversary import Adversary
-from vdeblur.learn.events import Event, Figures, Scored, Started, Stepped
+from vdeblur.learn.events import Event, Figures, Judging, Scored, Started, Stepped
 from vdeblur.learn.judge import Judge, Score, others_judge
 from vdeblur.learn.log import Log
 from vdeblur.learn.optimise import Scaled, follow, keep_at, make_optimizers, rate_at, shared
@@ -106,6 +106,7 @@ def train(
 
         def scored(subject: DeblurNetwork, step: int) -> Score:
             assert judge is not None
+            tell(Judging(step))
             score = judge(subject)
             is_best = score.pairs > 0 and (at.best_db is None or score.gain_db > at.best_db)
             if is_best:
