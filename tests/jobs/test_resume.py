@@ -542,6 +542,24 @@ def test_pictures_kept_in_part_promise_nothing_more(tmp_path: Path, monkeypatch:
     assert leftovers(tmp_path) == []
 
 
+def test_one_damaged_picture_costs_itself_only(tmp_path: Path) -> None:
+    """To take it away would be another source: all that is done would have to be done again."""
+    source, target = pictures(tmp_path), tmp_path / "sharp"
+    for bad in ("7", "45"):
+        (source / f"{bad}.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"/7\.png: .* --keep-partial does the others"):
+        run(source, target, preset=None)
+    with pytest.raises(StopError) as stop:
+        run(source, target, stop_at=43, keep_partial=True, preset=None)
+    assert "40 frames are done and kept" in stop.value.__notes__[0]
+    result = run(source, target, keep_partial=True, preset=None)
+    assert result.ledger.restored == 40
+    left_out = [note for note in result.ledger.notes if note.endswith("left out")]
+    assert [Path(note.partition(":")[0]).name for note in left_out] == ["7.png", "45.png"]
+    assert sorted(contents(target)) == sorted(f"{n}.png" for n in range(50) if n not in (7, 45))
+    assert leftovers(tmp_path) == []
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_pictures_take_their_names_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target, rename = pictures(tmp_path, 5), tmp_path / "sharp", os.replace

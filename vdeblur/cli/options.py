@@ -134,7 +134,9 @@ def deblur_parser() -> Parser:
         "--preview", type=seconds, metavar="TIME", help="one frame before/after as PNG, nothing else"
     )
     part.add_argument(
-        "--keep-partial", action="store_true", help="keep what is finished if the source breaks off"
+        "--keep-partial",
+        action="store_true",
+        help="keep what is finished if the source breaks off; leave damaged pictures out",
     )
     part.add_argument(
         "--restart", action="store_true", help="begin anew where an earlier run was stopped, not go on"

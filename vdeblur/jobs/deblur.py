@@ -217,6 +217,6 @@ def _no_frame(options: Options) -> str:
 
 def _add_what_is_kept(error: BaseException, plan: Plan, journal: Journal) -> None:
     if journal.entries:
-        error.add_note(journal.way_on(plan.clip.picture.time_base))
+        error.add_note(journal.way_on(None if plan.clip.pictures else plan.clip.picture.time_base))
     elif isinstance(error, KeyboardInterrupt) and not error.args:
         error.add_note(f"nothing was written to {plan.target}")

@@ -24,6 +24,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
@@ -188,15 +189,15 @@ class Journal:
         self._records = records
         self.entries.append(entry)
 
-    def way_on(self, tick: Any) -> str:
-        """For messages: what is kept, and how to go on."""
+    def way_on(self, tick: Fraction | None) -> str:
+        """For messages: what is kept, and how to go on; `tick` is None for pictures, which have no times."""
         first, last = self.entries[0].segment.times[0], self.entries[-1].segment.times[-1]
-        seconds = float((last - first) * tick)
+        length = "" if tick is None else f" ({_clock(float((last - first) * tick))})"
         but = " without --restart" if self._restart else ""
         if self._target.is_file() and not self._asked["options"]["overwrite"]:
             but += " with --overwrite"
         return (
-            f"{self.frames} frames ({_clock(seconds)}) are done and kept in {self.folder.name}: "
+            f"{self.frames} frames{length} are done and kept in {self.folder.name}: "
             f"the same command{but} goes on from there"
         )
 

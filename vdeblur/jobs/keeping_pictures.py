@@ -11,6 +11,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
+from vdeblur.errors import InputError
 from vdeblur.frame import Frame
 from vdeblur.jobs.inspection import Inspection
 from vdeblur.jobs.journal import PARTS, Entry, Journal
@@ -31,16 +32,21 @@ class KeepingPictures:
         self._writer = PictureWriter(
             plan.target, plan.clip, overwrite=plan.options.overwrite, parts=journal.folder / PARTS
         )
-        self._writer.take_over(journal.frames)
+        done = [number for number, _ in journal.rows()]  # their times count them
+        self._writer.take_over(done)
+        self._first = done[-1] + 1 if done else 0
+        self._left_out = list(journal.entries[-1].warnings) if done else []
         self._open: list[tuple[int, int, str, Path]] = []  # time, duration, fate, file
 
     def frames(self) -> Iterator[Frame]:
         """What is not done yet."""
-        return read_pictures(self._plan.clip, self._journal.frames)
+        if self._journal.complete:
+            return iter(())
+        return read_pictures(self._plan.clip, self._first, self._leave_out)
 
     def said(self) -> list[str]:
-        """Nothing: each picture is what it is."""
-        return []
+        """Everything worth a note so far."""
+        return list(self._left_out)
 
     def write(self, frame: Frame) -> None:
         """Encode one picture; the planes are read during the call only."""
@@ -75,8 +81,14 @@ class KeepingPictures:
             fates=fates,
             order=array("q", range(len(times))),
         )
-        self._journal.add(Entry(segment, enters=False, check=(0, ""), moved=0, warnings=(), last=last))
+        left_out = tuple(self._left_out)
+        self._journal.add(Entry(segment, enters=False, check=(0, ""), moved=0, warnings=left_out, last=last))
         self._open = []
+
+    def _leave_out(self, error: InputError) -> None:
+        if not self._plan.options.keep_partial:
+            raise InputError(f"{error}; --keep-partial does the others") from error
+        self._left_out.append(f"{error}; left out")
 
     def _list(self) -> tuple[Path, int, str]:
         lines = []

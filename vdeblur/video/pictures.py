@@ -12,7 +12,7 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -98,10 +98,21 @@ def probe_pictures(source: str) -> Clip:
     )
 
 
-def read_pictures(clip: Clip, first: int = 0) -> Iterator[Frame]:
-    """The pictures in natural order of their names, from this number on, times counting them."""
+def read_pictures(
+    clip: Clip, first: int = 0, damaged: Callable[[InputError], None] | None = None
+) -> Iterator[Frame]:
+    """The pictures in natural order of their names, from this number on, times counting them.
+
+    `damaged` hears of each that cannot be read, which is left out then; without it the error is raised.
+    """
     for index, name in enumerate(clip.pictures[first:], first):
-        frame, layout = _shaped(_decode(Path(name))[0])
+        try:
+            frame, layout = _shaped(_decode(Path(name))[0])
+        except InputError as error:
+            if damaged is None:
+                raise
+            damaged(error)
+            continue
         frame.make_writable()
         yield Frame(formats.views(frame), layout, index, _TICK, 1, index, side=frame)
 
@@ -169,9 +180,9 @@ class PictureWriter:
         self._unfinished = parts or hidden_beside(place_of(clip, target))
         self._done: list[tuple[Path, Path]] = []
 
-    def take_over(self, count: int) -> None:
-        """Go on after the first `count` pictures, which are among the parts already."""
-        self._done = [self._part_and_goal(index) for index in range(count)]
+    def take_over(self, numbers: Iterable[int]) -> None:
+        """Go on after these pictures, which are among the parts already."""
+        self._done = [self._part_and_goal(index) for index in numbers]
 
     def write(self, frame: Frame) -> Path:
         """Encode one frame into the format that its target's name says; returns the part."""
