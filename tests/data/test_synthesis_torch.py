@@ -228,6 +228,22 @@ def test_a_gpu_makes_a_whole_batch_of_training_with_everything_in_it(monkeypatch
     check_everything("cuda", monkeypatch)
 
 
+@pytest.mark.cuda
+def test_the_host_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would keep the device from going on with the training behind which the pairs are queued."""
+    monkeypatch.setattr(synthesis_torch, "_DRAWINGS", 4)
+    settings = BlurSettings(size=64, noise=1, jpeg=1, highlights=1, layers=1, soft=1, defocused=0.7)
+    pairs = DevicePairs([p.to("cuda") for p in pictures()], settings, 7, count=16)
+    feed = DeviceFeed(pairs, Share(4), Augmentation(32), pool=16, reuse=1, seed=3)(0)
+    next(feed)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(12):
+            next(feed)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def check_everything(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthesis_torch, "_DRAWINGS", 4)
     settings = BlurSettings(

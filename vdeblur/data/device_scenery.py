@@ -41,6 +41,11 @@ def sources(
     return gaussian(torch.cat(parts), sigma)
 
 
+def there(values: object, device: torch.device) -> Tensor:
+    """Numbers of the host as float32 on a device, without waiting for the work that it still has."""
+    return torch.as_tensor(np.asarray(values, np.float32)).to(device, non_blocking=True)
+
+
 def dead_leaves(random: torch.Generator, size: int, device: torch.device) -> Tensor:
     """3xSxS uint8: ellipses and boxes of random colours over each other, small ones most often."""
     at = torch.arange(size, device=device, dtype=torch.float32)
@@ -111,7 +116,7 @@ def gaussian(pictures: Tensor, sigmas: NDArray[np.float64]) -> Tensor:
     kernel = np.exp(-0.5 * (at / np.maximum(sigmas, 1e-3)[:, None]) ** 2)
     kernel /= kernel.sum(axis=1, keepdims=True)
     n, c, height, width = pictures.shape
-    weight = torch.as_tensor(kernel.repeat(c, axis=0), dtype=torch.float32).to(pictures.device)
+    weight = there(kernel.repeat(c, axis=0), pictures.device)
     flat = F.pad(pictures, (reach,) * 4, "reflect").view(1, n * c, height + 2 * reach, width + 2 * reach)
     flat = F.conv2d(flat, weight[:, None, :, None], groups=n * c)
     return F.conv2d(flat, weight[:, None, None, :], groups=n * c).view(n, c, height, width)
@@ -128,10 +133,9 @@ def random_defocus(rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
         reach = int(np.ceil(radius))
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
         disc = np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0)
-        kernel = torch.as_tensor(disc / disc.sum(), dtype=torch.float32)
 
         def blur(pictures: Tensor) -> Tensor:
-            weight = kernel.to(pictures.device).expand(pictures.shape[1], 1, *kernel.shape)
+            weight = there(disc / disc.sum(), pictures.device).expand(pictures.shape[1], 1, *disc.shape)
             return F.conv2d(F.pad(pictures, (reach,) * 4, "reflect"), weight, groups=pictures.shape[1])
 
         return blur

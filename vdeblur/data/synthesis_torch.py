@@ -113,7 +113,7 @@ class DevicePairs:
         return tuple(side.round().clamp(0, 255).to(torch.uint8) for side in (clean, sharp))  # type: ignore[return-value]
 
     def _of(self, values: object) -> Tensor:
-        return torch.as_tensor(np.asarray(values, np.float32)).to(self.device, non_blocking=True)
+        return scenery.there(values, self.device)
 
     def _column(self, values: object) -> Tensor:
         """A number for each pair, to be multiplied with pictures."""
@@ -153,7 +153,7 @@ def warp(pictures: Tensor, poses: Tensor) -> Tensor:
         [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x).expand(height, width)]
     )
     source = (poses.reshape(-1, 2, 3) @ at.reshape(3, -1)).view(-1, 2, height, width)
-    scale = torch.tensor([2 / max(1, width - 1), 2 / max(1, height - 1)], device=pictures.device)
+    scale = scenery.there([2 / max(1, width - 1), 2 / max(1, height - 1)], pictures.device)
     grid = (source * scale.view(1, 2, 1, 1) - 1).permute(0, 2, 3, 1)
     repeated = (
         pictures[:, None].expand(count, frames, channels, height, width).reshape(-1, channels, height, width)
@@ -189,7 +189,7 @@ def very_low(difference: Tensor) -> Tensor:
 
 def jpeg(code: Tensor, quality: Tensor) -> Tensor:
     """Code values (Nx3xHxW, sides multiples of 16) after JPEG's lossy steps with 4:2:0 chroma."""
-    luma, chroma = (torch.tensor(table, device=code.device).float() for table in (_LUMA, _CHROMA))
+    luma, chroma = (scenery.there(table, code.device) for table in (_LUMA, _CHROMA))
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
     red, green, blue = code.unbind(1)
     y = 0.299 * red + 0.587 * green + 0.114 * blue
