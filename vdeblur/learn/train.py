@@ -140,6 +140,7 @@ def train(
         if at.step % s.validate_every == 0 or at.step == s.steps:
             judged()  # before the first step, and where a run was ended while it was judged
         feed = batches(at.step)
+        coming: tuple[Tensor, Tensor] | None = None
         before_cpu_s = at.cpu_s - time.process_time()
         lap, lap_steps, waited = time.perf_counter(), 0, 0.0
         total = torch.tensor(at.loss_sum, device=device, dtype=_widest(device))
@@ -154,9 +155,7 @@ def train(
             torch.manual_seed((s.seed * 1_000_003 + at.step) * 64 + rank)  # dropout, if there is any
 
             for part in range(s.accumulate):
-                begin = time.perf_counter()
-                blurred, sharp = next(feed)
-                waited += time.perf_counter() - begin
+                blurred, sharp = coming or next(feed)
                 is_last = part == s.accumulate - 1
                 with nullcontext() if ranks == 1 or is_last else model.no_sync():  # type: ignore[operator]
                     with torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32"):
@@ -166,6 +165,9 @@ def train(
                         value = value + s.adversarial * adversary.loss(results[0], sharp)
                     scaler.scale(value / s.accumulate).backward()  # type: ignore[no-untyped-call]
                 total += value.detach() / s.accumulate
+                begin = time.perf_counter()
+                coming = next(feed)  # while the device is still at work on this one
+                waited += time.perf_counter() - begin
 
             for optimizer in optimizers:
                 scaler.unscale_(optimizer)
