@@ -172,6 +172,12 @@ class Encoding:
             raise VdeblurError(
                 f"frame {frame.index} is not later than the one before it: times must increase"
             )
+        far = self._last_pts is not None and frame.pts - self._last_pts >= 1 << 31
+        if far and self._choice.container in ("mp4", "mov"):
+            raise VdeblurError(
+                f"frame {frame.index} at {frame.time_s:.2f} s lies further behind the one before than MP4, "
+                f"MOV and MPEG-TS can say in steps of 1/{frame.time_base.denominator} s; use a .mkv target"
+            )
         self._last_pts = frame.pts
         self._count += 1
         self._durations[frame.pts] = frame.duration

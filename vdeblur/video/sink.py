@@ -37,7 +37,9 @@ def check_target(target: Path, source: str, *, overwrite: bool = False, new_fold
         with suppress(OSError):
             own = os.fstat(0) if source == "-" else os.stat(source)
             if os.path.samestat(own, target.stat()):
-                raise InputError(f"{target}: source and target are the same file; give the result another name")
+                raise InputError(
+                    f"{target}: source and target are the same file; give the result another name"
+                )
         if not overwrite:
             raise TargetExistsError(target)
     folder = target.parent
