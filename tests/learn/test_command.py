@@ -160,10 +160,10 @@ def test_a_run_that_wins_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureF
     words = [word for key, value in settings.items() for word in (f"--{key}", value)]
     words = ["train", str(CONFIGS / "finetune-pairs.toml"), "--output", str(tmp_path / "run"), *words]
     assert main([*words, "--data", str(reds(tmp_path / "REDS", frames=1))]) == 0
-    assert (
-        "no step scored better than the weights it began with, which are in best.pt"
-        in capsys.readouterr().out
-    )
+    said = capsys.readouterr()
+    assert "no step scored better than the weights it began with, which are in best.pt" in said.out
+    assert "held out pictures come out no better than they are: train for longer" in said.out
+    assert "(2 held-out pairs" in said.err
 
 
 def test_a_run_that_is_over_says_so_and_that_its_data_were_others(

@@ -205,10 +205,11 @@ class _Display:
                 self._say(f"step {event.step}: no held-out pair is blurred by a level or more to judge by")
                 return
             best = ", best so far" if event.best and event.step else ""
+            pairs = "1 held-out pair" if event.score.pairs == 1 else f"{event.score.pairs} held-out pairs"
             refused = f", {event.score.refused} refused by the guard" if event.score.refused else ""
             self._say(
                 f"step {event.step}: {event.score.gain_db:+.3f} dB over the blurred input, worst "
-                f"{event.score.worst_db:+.3f} dB ({event.score.pairs} held-out pairs{refused}){best}"
+                f"{event.score.worst_db:+.3f} dB ({pairs}{refused}){best}"
             )
         elif isinstance(event, events.Figures):
             self._figures(event)
@@ -251,7 +252,7 @@ def _summary(outcome: Outcome, output: Path) -> None:
     else:
         if outcome.best_step == 0:
             print("no step scored better than the weights it began with, which are in best.pt")
-        elif outcome.best_db is not None and outcome.best_db <= 0:
+        if outcome.best_db is not None and outcome.best_db <= 0:
             print("held out pictures come out no better than they are: train for longer before you use it")
         best = output / ("best.pt" if outcome.best_db is not None else "last.pt")
         print(f"use it: vdeblur VIDEO --weights {best}")
