@@ -35,8 +35,25 @@ class Display:
         time.sleep(0.1)  # OpenCV keeps one key: whoever types faster than it polls loses the first
 
     def focus(self) -> None:
-        await_(lambda: self.xdo("search", "--onlyvisible", "--name", TITLE), "a window")
+        self.awaken()
         self.xdo("windowfocus", self._window_id())
+
+    def awaken(self) -> None:
+        """Until something is drawn in the window.
+
+        On a busy machine Qt may not learn that its window is on the screen, and leave it black until it is
+        taken away and comes back (docs/live.md).
+        """
+        await_(lambda: self.xdo("search", "--onlyvisible", "--name", TITLE), "a window")
+        for seconds in (3, 3, 3, 3, 20):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                if (self.window().max(axis=2) > 60).sum() > 300:  # a pointer alone has fewer
+                    return
+                time.sleep(0.05)
+            own = self._window_id()
+            self.xdo("windowunmap", "--sync", own, "windowmap", "--sync", own)
+        pytest.fail("the window stays black")
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """The left button goes down at one place of the window (x, y) and up at another."""

@@ -178,6 +178,7 @@ def test_messages_are_shown_until_they_are_over(display: Display, monkeypatch: p
             window.show(View(plain(RED), plain(RED), time.monotonic(), status(controls, message)))
 
         tell("camera lost, trying again in 2 s")
+        display.awaken()
         await_(lambda: np.ptp(display.window()[place], axis=(0, 1)).max() > 100, "letters")
         tell(None)
         await_(lambda: is_(display.window()[place], RED), "no message")
@@ -194,6 +195,7 @@ def test_a_window_that_hangs_does_not_hold_up_the_loop(
     window = Window(controls)
     try:
         window.show(View(plain(RED), plain(RED), time.monotonic(), status(controls)))
+        display.awaken()
         await_(lambda: is_(display.window()[120:300, :300], RED), "the first picture")
         os.kill(window._process.pid, signal.SIGSTOP)
         for _ in range(200):
