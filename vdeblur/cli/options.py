@@ -104,7 +104,13 @@ def deblur_parser() -> Parser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
     network_options(parser)
+    _what_to_do(parser)
+    _encoding(parser)
+    _what_to_say(parser)
+    return parser
 
+
+def _what_to_do(parser: Parser) -> None:
     part = parser.add_argument_group("what to do")
     quality_option(part)
     part.add_argument("--strength", type=float, default=1.0, help="0 (nothing) to 1 (all); default 1")
@@ -144,14 +150,22 @@ def deblur_parser() -> Parser:
     part.add_argument(
         "--keep-journal", action="store_true", help="leave the finished segments beside the target"
     )
-
     part.add_argument(
         "--memory",
         type=amount,
         metavar="AMOUNT",
         help="keep to so much of this machine's memory, by estimate, or refuse; e.g. 8G",
     )
+    part.add_argument(
+        "--verify",
+        choices=("off", "packets", "full"),
+        default="packets",
+        help="compare the result with the source before it gets its name (default: packets); full decodes it "
+        "too and looks at every picture",
+    )
 
+
+def _encoding(parser: Parser) -> None:
     part = parser.add_argument_group("encoding (default: suited to the source)")
     part.add_argument(
         "--codec", help="h264, h265, av1, vp9, ffv1, prores, or an encoder's name (h264_nvenc, ...)"
@@ -164,25 +178,18 @@ def deblur_parser() -> Parser:
         default=[],
         type=pair,
         metavar="K=V",
-        help="one of its own; repeatable",
+        help="one of the encoder's own; repeatable",
     )
     part.add_argument(
         "--encoder", choices=("auto", "ffmpeg"), default="auto", help="ffmpeg: your own ffmpeg encodes"
     )
 
-    part.add_argument(
-        "--verify",
-        choices=("off", "packets", "full"),
-        default="packets",
-        help="compare the result with the source before it gets its name (default: packets); full decodes it "
-        "too and looks at every picture",
-    )
 
+def _what_to_say(parser: Parser) -> None:
     part = parser.add_argument_group("what to say")
     part.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     part.add_argument("--report", type=Path, metavar="FILE.json", help="write what became of every frame")
     part.add_argument("--quiet", action="store_true", help="errors only")
-    return parser
 
 
 def network_options(parser: argparse.ArgumentParser) -> None:

@@ -123,7 +123,7 @@ def summary(result: Result) -> None:
     ledger = result.ledger
     took = span(ledger.wall_s)
     earlier = f" ({ledger.restored} of them earlier)" if ledger.restored else ""
-    done = f"{_frames(ledger.frames)}{earlier} in {took}, {ledger.true_fps:.2f} fps true"
+    done = f"{_frames(ledger.frames)}{earlier} in {took}, {ledger.true_fps:.2f} frames/s in all"
     print(presentable(f"{result.target}: {done}"))
     if result.receipt is not None:
         print(presentable(result.receipt.line()))
