@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 
 class Deblurrer:
-    """Sharpens frames with one network; a context manager, to be used from one thread at a time.
+    """Sharpens frames with one network; a context manager, to be used from one thread at a time, and not in a
+    process forked from one that has deblurred (VdeblurError).
 
     `deblur(frames)` gives every frame back, in order, with its own pts, duration, index and side data, and
     with its `fate`; it may read some frames ahead. Only the network's difference is added to the planes,
