@@ -607,6 +607,22 @@ def test_what_could_not_be_looked_at_is_not_thrown_away(
     assert run(unfinished.with_name("in.mp4"), unfinished).ledger.restored == 20
 
 
+def test_nor_are_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vdeblur.jobs import keeping_pictures
+
+    def fails(path: Path) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    source, target = pictures(tmp_path, 25), tmp_path / "sharp"
+    with pytest.raises(StopError):
+        run(source, target, stop_at=24, preset=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(keeping_pictures, "digest_of", fails)
+        with pytest.raises(InputError, match=r"Input/output error\); try again"):
+            run(source, target, preset=None)
+    assert run(source, target, preset=None).ledger.restored == 20
+
+
 def test_a_segment_that_could_not_be_listed_is_not_promised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

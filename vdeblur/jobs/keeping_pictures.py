@@ -103,7 +103,7 @@ class KeepingPictures:
 
 def all_there(listed: Path) -> bool:
     """Whether every picture of a list is what it was when it was noted."""
-    with suppress(OSError, ValueError):
+    with suppress(FileNotFoundError, ValueError):
         for line in listed.read_text(encoding="utf-8").splitlines():
             digest, _, name = line.partition("  ")
             if Path(name).name != name or digest_of(listed.parent / PARTS / name)[1] != digest:
