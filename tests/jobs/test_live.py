@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -484,6 +485,22 @@ def test_a_snapshot_is_two_pictures(clip: Path, tmp_path: Path, monkeypatch: pyt
     ]  # none replaces another
     assert names == [f"vdeblur-{name}.png" for name in wanted]
     assert any("snapshot" in (view.status.message or "") for view in eyes.views)
+
+
+def test_a_snapshot_that_finds_no_room_leaves_nothing_and_says_so(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, pixels: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vdeblur.jobs.live.live.write_png", full)
+    controls, eyes = Controls(), Eyes(enough=3)
+    controls.request_snapshot()
+    play(clip, eyes, loop=True, controls=controls)
+    assert list(tmp_path.iterdir()) == []
+    assert any("No space left" in (view.status.message or "") for view in eyes.views)
 
 
 def test_ctrl_c_leaves_a_recording_that_plays(clip: Path, tmp_path: Path) -> None:

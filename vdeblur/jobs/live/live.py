@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -321,10 +321,14 @@ class _Loop:
         stems = chain([first], (f"{first}-{number}" for number in count(2)))
         stem = next(stem for stem in stems if not Path(f"{stem}-before.png").exists())
         after = blended(captured.frame, sharp, self._controls.strength)
+        pair = {Path(f"{stem}-before.png"): captured.frame, Path(f"{stem}-after.png"): after}
         try:
-            for name, frame in (("before", captured.frame), ("after", after)):
-                write_png(Path(f"{stem}-{name}.png"), self._screen.rgb(frame, captured.look))
+            for path, frame in pair.items():
+                write_png(path, self._screen.rgb(frame, captured.look))
         except OSError as error:
+            with suppress(OSError):
+                for path in pair:
+                    path.unlink(missing_ok=True)
             self._say(f"snapshot: cannot be written here ({error.strerror})")
             return
         self._say(f"snapshot: {stem}-before.png, {stem}-after.png")
