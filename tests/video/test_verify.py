@@ -136,6 +136,7 @@ PLANTED: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "top field first became bottom field first",
     ),
     "size changed": ("plain", {"size": (96, 96)}, "size", "96x64 became 96x96"),
+    "transparency lost": ("alpha", {"pix_fmt": "yuv420p"}, "transparency", "is lost"),
     "tail cut": ("plain", {"frames": 9}, "frames", "3 of 12 missing to the end"),
     "chapters gone": ("tracks_chapters_mkv", {"chapters": ()}, "chapters", "2 became 0"),
     "chapter moved": (
@@ -350,6 +351,19 @@ def test_times_are_laid_side_by_side() -> None:
     assert (found.count, found.missing, found.first_missing) == (9, 1, Fraction(0))
     rounded = Times.of((round(t / 90) for t in late.ticks), Fraction(1, 1000))
     assert matched(old, rounded, Fraction(1, 1000)).whole
+
+
+def test_transparency_beside_a_stream_is_seen_by_its_mark(tmp_path: Path) -> None:
+    """FFmpeg's usual decoders of VP8 and VP9 do not show it."""
+    made = media.make("alpha", tmp_path)
+    beside = through(made.path, tmp_path / "beside.webm", codec="vp9")
+    assert not verify(str(made.path), str(beside.target)).faults
+    gone = through(beside.target, tmp_path / "gone.mkv", codec="h264")
+    receipt = verify(str(beside.target), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+    assert "transparency: is lost (the codec holds none there)" in receipt.notes
+    with av.open(str(gone.target)) as container:
+        assert not {"alpha_mode", "ALPHA_MODE"} & set(container.streams.video[0].metadata)
 
 
 def test_pictures_that_were_turned_upright_look_the_same(tmp_path: Path) -> None:

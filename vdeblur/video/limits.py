@@ -195,6 +195,14 @@ LIMITS = (
         ),
     ),
     Limit(
+        "transparency",
+        "the codec holds none there",
+        lambda c: (
+            c.b.video.codec not in ("ffv1", "prores", "vp9", "vp8")
+            or (c.into == "mov" and c.b.video.codec != "prores")
+        ),
+    ),
+    Limit(
         "HDR10 data",
         "the codec has no place for it",
         lambda c: c.b.video.codec in ("ffv1", "prores", "vp9", "vp8", "mjpeg", "mpeg4", "dnxhd"),
@@ -331,6 +339,7 @@ LIMITS = (
         lambda c: c.key == "timecode" and c.old.kind != "video",
         silent=True,
     ),
+    Limit("tag", "compared as transparency", lambda c: c.key.lower() == "alpha_mode", silent=True),
     Limit("tag", "MP4 and MOV keep a cover picture or tags of any name, not both", _beside_a_cover),
     Limit(
         "tag",

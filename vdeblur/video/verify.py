@@ -241,6 +241,8 @@ class _Comparison:
             self._judge("size", "size", f"{_size(old)} became {_size(new)}", case)
         if old.pix_fmt != new.pix_fmt:
             self.notes.append(f"pixels: {old.pix_fmt} became {new.pix_fmt}")
+        if _has_alpha(old, self.a.video) and not _has_alpha(new, self.b.video):
+            self._judge("transparency", "transparency", "is lost", case)
         if old.aspect != new.aspect:
             self._judge("aspect", "aspect", f"{old.aspect} became {new.aspect}", case)
         if old.rotation != new.rotation and not turned:
@@ -344,6 +346,12 @@ def _last(video: Track) -> tuple[Fraction, Fraction] | None:
     if not durations[number]:
         return None
     return pts[number] * video.time_base, durations[number] * video.time_base
+
+
+def _has_alpha(look: Look, video: Track) -> bool:
+    """Of bgra nobody knows: GIFs and screens have it without letting anything through."""
+    beside = video.codec in ("vp8", "vp9") and tag(video.tags, "alpha_mode") == "1"
+    return beside or look.pix_fmt.startswith(("yuva", "gbrap", "ya"))
 
 
 def _colours(old: Look, new: Look) -> Iterator[tuple[str, int, int]]:
