@@ -137,6 +137,20 @@ def test_a_video_with_a_palette_has_no_alpha(tmp_path: Path) -> None:
     assert (layout.name, layout.alpha) == ("gbrp", None)
 
 
+def test_vp8_is_bt601_with_alpha_too(tmp_path: Path) -> None:
+    """The decoder that keeps its alpha says nothing of it."""
+    made = media.write_clip(
+        tmp_path / "a.webm",
+        codec="libvpx",
+        pix_fmt="yuva420p",
+        colour=None,
+        options={"auto-alt-ref": "0"},
+        video_tags={"alpha_mode": "1"},
+    )
+    picture = probe(str(made.path)).picture
+    assert (picture.has_alpha, picture.colour.matrix) == (True, 5)
+
+
 def test_raw_motion_jpeg_is_a_video(tmp_path: Path) -> None:
     """FFmpeg takes it for its first picture."""
     made = media.write_clip(tmp_path / "a.mjpeg", codec="mjpeg", pix_fmt="yuvj420p", format="mjpeg")

@@ -325,6 +325,16 @@ def test_fields_that_are_lost_are_a_fault_of_the_run_but_maybe_somebodys_wish(tm
     assert fault.line() == "fields: top field first became progressive"
 
 
+def test_pcm_is_the_same_however_it_is_cut_into_packets(tmp_path: Path) -> None:
+    """MXF gives the sound of a picture, MOV 1024 samples."""
+    sound = {"codec": "pcm_s16le"}
+    made = media.write_clip(tmp_path / "in.mxf", codec="mpeg2video", colour=None, audio=(sound,))
+    gone = through(made.path, tmp_path / "out.mov")
+    assert verify(str(made.path), str(gone.target)).faults == ()
+    lost = copied(gone.target, tmp_path / "lost.mov", _lost(1, 7))
+    assert "audio 1" in {fault.what for fault in verify(str(gone.target), str(lost)).faults}
+
+
 def test_a_language_that_the_source_does_not_state_is_found(tmp_path: Path) -> None:
     made = media.write_clip(tmp_path / "in.mkv", audio=({"codec": "aac"},))
     named = media.write_clip(tmp_path / "named.mkv", audio=({"codec": "aac", "language": "fre"},))

@@ -29,6 +29,7 @@ from vdeblur.video.source import alpha_decoder, choose_video, demux, is_url, ope
 
 _MOST_RATE = 1000  # frames a second; more is a time base
 _LOWER_FIRST = 3  # AV_FIELD_BB
+_VP8_MATRIX = 5  # BT.601 always (RFC 6386, 9.2), so the container's word counts where there is one
 
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
@@ -265,8 +266,6 @@ def _picture(
 ) -> tuple[Picture, list[str]]:
     context = video.codec_context
     warnings: list[str] = []
-    # VP8 has no word for the matrix: its decoder says BT.601 always, so the container's word counts.
-    trusts_container = context.name == "vp8" and stated_matrix != 2
     pix_fmt = frame.format.name
     form, loss = formats.lossless_form(pix_fmt)
     if opaque or (pix_fmt == "pal8" and context.codec.name not in _STILL_CODECS):
@@ -275,7 +274,7 @@ def _picture(
         warnings.append(loss)
     colour = Colour(
         range=int(frame.color_range),
-        matrix=stated_matrix if trusts_container else int(frame.colorspace),
+        matrix=_stated(stated_matrix, _VP8_MATRIX) if context.name == "vp8" else int(frame.colorspace),
         # A decoder of our own (for alpha) does not know what the container states.
         primaries=_stated(frame.color_primaries, context.color_primaries),
         transfer=_stated(frame.color_trc, context.color_trc),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import blake2b
@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from vdeblur.errors import InputError
 from vdeblur.video.alignment import NO_TIME, Times
 from vdeblur.video.clip import side_data
+from vdeblur.video.pieces import Piece, Pieces
 from vdeblur.video.siting import siting_of
 from vdeblur.video.source import choose_video, demux, opened
 from vdeblur.video.subtitles import in_utf8
@@ -38,7 +39,8 @@ Choose = Callable[[InputContainer], VideoStream]
 
 @dataclass(slots=True)
 class Track:
-    """One stream: what it says of itself, and a digest, the times and the hidden mark of every packet.
+    """One stream: what it says of itself, and a digest, the times and the hidden mark of every packet
+    (of PCM: of every piece, see `pieces`).
 
     kind     "video", "audio", "subtitle", "data", "attachment", or "cover" wherever a cover picture lies
     codec    FFmpeg's name; of data the name of its kind, None where FFmpeg knows none
@@ -132,6 +134,7 @@ class Gathering:
         self._container, self._video = container, video
         self._tracks = {s.index: _track(s) for s in container.streams}
         self._readers = {s.index: _text_reader(s) for s in container.streams if s.type == "subtitle"}
+        self._pieces = {s.index: pieces for s in container.streams if (pieces := Pieces.of(s))}
         context = video.codec_context
         self._stated = 2 if context is None else int(context.colorspace)  # decoding overwrites it
         self.look: Look | None = None
@@ -140,6 +143,9 @@ class Gathering:
         """The next one; it may belong to another stream than the video."""
         if packet.size:
             index = packet.stream_index
+            if pieces := self._pieces.get(index):
+                _note_pieces(self._tracks[index], pieces.through(packet))
+                return
             _note(self._tracks[index], packet, self._container.format.name, self._readers.get(index))
 
     def picture(self, frame: av.VideoFrame) -> None:
@@ -149,6 +155,8 @@ class Gathering:
 
     def contents(self, source: str, *, broken: bool) -> Contents:
         """All of it; InputError where there was no picture."""
+        for number, pieces in self._pieces.items():
+            _note_pieces(self._tracks[number], pieces.rest())
         chapters = tuple(
             (c["start"] * Fraction(tick), c["end"] * Fraction(tick), c["metadata"].get("title", ""))
             for c in self._container.chapters()
@@ -266,6 +274,14 @@ def _note(track: Track, packet: Packet, container: str, reader: Any) -> None:
     track.hidden.append(packet.is_discard)
     if reader is not None:
         track.words.append(_words(packet, reader))
+
+
+def _note_pieces(track: Track, pieces: Iterable[Piece]) -> None:
+    for piece in pieces:
+        track.digests.append(_digest(piece.data))
+        track.pts.append(round(piece.begins / track.time_base))
+        track.durations.append(round(piece.lasts / track.time_base))
+        track.hidden.append(piece.hidden)
 
 
 def _digest(data: Any) -> int:
