@@ -98,6 +98,24 @@ def test_sound_that_no_muxer_takes_keeps_every_sample(name: str, tmp_path: Path)
     assert any(detail.startswith("ends at") for detail in details)
 
 
+def test_sound_whose_times_go_back_is_kept(tmp_path: Path) -> None:
+    """As it is where a recording was cut anywhere: no muxer takes such times."""
+    sound = {"codec": "mp2"}
+    whole = media.write_clip(
+        tmp_path / "whole.vob", codec="mpeg2video", colour=None, frames=75, audio=(sound,), format="vob"
+    )
+    data = whole.path.read_bytes()
+    (tmp_path / "in.vob").write_bytes(data[len(data) // 2048 // 4 * 2048 :])
+    with av.open(str(tmp_path / "in.vob")) as container:
+        sound_at = container.streams.audio[0].index
+    before = hashes(tmp_path / "in.vob")[sound_at]
+    for name in ("out.mp4", "out.mkv"):
+        gone = through(tmp_path / "in.vob", tmp_path / name)
+        assert hashes(gone.target)[sound_at] == before
+        assert "repeat or go back" in gone.said
+        assert verify(str(tmp_path / "in.vob"), str(gone.target)).faults == ()
+
+
 def samples(path: Path) -> Any:
     """All of a file's sound, its channels in rows."""
     with av.open(str(path)) as container:

@@ -19,11 +19,13 @@ come as they are decoded, the stream that takes most is given up at the limit, w
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any, Protocol
 
 import av
@@ -209,6 +211,7 @@ class Carry:
         self._offered = 0  # guarded by _lock
         self._latest: dict[int, float] = {}  # guarded by _lock
         self._into: dict[int, Any] = {}  # source index -> output stream
+        self._muxed: dict[int, Fraction] = {}  # source index -> the earliest time for its next packet
         self._converters: dict[int, TextConverter | SoundConverter] = {}
         self._keeps_hidden = plan.muxer in ("mp4", "mov")  # their edit lists hide what is before the start
         self._moving = set(plan.wanted)  # reading thread
@@ -225,7 +228,8 @@ class Carry:
         with self._lock:
             # Packets of a stream stay in their order; Matroska gives the first ones no decoding time.
             if packet.dts is not None:
-                self._latest[index] = float(packet.dts * packet.time_base)
+                when = float(packet.dts * packet.time_base)
+                self._latest[index] = max(when, self._latest.get(index, when))
             self._offered += 1
             heapq.heappush(self._waiting, (self._latest.get(index, float("-inf")), self._offered, packet))
             self._taken[index] += packet.size + _EACH
@@ -332,10 +336,27 @@ class Carry:
             packet.stream = self._into[index]
             if packet.stream.disposition & av.stream.Disposition.attached_pic:
                 packet.pts = packet.dts = 0
+            self._keep_increasing(packet, index)
             sink.mux(packet)
             return
         for converted in converter.convert(packet):
             sink.mux(converted)
+
+    def _keep_increasing(self, packet: Any, index: int) -> None:
+        """Damaged recordings repeat times of sound, or go back a little; no muxer takes that."""
+        if packet.dts is None or packet.stream.type not in ("audio", "video"):
+            return
+        tick = packet.stream.time_base
+        when, least = packet.dts * packet.time_base, self._muxed.get(index)
+        if least is not None and when < least:
+            text = f"stream {index}: times of its packets repeat or go back: moved so that they increase"
+            if text not in self.warnings:
+                self.warnings.append(text)
+            scale, when = packet.time_base / tick, least
+            packet.dts, packet.duration = math.ceil(least / tick), round((packet.duration or 0) * scale)
+            packet.pts = None if packet.pts is None else max(round(packet.pts * scale), packet.dts)
+            packet.time_base = tick
+        self._muxed[index] = when if self.plan.muxer in ("matroska", "webm") else when + tick
 
     def _add(self, output: Any, carried: Carried, stream: Any) -> None:
         index = carried.stream.index

@@ -127,6 +127,8 @@ def _time_faults(
             continue
         if restarts and before is not None and (before - x) * old.time_base > BACK_S:
             break  # the clock starts anew: from here on there are no times to keep
+        if before is not None and x <= before and old.kind == "audio":
+            continue  # no container holds a time that repeats or goes back
         before = x
         by = y * other_scale - x * scale - moved
         least, most = (by, by) if not total else (min(least, by), max(most, by))
