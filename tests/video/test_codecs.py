@@ -129,6 +129,8 @@ def test_odd_sizes_are_never_padded() -> None:
     [
         ("o.mp4", {"codec": "ffv1"}, ".mp4 files cannot hold it; use .mkv"),
         ("o.webm", {"codec": "h264"}, "cannot hold it"),
+        ("o.ts", {"codec": "libaom-av1", "encoder": "ffmpeg"}, ".ts files cannot hold it; use .mp4"),
+        ("o.mkv", {"codec": "libx264rgb"}, "writes no yuv420p pictures of 64x48; leave it out"),
         ("o.avi", {}, "use one of .mp4"),
         ("o", {}, "no suffix at all"),
         ("o.mp4", {"codec": "h266"}, "not a codec"),

@@ -262,8 +262,9 @@ def own_suffix(clip: Clip) -> str:
 def _impossible(picture: Picture, suffixes: tuple[str, ...], codec: str | None) -> str:
     suffix, layout = suffixes[0], picture.layout
     families = CONTAINERS[suffix].codecs
-    if codec and not {ENCODERS[name].family for name in CODECS.get(codec, ())} & families:
-        holders = ", ".join(s for s, c in CONTAINERS.items() if ENCODERS[CODECS[codec][0]].family in c.codecs)
+    family = ENCODERS[CODECS[codec][0]].family if codec in CODECS else family_of(codec or "")
+    if codec and family not in families:
+        holders = ", ".join(s for s, c in CONTAINERS.items() if family in c.codecs)
         others = ", ".join(sorted(families))
         return f"--codec {codec}: {suffix} files cannot hold it; use {holders}, or one of {others}"
     if layout.width % 2 or layout.height % 2:
@@ -271,10 +272,10 @@ def _impossible(picture: Picture, suffixes: tuple[str, ...], codec: str | None) 
             f"{f'--codec {codec}' if codec else f'{suffix} files'}: only even sizes, not {layout.width}x"
             f"{layout.height} {layout.name}; use --codec vp9, av1 or ffv1 with a .mkv target"
         )
-    return (
-        f"{suffix} files cannot hold {layout.name} pictures of {layout.width}x{layout.height}"
-        f"{f' in {codec}' if codec else ''}; use a .mkv target"
-    )
+    size = f"{layout.name} pictures of {layout.width}x{layout.height}"
+    if codec:
+        return f"--codec {codec}: writes no {size}; leave it out"
+    return f"{suffix} files cannot hold {size}; use a .mkv target"
 
 
 def _container_notes(clip: Clip, target: Path | None, suffix: str, container: Container) -> Iterator[str]:
