@@ -39,6 +39,7 @@ class Track:
     disposition: int
     tags: dict[str, str]
     hashes: list[str] = field(default_factory=list)
+    whole: Any = field(default_factory=hashlib.sha256)  # of all packets, for PCM, which is cut as one likes
     hidden: int = 0  # packets before the start, which an edit list hides
     first_s: Fraction | None = None
     text: list[tuple[float, float, str]] = field(default_factory=list)
@@ -218,6 +219,7 @@ def _note(track: Track, packet: Any) -> None:
     if packet.is_discard:
         track.hidden += 1
     track.hashes.append(hashlib.sha256(bytes(packet)).hexdigest())
+    track.whole.update(bytes(packet))
     if track.first_s is None and packet.pts is not None and not packet.is_discard:
         track.first_s = packet.pts * packet.time_base
     if track.kind == "subtitle" and packet.pts is not None:
@@ -253,8 +255,8 @@ def _colour(video: Any, frame: Any, stated: int) -> tuple[int, ...]:
     for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
         value = int(getattr(frame, name))
         found.append(int(getattr(context, name)) if value == 2 and name != "color_range" else value)
-    if context.name == "vp8" and stated != 2:
-        found[1] = stated
+    if context.name == "vp8":  # BT.601, whatever decoder was asked, unless the container says something
+        found[1] = 5 if stated == 2 else stated
     return tuple(found)
 
 
