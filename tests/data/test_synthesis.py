@@ -93,6 +93,19 @@ def test_a_missed_focus_is_on_both_sides() -> None:
     assert 8 <= alike <= 24
 
 
+def test_dark_pictures_are_dark_on_both_sides() -> None:
+    pictures = photographs()
+
+    def sides(dark: float) -> tuple[float, float]:
+        pairs = [
+            make_pair(np.random.default_rng(seed), pictures, replace(PLAIN, dark=dark)) for seed in range(12)
+        ]
+        return tuple(np.mean([getattr(pair, side).mean() for pair in pairs]) for side in ("blurred", "sharp"))
+
+    for dark, light in zip(sides(1.0), sides(0.0), strict=True):
+        assert 0.2 * light < dark < 0.75 * light
+
+
 def test_light_is_averaged_linearly_and_nearer_layers_hide_farther_ones() -> None:
     """A white card over black, 4 px wide, moves by 2 px over grey ground: by hand, for gamma 2."""
     size = 16

@@ -47,6 +47,15 @@ def test_pairs_without_motion_noise_and_compression_are_equal() -> None:
         assert (blurred.int() - sharp.int()).abs().max() <= 1
 
 
+def test_dark_pictures_are_dark_on_both_sides() -> None:
+    dark, light = (
+        DevicePairs(pictures(), replace(PLAIN, dark=share), 3, count=12)(0) for share in (1.0, 0.0)
+    )
+    for side in (0, 1):
+        below, above = dark[side].float().mean(), light[side].float().mean()
+        assert 0.2 * above < below < 0.75 * above
+
+
 def test_a_card_over_grey_ground_by_hand() -> None:
     """As in test_synthesis: white, 4 px wide, moving by 2 px; light is averaged, nearer hides farther."""
     size = 16

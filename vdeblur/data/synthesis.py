@@ -37,8 +37,9 @@ class BlurSettings:
 
     `shortest_px` and `longest_px` bound the length of the camera's path, `smallest` and `largest` the scale
     of a photograph (both log-uniform). `defocused` is the share of scenes that are soft on both sides, as a
-    missed focus or an enlarged video is; half of them do not move. `neutral` is the share of pairs whose
-    sharp side takes over the very low frequencies of the blurred side: averaging linear light brightens
+    missed focus or an enlarged video is; half of them do not move. `dark` is the share that got less light
+    than a well exposed picture, by down to a sixteenth: dusk, rooms, fades. `neutral` is the share of pairs
+    whose sharp side takes over the very low frequencies of the blurred side: averaging linear light brightens
     (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a network that learns one camera's
     change shifts the brightness of all others.
     """
@@ -57,6 +58,7 @@ class BlurSettings:
     text: float = 0.08
     soft: float = 0.25
     defocused: float = 0.12
+    dark: float = 0.0
     highlights: float = 0.3
     noise: float = 0.3
     jpeg: float = 0.12
@@ -133,15 +135,17 @@ def make_pair(
     highlight = (float(rng.uniform(0.75, 0.95)), float(np.exp(rng.uniform(0.0, np.log(8.0)))))
     lifted = rng.random() < s.highlights
     defocus = _random_defocus(rng) if s.defocused and rng.random() < s.defocused else None
+    exposure = random_exposure(rng) if s.dark and rng.random() < s.dark else 1.0
     ground = _source(rng, photographs, s)
 
     def light_of(picture: Picture) -> sensor.Light:
         light = response.light(picture if defocus is None else defocus(picture))
-        if not lifted:
-            return light
-        light = sensor.lift_highlights(light, *highlight)
-        # Glow is part of the scene for both sides: what a lens scatters is no motion and stays.
-        return sensor.add_glow(light) if highlight[1] > sensor.GLOWING else light
+        if lifted:
+            light = sensor.lift_highlights(light, *highlight)
+            if highlight[1] > sensor.GLOWING:
+                # Part of the scene for both sides: what a lens scatters is no motion and stays.
+                light = sensor.add_glow(light)
+        return np.asarray(light * np.float32(exposure))
 
     still = rng.random() < (s.still if defocus is None else max(s.still, 0.5))
     length = 0.0 if still else float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
@@ -176,6 +180,11 @@ def make_pair(
     elif kind < s.jpeg + s.h264:
         blurred = _through_video(rng, blurred, moves)
     return Pair(blurred, _rounded(sharp))
+
+
+def random_exposure(rng: np.random.Generator) -> float:
+    """Light of a dark picture, as a share of that of a well exposed one."""
+    return float(np.exp(rng.uniform(np.log(0.06), np.log(0.7))))
 
 
 def shake(rng: np.random.Generator, picture: Picture, length_px: float, response: sensor.Response) -> Pair:

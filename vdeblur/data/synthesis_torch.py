@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vdeblur.data import device_scenery as scenery
 from vdeblur.data import sensor
-from vdeblur.data.synthesis import BlurSettings
+from vdeblur.data.synthesis import BlurSettings, random_exposure
 
 AT_ONCE = 256  # warped pictures in memory at a time, in batches of all sub-frames
 _UNLIKE = 0.2  # how much lengths within a batch differ: natural logarithm
@@ -65,6 +65,7 @@ class DevicePairs:
         gamma, contrast = (self._column([curve[i] for curve in curves]) for i in (0, 1))
         threshold = self._column(rng.uniform(0.75, 0.95, n))
         lift = np.where(rng.random(n) < s.highlights, np.exp(rng.uniform(0, np.log(8.0), n)), 1.0)
+        exposure = [random_exposure(rng) if s.dark and rng.random() < s.dark else 1.0 for _ in range(n)]
         defocus = scenery.random_defocus(rng) if soft else None
 
         def light() -> Tensor:
@@ -74,7 +75,7 @@ class DevicePairs:
             level = picture.round().clamp(0, 255).long()
             linear = to_light.gather(1, level.flatten(1)).view_as(picture)
             lifted = lift_highlights(linear, threshold, self._column(lift))
-            return add_glow(lifted, self._column(lift > sensor.GLOWING))
+            return self._column(exposure) * add_glow(lifted, self._column(lift > sensor.GLOWING))
 
         # Lengths within a batch are alike; in scenes with layers the camera moves less at times.
         camera = longest * np.exp(rng.uniform(-_UNLIKE, _UNLIKE, n))
