@@ -39,6 +39,8 @@ def test_motion_in_any_direction_is_seen(down: int, across: int) -> None:
     assert sharpness(grey(sharp)) > 1
     values = [sharpness(grey(moved(sharp, length, down, across))) for length in (3, 5, 9)]
     assert max(values) < 1
+    less, more, most = (sharpness(grey(moved(sharp, length, down, across))) for length in (2, 3, 4))
+    assert less > more > most
 
 
 def test_a_quarter_of_the_picture_in_motion_is_enough() -> None:

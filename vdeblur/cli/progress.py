@@ -27,8 +27,9 @@ from rich.text import Text
 from vdeblur.errors import presentable
 
 if TYPE_CHECKING:
-    from vdeblur.jobs.deblur import Event, Result, Started
+    from vdeblur.jobs.events import Event, Started
     from vdeblur.jobs.plan import Plan
+    from vdeblur.jobs.result import Result
 
 LONG_RUN_S = 600  # above this the faster network is named
 PLAIN_LINE_S = 10  # between two lines of progress where there is no terminal
@@ -73,15 +74,15 @@ class Display:
 
     def tell(self, event: Event) -> None:
         """Called by any thread of the run."""
-        from vdeblur.jobs import deblur
+        from vdeblur.jobs import events
 
         if self._quiet:
             return
-        if isinstance(event, deblur.Note):
+        if isinstance(event, events.Note):
             _say(f"note: {event.text}")
-        elif isinstance(event, deblur.Started):
+        elif isinstance(event, events.Started):
             self._start(event)
-        elif isinstance(event, deblur.Waiting):
+        elif isinstance(event, events.Waiting):
             if self._bar is not None:
                 self._bar.update(self._task, description=event.text)
         elif self._bar is not None:
