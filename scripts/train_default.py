@@ -151,6 +151,7 @@ def score(files: list[Path], photographs: Path) -> None:
         "softened by sigma 1.2": [cv2.GaussianBlur(picture, (0, 0), 1.2) for picture in sharp],
         "softened by sigma 2.5": [cv2.GaussianBlur(picture, (0, 0), 2.5) for picture in sharp],
         "enlarged by 2": [cv2.resize(cv2.pyrDown(picture), picture.shape[1::-1]) for picture in sharp],
+        "sharp, codes times 0.3": [cv2.convertScaleAbs(picture, alpha=0.3) for picture in sharp],
     }
     for file in files:
         gain_db = validate(load_network(file).network, pairs)
