@@ -65,6 +65,8 @@ def paint(frame: av.VideoFrame, number: int, seed: int = 0) -> av.VideoFrame:
         parts = [c for c in frame.format.components if c.plane == k]
         bits, count = parts[0].bits, len(parts)
         dtype = np.uint16 if bits > 8 else np.uint8
+        if frame.format.is_rgb and not frame.format.is_planar:  # bgr0: four values, three names
+            count = frame.format.padded_bits_per_pixel // (8 * dtype().itemsize)
         flat = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size)).view(dtype)
         rows, columns = plane.height, plane.width
         y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
