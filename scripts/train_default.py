@@ -52,6 +52,8 @@ def main() -> None:
     command = commands.add_parser("export", help="write the averaged weights of a run as safetensors")
     command.add_argument("checkpoint", type=Path)
     command.add_argument("--output", type=Path, required=True)
+    command.add_argument("--other", type=Path, help="another end of the same run, to be averaged with")
+    command.add_argument("--share", type=float, default=0.5, help="of that other end (default %(default)s)")
     command.add_argument("--gain", type=float, default=1.0, help="factor on the full-size correction")
     command.add_argument("--offset", type=float, default=0.0, help="added to every pixel, in 1/255")
     command = commands.add_parser("score", help="synthetic pairs and sharp pictures, held out")
@@ -61,7 +63,8 @@ def main() -> None:
     if options.command == "score":
         score(options.weights, options.photographs)
     elif options.command == "export":
-        export(options.checkpoint, options.output, options.gain, options.offset)
+        weights = averaged(options.checkpoint, options.other, options.share)
+        export(options.checkpoint, weights, options.output, options.gain, options.offset)
     else:
         run(options)
 
@@ -114,12 +117,20 @@ def tell(event: Event) -> None:
         print(line, flush=True)
 
 
-def export(source: Path, target: Path, gain: float, offset: float) -> None:
-    """Write averaged weights; `gain` and `offset` go into the last convolution, which makes the full size."""
+def averaged(end: Path, other: Path | None, share: float) -> dict[str, torch.Tensor]:
+    """The averaged weights of a run, or their mean with those of another end of it."""
+    weights = checkpoint.load(end)["average"]
+    if other is None:
+        return weights
+    others = checkpoint.load(other)["average"]
+    return {name: (1 - share) * weights[name] + share * others[name] for name in weights}
+
+
+def export(source: Path, weights: dict[str, torch.Tensor], target: Path, gain: float, offset: float) -> None:
+    """Write weights of a run; `gain` and `offset` go into the last convolution, which makes the full size."""
     state = checkpoint.load(source)
     network = load_network(source).network
     assert isinstance(network, MimoUNet)
-    weights = network.state_dict()
     facts = {
         "family": network.family,
         "channels": str(network.channels),
