@@ -87,6 +87,20 @@ def test_a_gpu_that_torch_cannot_use_leaves_the_cpu_with_a_word(monkeypatch: pyt
         choose("cuda", "auto", "auto")
 
 
+def test_a_gpu_that_is_full_leaves_the_cpu_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*size: int, device: str) -> torch.Tensor:
+        raise RuntimeError(f"CUDA error: out of memory on {device}\nCompile with ...")
+
+    monkeypatch.setattr(device, "_why_no_cuda", lambda: None)
+    a_gpu_is_there(monkeypatch)
+    monkeypatch.setattr(torch, "zeros", full)
+    chosen = choose("auto", "auto", "auto")
+    assert chosen.kind == "cpu"
+    assert "does not open (CUDA error: out of memory on cuda:0)" in chosen.notes[0]
+    with pytest.raises(MissingRuntimeError, match=r"^--device cuda:1: .*; use --device cpu$"):
+        choose("cuda:1", "auto", "auto")
+
+
 @pytest.mark.parametrize(
     ("capability", "built_for", "runs"),
     [
@@ -159,9 +173,14 @@ def test_half_precision_is_the_default_only_where_it_is_fast(
 def test_gpus_of_one_make_share_the_work_unless_one_is_named(
     asked: str, given: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    a_gpu_is_there(monkeypatch)
+    monkeypatch.setattr(device, "_why_closed", lambda index: None)
+    assert device._cuda_devices(asked)[0] == given
+
+
+def a_gpu_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_90"])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda n: ["big", "small", "big"][n])
-    assert device._cuda_devices(asked)[0] == given

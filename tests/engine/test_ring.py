@@ -219,6 +219,29 @@ def test_whole_frames_are_dealt_out_in_turn() -> None:
     assert uploads == [4, 4, 4]
 
 
+def test_a_further_device_that_is_full_takes_no_part() -> None:
+    """Another program's work on the second GPU must not end the run, nor cut the first one's pictures."""
+
+    class Full(LateDevice):
+        def memory(self, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+        def settle(self) -> None:
+            raise RuntimeError("CUDA error: out of memory")
+
+    schedule = Schedule(0.5)
+    devices = [LateDevice(schedule), Full(schedule), LateDevice(schedule)]
+    lane = open_lane(TowardsGrey(), schedule, devices=devices)
+    frames = frames_of(8)
+    assert same(list(lane.deblur(frames)), expected_of(TowardsGrey(), frames))
+    assert lane._corrector.notes == [
+        "cpu takes no part: CUDA out of memory. Tried to allocate 2.00 MiB.",
+    ]
+    uploads = [stream.done for stream in schedule.streams if stream.name == "upload" and stream.done]
+    assert uploads == [4, 4]
+    lane.close()
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_planes_of_every_format_travel(name: str) -> None:
     for size in ((37, 21), (16, 9)):

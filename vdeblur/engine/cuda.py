@@ -108,7 +108,7 @@ class CudaLane:
 
     def close(self) -> None:
         """Wait for the devices, then let go of graphs and buffers."""
-        for device in self._devices:
+        for device in self._opened.devices if self._opened else ():
             device.settle()
         self._run = self._opened = None
 

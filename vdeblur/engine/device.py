@@ -292,10 +292,24 @@ def _cuda_devices(device: str) -> tuple[list[str], str]:
             f"--device {device}: the installed torch has no kernels for compute capability {major}.{minor}; "
             "install another build from pytorch.org or use --device cpu"
         )
+    reason = _why_closed(index)
+    if reason is not None:
+        raise MissingRuntimeError(f"--device {device}: the GPU does not open ({reason}); use --device cpu")
     name = torch.cuda.get_device_name(index)
     alone = ":" in device
     same = [n for n in range(count) if n == index or (not alone and torch.cuda.get_device_name(n) == name)]
     return [f"cuda:{n}" for n in same], name
+
+
+def _why_closed(index: int) -> str | None:
+    """What CUDA says where a device is full, another program's alone, or broken; else None."""
+    import torch
+
+    try:
+        torch.zeros(1, device=f"cuda:{index}")
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def _half_is_fast(place: str) -> bool:

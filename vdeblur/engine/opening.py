@@ -60,9 +60,12 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The ring, and what was chosen: the way, frames at a time, and seconds for a frame in the trial."""
+    """The ring, the devices in it, and what was chosen: the way, frames at a time, and seconds for a frame in
+    the trial.
+    """
 
     ring: Ring[StationSlot]
+    devices: Sequence[Timed]
     way: str
     capacity: int
     s_per_frame: float
@@ -88,17 +91,30 @@ class Opening:
             self._corrector.use_float32()
         if not latency and self._grid.is_whole and self._grid.work_px <= BATCH_PX:
             best = self._batched(devices[0], best)
-        stations = [best.station]
+        rows = [self._slots(best.station, latency)]
+        used = [devices[0]]
         for device in devices[1:]:
-            corrector = _on(self._corrector, device.place)
-            ways = ways_of(corrector.network, best.way.precision)
-            way = next(way for way in ways if way.name == best.way.name)
-            stations.append(self._station(device, corrector, way, best.station.capacity))
-        # In turn over the devices: so whole frames are dealt out in turn.
-        slots = [StationSlot(station) for _ in range(1 if latency else SLOTS) for station in stations]
-        for device in devices:
+            try:
+                rows.append(self._slots(self._alike(device, best), latency))
+                used.append(device)
+            except Exception as error:  # full, another program's alone, broken: the others go on
+                self._corrector.notes.append(f"{device.place} takes no part: {_first_line(error)}")
+        for device in used:
             device.settle()  # the zeros of the buffers are written, whichever stream comes first
-        return Opened(Ring(slots), best.way.name, best.station.capacity, best.seconds)
+        # In turn over the devices: so whole frames are dealt out in turn.
+        ring = Ring([slot for turn in zip(*rows, strict=True) for slot in turn])
+        return Opened(ring, used, best.way.name, best.station.capacity, best.seconds)
+
+    def _alike(self, device: Timed, best: _Held) -> Station:
+        """The best way, on a further device."""
+        corrector = _on(self._corrector, device.place)
+        ways = ways_of(corrector.network, best.way.precision)
+        way = next(way for way in ways if way.name == best.way.name)
+        return self._station(device, corrector, way, best.station.capacity)
+
+    @staticmethod
+    def _slots(station: Station, latency: bool) -> list[StationSlot]:
+        return [StationSlot(station) for _ in range(1 if latency else SLOTS)]
 
     def _best(self, device: Timed) -> _Held | None:
         """The quickest that holds; ways of a lower precision only where no other does."""
@@ -143,7 +159,7 @@ class Opening:
         except Exception as error:  # compilers and libraries fail in many ways; the next one may hold
             if shortage.ran_out(error):
                 raise
-            wrong = str(error).strip().partition("\n")[0] or type(error).__name__
+            wrong = _first_line(error)
         if wrong is not None:
             return wrong
         return _Held(way, station, device.seconds(station.replay, station.streams.compute) / capacity)
@@ -204,6 +220,10 @@ def _load(frame: Frame, staging: Staging) -> None:
     """The frame into every place of the buffers."""
     for place in range(len(staging.parts[0])):
         staging.load(frame, place)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _on(corrector: Corrector, place: torch.device) -> Corrector:
