@@ -331,7 +331,11 @@ def test_a_pipe_that_stalls_does_not_hold_ctrl_c(tmp_path: Path) -> None:
     data = made.path.read_bytes()
     made.path.unlink()
     process = _piped(tmp_path, data[: len(data) * 9 // 10], hold=True)
-    time.sleep(4)
+    written: list[int] = []
+    while len(written) < 8 or written[-1] != written[-8] or not written[-1]:  # until all that came is done
+        assert process.poll() is None
+        written.append(sum(file.stat().st_size for file in tmp_path.iterdir()))
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     with contextlib.suppress(subprocess.TimeoutExpired):
