@@ -7,7 +7,8 @@
     python scripts/train_gpu.py --unpack RUN --output last.pt      (then: train_default.py export last.pt)
 
 RUN holds `part-N.pt` (weights, average, optimizers in half precision, each file under 16 MB) and `log.csv`.
-Needs torch and numpy only, and OpenCV or Pillow to read the photographs; with neither it trains on drawings.
+Needs torch and numpy only, and OpenCV or Pillow to read the photographs; without --photographs it trains on
+drawings.
 `--grow RUN` starts from a network of half the width, `--start RUN` from one of the same size.
 """
 
@@ -185,22 +186,22 @@ def first_network(options: argparse.Namespace, recipe: Recipe) -> DeblurNetwork:
 def photographs(
     folder: Path | None, device: torch.device, s: Settings
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Pictures on the device to train on, and held out (by name); drawings where none can be read."""
-    training, held = [], []
+    """Pictures on the device to train on, and held out (by name); drawings without a folder."""
     if folder is not None:
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        training, held = [], []
+        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
         try:
             for path in files:
                 tensor = torch.from_numpy(read_picture(path).copy()).permute(2, 0, 1).contiguous()
                 (held if held_out(path.name) else training).append(tensor.to(device))
         except ImportError:
-            print("neither OpenCV nor Pillow is here: no photographs, drawings only")
-            training, held = [], []
-    if not training or not held:
-        random = torch.Generator(device).manual_seed(s.seed + 1)
-        made = [device_scenery.dead_leaves(random, 2 * s.motion.size, device) for _ in range(72)]
-        training, held = made[:64], made[64:]
-    return training, held
+            sys.exit("neither OpenCV nor Pillow is here to read photographs; without --photographs it draws")
+        if not training or not held:
+            sys.exit(f"{folder}: {len(training)} photographs to train on, {len(held)} held out by name")
+        return training, held
+    random = torch.Generator(device).manual_seed(s.seed + 1)
+    made = [device_scenery.dead_leaves(random, 2 * s.motion.size, device) for _ in range(72)]
+    return made[:64], made[64:]
 
 
 def judging_pairs(held: list[torch.Tensor], s: Settings) -> list[Pair]:
