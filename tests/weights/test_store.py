@@ -12,7 +12,7 @@ import torch
 from weights.files import mimo_state, msresnet_state, write_safetensors, write_torch
 
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
-from vdeblur.weights import catalogue, places, store
+from vdeblur.weights import catalogue, places, quantised, store
 from vdeblur.weights.arrays import load_arrays
 from vdeblur.weights.containers import read_header, sha256
 from vdeblur.weights.loading import load_network
@@ -42,6 +42,17 @@ def test_auto_is_the_small_network_until_a_larger_one_ships(kind: str, package: 
     write_safetensors(package / "mimo-unet.safetensors", mimo_state())
     wanted = "mimo-unet-small" if kind == "cpu" else "mimo-unet"
     assert store.resolve("auto", None, kind).name == wanted
+
+
+def test_folders_that_cannot_be_looked_into_are_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of another user's; a name too long fails alike, also for root."""
+    for variable in ("VDEBLUR_DATA", "VDEBLUR_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path / ("x" * 300)))
+    assert {row.name for row in catalogue.rows() if row.here} == {"mimo-unet-tiny", "mimo-unet-small"}
+    assert quantised.find(places.shipped()["mimo-unet-tiny"], ensemble=True) == (None, "")
+    assert "no weights of that name" in refusal("mine")
 
 
 def test_auto_without_any_weights_says_so(package: Path) -> None:

@@ -71,4 +71,9 @@ def imported() -> dict[str, Path]:
 
 
 def _named(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if path.is_file()}
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:  # there is none, or it is another user's
+        return {}
+    files = [folder / name for name in names if name.endswith(SUFFIX)]
+    return {path.name.removesuffix(SUFFIX): path for path in files if os.path.isfile(path)}

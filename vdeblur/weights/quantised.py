@@ -64,7 +64,7 @@ def find(weights: Path, *, ensemble: bool = False) -> tuple[Quantised | None, st
     reason = ""
     beside = weights.with_name(f"{weights.stem}{'-rotations' if ensemble else ''}{SUFFIX}")
     for path in (beside, cached(checksum, ensemble)):
-        if not path.is_file():
+        if not os.path.isfile(path):  # a folder of another user's counts as empty
             continue
         facts = _facts(path)
         if facts is None:
