@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vdeblur.data.feed import Feed, Share
-from vdeblur.data.layouts import read_layout
+from vdeblur.data.layouts import PairedClip, PairedFrame, read_layout
 from vdeblur.data.samples import Augmentation, FilePairs, Pool, Samples, augmented, read_picture, saturated
-from vdeblur.data.splits import check_sizes, files, split
+from vdeblur.data.splits import check_sizes, files, left_out, split
 from vdeblur.data.synthesis import Pair
 from vdeblur.errors import InputError
 
@@ -153,7 +153,7 @@ def test_whole_clips_judge(tmp_path: Path) -> None:
     assert [clip.name for clip in judging] == ["val/000", "val/001"]
     training, judging = split(clips, ("train/001",), tmp_path)
     assert [clip.name for clip in judging] == ["train/001"]
-    assert len(training) == 3
+    assert [clip.name for clip in training] == ["train/000"]
     with pytest.raises(InputError, match="no clip whose name begins with 'train/7'"):
         split(clips, ("train/7",), tmp_path)
     with pytest.raises(InputError, match="none is left to train on"):
@@ -162,6 +162,29 @@ def test_whole_clips_judge(tmp_path: Path) -> None:
     training, judging = split(many, (), tmp_path)
     assert (len(training), len(judging)) == (18, 2)
     assert split(many[:1], (), tmp_path)[1] == []
+
+
+@pytest.mark.parametrize(
+    "wanted", [(), ("BSD_1ms8ms/train/b",)], ids=["val judges", "a clip of train judges"]
+)
+def test_clips_of_val_and_test_are_never_learnt_from(wanted: tuple[str, ...]) -> None:
+    """Whether both are there (BSD) or several data sets: figures on them would be worth nothing."""
+    names = [f"{data}/{part}/{clip}" for data in ("BSD_1ms8ms", "BSD_2ms16ms")
+             for part in ("train", "valid", "Test") for clip in "ab"]  # fmt: skip
+    frame = PairedFrame(Path("a.png"), Path("b.png"), 0)
+    clips = [PairedClip(name, (frame,)) for name in names]
+    training, judging = split(clips, wanted, Path("BSD"))
+    assert {clip.name.split("/")[1] for clip in training} == {"train"}
+    assert len(training) == 4 - len(wanted)
+    assert {clip.name.split("/")[1] for clip in judging} == ({"train"} if wanted else {"valid"})
+    said = left_out(clips, [*training, *judging])
+    assert (
+        said
+        == ("8 clips of test/, valid/" if wanted else "4 clips of test/") + ": not learnt from, nor judged by"
+    )
+    alone = [clip for clip in clips if "valid" in clip.name]
+    assert [len(side) for side in split(alone, (), Path("BSD"))] == [3, 1]
+    assert left_out(alone, alone) == ""
 
 
 def test_short_clips_serve_as_often_as_long_ones_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -12,6 +12,10 @@ from vdeblur.data.partners import PairedClip
 from vdeblur.errors import InputError
 
 HELD_OUT = 10  # one clip in so many judges where the data set has no part for it
+PARTS = (
+    {"val", "valid", "validation"},
+    {"test"},
+)  # folders of which nothing is learnt; the first there judges
 LOOKED_AT = 24  # clips whose first pair is opened before the run
 
 Files = list[tuple[Path, Path]]
@@ -21,6 +25,8 @@ def split(
     clips: Sequence[PairedClip], wanted: Sequence[str], root: Path
 ) -> tuple[list[PairedClip], list[PairedClip]]:
     """Clips to train on, and clips to judge by; the latter may be empty.
+
+    Beside others, clips of val/ and test/ are never trained on, wherever in the tree these folders are.
 
     wanted   beginnings of names of clips that judge; without any: those of val/, else test/, else one clip
              in ten by the checksum of its name; of a single clip none
@@ -36,11 +42,29 @@ def split(
     unknown = [word for word in wanted if not any(clip.name.startswith(word) for clip in clips)]
     if unknown:
         raise InputError(f"{root}: no clip whose name begins with {unknown[0]!r} (setting validation)")
-    judges = _judges(clips, wanted)
-    training = [clip for clip in clips if clip.name not in judges]
+    parts = [{clip.name for clip in clips if words & set(_folders(clip))} for words in PARTS]
+    names = {clip.name for clip in clips}
+    if not names - set().union(*parts):
+        parts = []  # val/ or test/ alone is a set like any other
+    if wanted:
+        judges = {name for name in names if name.startswith(tuple(wanted))}
+    else:
+        judges = next((part for part in parts if part), set()) or _by_chance(names)
+    training = [clip for clip in clips if clip.name not in judges.union(*parts)]
     if not training:
-        raise InputError(f"{root}: all clips judge, none is left to train on (setting validation)")
+        raise InputError(
+            f"{root}: none is left to train on: all clips judge (setting validation) or are in val/ or test/"
+        )
     return training, [clip for clip in clips if clip.name in judges]
+
+
+def left_out(clips: Sequence[PairedClip], taken: Sequence[PairedClip]) -> str:
+    """What to say of clips that are not among those taken; "" where there are none."""
+    names = {clip.name for clip in taken}
+    others = [clip for clip in clips if clip.name not in names]
+    parts = sorted({part for clip in others for part in _folders(clip)} & set().union(*PARTS))
+    said = "1 clip" if len(others) == 1 else f"{len(others)} clips"
+    return f"{said} of {'/, '.join(parts)}/: not learnt from, nor judged by" if others else ""
 
 
 def files(clips: Sequence[PairedClip], *, balanced: bool = False) -> Files:
@@ -64,15 +88,13 @@ def check_sizes(clips: Sequence[PairedClip], crop: int) -> None:
             )
 
 
-def _judges(clips: Sequence[PairedClip], wanted: Sequence[str]) -> set[str]:
-    names = [clip.name for clip in clips]
-    if wanted:
-        return {name for name in names if name.startswith(tuple(wanted))}
-    for part in ("val", "valid", "test"):
-        inside = {name for name in names if name.split("/")[0] == part}
-        if inside and len(inside) < len(names):
-            return inside
+def _folders(clip: PairedClip) -> list[str]:
+    """The parts of a clip's name, in small letters."""
+    return clip.name.casefold().split("/")
+
+
+def _by_chance(names: set[str]) -> set[str]:
     if len(names) == 1:
         return set()
-    by_chance = sorted(names, key=lambda name: (crc32(name.encode()), name))
-    return set(by_chance[: max(1, len(names) // HELD_OUT)])
+    ordered = sorted(names, key=lambda name: (crc32(name.encode()), name))
+    return set(ordered[: max(1, len(names) // HELD_OUT)])

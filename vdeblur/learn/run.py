@@ -63,12 +63,10 @@ def find(settings: Settings, data: Path | None, sharp: Path | None) -> Found:
     clips = read_layout(data, sharp, blur=settings.blur or None)
     splits.check_sizes(clips, settings.crop)
     training, judging = splits.split(clips, settings.validation, data)
-    notes = (
-        ()
-        if judging
-        else ("a single clip: nothing is held out, so nothing is scored; of two one would judge",)
-    )
-    return Found(data, training, judging, notes)
+    notes = [splits.left_out(clips, [*training, *judging])]
+    if not judging:
+        notes.append("a single clip: nothing is held out, so nothing is scored; of two one would judge")
+    return Found(data, training, judging, tuple(filter(None, notes)))
 
 
 def run(

@@ -22,7 +22,7 @@ class Settings:
                   "drawn": both are made, no data is needed
     blur          which blurred side where a data set has several ("blur", "blur_gamma", "blur_comp")
     validation    clips whose names begin so are never trained on but judged by; without any: those of val/
-                  (else test/), else one clip in ten
+                  (else test/), else one clip in ten. Of val/ and test/ nothing is learnt in any case
     balanced      of pairs: every clip serves the same number of crops; else every pair does
     neutral       share of pairs whose sharp side takes over the very low frequencies of the blurred one: how
                   a camera's exposure brightens pictures is learnt first, and is wrong for all other cameras
