@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,8 +34,8 @@ from vdeblur.jobs.live.capture import Capture, Slot
 from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
 from vdeblur.jobs.live.live import LiveResult, run
 from vdeblur.jobs.live.options import LiveOptions
-from vdeblur.jobs.live.picture import Captured, Framer, Screen, blended
-from vdeblur.jobs.live.record import RecordAsk
+from vdeblur.jobs.live.picture import Captured, Framer, Look, Screen, blended
+from vdeblur.jobs.live.record import RecordAsk, Recordings
 from vdeblur.jobs.live.rungs import Load, Rungs
 from vdeblur.jobs.live.serve import _MUXERS, Encoded
 from vdeblur.jobs.live.sources import ArrivalClock, SourceAsk, open_source
@@ -370,6 +371,46 @@ def test_a_recording_that_fails_is_given_up_and_the_picture_goes_on(
     assert len(eyes.views) == 20
     assert begun == ["out.mp4", "out-2.mp4"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit stands for the full disk")
+def test_a_full_disk_costs_the_last_second_and_recording_can_begin_anew(tmp_path: Path) -> None:
+    import resource
+
+    said, controls, noise = list[str](), Controls(recording=True), np.random.default_rng(1)
+    recordings = Recordings(RecordAsk(tmp_path / "out.mp4"), controls, said.append)
+    layout = formats.layout_of("gray", 96, 64)
+
+    def play(number: int) -> None:
+        pixels = noise.integers(0, 256, (64, 96)).astype(np.uint8)
+        recordings.put(Frame((pixels,), layout, number * 3000, Fraction(1, 90000), 0, number), Look(), 30.0)
+        time.sleep(0.002)
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        numbers = iter(range(5000))
+        while controls.recording:
+            play(next(numbers))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    kept = tmp_path / "out.unfinished.mp4"
+    assert said[-1].startswith("recording stops: ")
+    assert said[-1].endswith(f"what was recorded so far: {kept}")
+    assert recordings.target is None
+    found = []
+    with suppress(av.error.InvalidDataError):  # the last picture may be cut in two
+        for frame in pictures(kept):
+            found.append(frame.pts)
+    assert len(found) > 60
+    controls.toggle_record()
+    for _ in range(5):
+        play(next(numbers))
+    assert recordings.target == tmp_path / "out-2.mp4"
+    recordings.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-2.mp4", kept.name]
+    assert len(list(pictures(tmp_path / "out-2.mp4"))) == 5
+    assert "File too large" in str(recordings.failure)
 
 
 @pytest.mark.parametrize(

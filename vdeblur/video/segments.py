@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import av
 
@@ -24,9 +23,8 @@ from vdeblur.frame import Frame
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.ffmpeg import FfmpegWriter
-from vdeblur.video.sink import Sink
 from vdeblur.video.trust import options_for_file
-from vdeblur.video.writer import Writer
+from vdeblur.video.writer import Alone, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ class SegmentWriter:
             self._target,
             self._clip,
             self._choice,
-            _Alone(),
+            Alone(),
             approve=lambda hidden: path,
             folder=self._folder,
         )
@@ -238,12 +236,3 @@ def _ranks(shown: array[int]) -> array[int]:
     """
     number = {place: n for n, place in enumerate(sorted(range(len(shown)), key=shown.__getitem__))}
     return array("q", (number[place] for place in range(len(shown))))
-
-
-class _Alone:
-    """Stands where `Carry` stands, for files that hold nothing else."""
-
-    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
-        add_video(output)
-
-    def drain(self, sink: Sink, until_s: float | None) -> None: ...

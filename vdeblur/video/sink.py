@@ -1,6 +1,7 @@
 """The file that is being written: beside its target under a hidden name, renamed when whole.
 
-Nothing half-written ever stands under the target's name; `abandon` removes what is there and never raises.
+Nothing half-written ever stands under the target's name; `abandon` removes what is there, `leave` gives it a
+name of its own, and neither raises.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from fractions import Fraction
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def speaking(target: Path) -> Iterator[None]:
         yield
     except (OSError, av.FFmpegError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
-            raise VdeblurError(f"{target}: disk full; free some space or write elsewhere with -o") from error
+            raise VdeblurError(f"{target}: disk full; free some space or write elsewhere") from error
         text = getattr(error, "strerror", None) or str(error)
         raise VdeblurError(f"{target}: cannot be written ({text})") from error
 
@@ -167,12 +169,25 @@ class Sink:
 
     def abandon(self) -> None:
         """Close and remove the unfinished file; never raises."""
+        self._close_anyhow()
+        with suppress(OSError):
+            self._unfinished.unlink()
+
+    def leave(self) -> Path | None:
+        """Close the unfinished file and call it `NAME.unfinished.ext`; never raises, None where it fails."""
+        self._close_anyhow()
+        stem, suffix = _short(self.target.stem), self.target.suffix
+        parts = chain(["unfinished"], (f"unfinished-{number}" for number in count(2)))
+        names = (self.target.with_name(f"{stem}.{part}{suffix}") for part in parts)
+        with suppress(OSError):
+            return self._unfinished.rename(next(name for name in names if not name.exists()))
+        return None
+
+    def _close_anyhow(self) -> None:
         if self._open:
             self._open = False
             with suppress(Exception):
                 self.container.close()
-        with suppress(OSError):
-            self._unfinished.unlink()
 
     def speaking(self) -> AbstractContextManager[None]:
         """Errors of the disk and of the muxer as one sentence."""

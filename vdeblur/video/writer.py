@@ -20,7 +20,7 @@ from vdeblur.video.encoding import Encoding, rate_of
 from vdeblur.video.shapes import shape_of
 from vdeblur.video.sink import Approve, Sink, check_target
 
-__all__ = ["Writer", "begin_at_zero", "check_target", "dress_video", "mux_in_step"]
+__all__ = ["Alone", "Writer", "begin_at_zero", "check_target", "dress_video", "mux_in_step"]
 
 
 class Passes(Protocol):
@@ -30,8 +30,17 @@ class Passes(Protocol):
     def drain(self, sink: Sink, until_s: float | None) -> None: ...
 
 
+class Alone:
+    """Stands where `Carry` stands, for files that hold nothing else."""
+
+    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
+        add_video(output)
+
+    def drain(self, sink: Sink, until_s: float | None) -> None: ...
+
+
 class Writer:
-    """`write` every frame in order, then `finish`; or `abandon` at any time.
+    """`write` every frame in order, then `finish`; or `abandon` or `leave` at any time.
 
     shown   times of the frames in the order in which their packets were written
     """
@@ -72,6 +81,13 @@ class Writer:
     def abandon(self) -> None:
         """Leave nothing behind; never raises."""
         self._sink.abandon()
+
+    def leave(self) -> Path | None:
+        """Close, and answer with the name under which what was written can be found; never raises."""
+        if self._encoding is not None:
+            return self._sink.leave()
+        self.abandon()
+        return None
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:

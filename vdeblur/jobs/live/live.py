@@ -88,9 +88,8 @@ def run(
         rungs = Rungs(options.rungs(), load or options.load)
         stack.callback(rungs.close)
         capture.wait_for_first()
-        recordings = Recordings(options.record, tell)
-        stack.callback(recordings.close)
-        loop = _Loop(options, capture, rungs, recordings, viewers, controls, tell, watch)
+        loop = _Loop(options, capture, rungs, viewers, controls, tell, watch)
+        stack.callback(loop.recordings.close)
         stack.callback(loop.close)
         interrupted: KeyboardInterrupt | None = None
         try:
@@ -100,8 +99,8 @@ def run(
         result = loop.result()
     if interrupted is not None:
         raise KeyboardInterrupt(result.line()) from interrupted
-    if recordings.failure is not None:
-        raise recordings.failure
+    if loop.recordings.failure is not None:
+        raise loop.recordings.failure
     return result
 
 
@@ -113,15 +112,15 @@ class _Loop:
         options: LiveOptions,
         capture: Capture,
         rungs: Rungs,
-        recordings: Recordings,
         viewers: Sequence[Viewer],
         controls: Controls,
         tell: Callable[[str], None],
         watch: Callable[[Status], None],
     ) -> None:
         self._options, self._capture, self._rungs = options, capture, rungs
-        self._recordings, self._viewers, self._controls = recordings, viewers, controls
+        self._viewers, self._controls = viewers, controls
         self._tell, self._watch = tell, watch
+        self.recordings = Recordings(options.record, controls, self._say)
         self._meter, self._screen = Meter(), Screen()
         self._ladder: Ladder | None = None
         self._rung = 0
@@ -179,7 +178,7 @@ class _Loop:
             age_p95_s=self._meter.whole_age(0.95),
             losses=self._capture.losses,
             step=str(self._rungs.rungs[self._rung]),
-            recordings=self._recordings.files,
+            recordings=self.recordings.files,
         )
 
     def _one(self, captured: Captured) -> None:
@@ -195,8 +194,7 @@ class _Loop:
         now = time.monotonic()
         self._meter.shown(now, now - captured.at_s)
         rate = self._capture.stated_rate or self._capture.slot.rate(now) or 25.0
-        wanted = self._controls.recording
-        self._recordings.put(after, captured.look, rate, wanted=wanted)
+        self.recordings.put(after, captured.look, rate)
         if self._options.output is not None:
             self._serve(Captured(after, captured.at_s, captured.look), rate)
         self._take_snapshot()
@@ -293,8 +291,7 @@ class _Loop:
                 for viewer in self._viewers:
                     viewer.show(self._view)
             self._take_snapshot()
-            if not self._controls.recording:
-                self._recordings.stop()
+            self.recordings.look()
             self._watch(self._status(now))
 
     def _over(self) -> bool:
@@ -358,7 +355,7 @@ class _Loop:
             step=str(self._rungs.rungs[self._rung]),
             device=self._device,
             message=self._message(now),
-            recording=self._recordings.target,
+            recording=self.recordings.target,
             strength=self._controls.strength,
             frozen=self._controls.frozen,
         )

@@ -1,7 +1,8 @@
 """Live pictures into a file, through the same writer as every file, with the times of the capture clock.
 
 Each recording is one file, one thread and one encoder. What the encoder cannot keep up with is left out and
-counted; a picture lasts until the next one in the file. Sound is not recorded.
+counted; a picture lasts until the next one in the file. Sound is not recorded. Nobody can record the same
+again: of a file that fails (the disk is full) what is there is kept, under a name that says so.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from vdeblur import colour
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.jobs.live.picture import TICK, Look
+from vdeblur.jobs.live.view import Controls
 from vdeblur.video import formats
-from vdeblur.video.carry import Carry, plan_carry
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream, display_matrix
 from vdeblur.video.codecs import CONTAINERS, choose_output
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.sink import check_target
-from vdeblur.video.writer import Writer
+from vdeblur.video.writer import Alone, Writer
 
 QUEUE = 8  # pictures that wait for the encoder; more only costs memory
 FAST = {"h264": "superfast", "h265": "ultrafast", "hevc": "ultrafast", "av1": "12", "vp9": "8"}
 """Presets that leave the processor to the network."""
+_TO_THE_LAST_SECOND = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
+"""An MP4 that can be played up to its last second wherever it breaks off; a usual one once it is finished."""
 _TAG_OF_MATRIX = {key: tag for tag, key in colour.MATRIX_OF_TAG.items()}
 
 
@@ -61,8 +62,13 @@ class RecordAsk:
     def choice(self, clip: Clip, target: Path) -> OutputChoice:
         """The encoder, fast; InputError for options that it does not take."""
         codec = self.codec or (None if target.suffix.lower() == ".webm" else "h264")
-        return choose_output(
+        choice = choose_output(
             clip, target, codec=codec, crf=self.crf, preset=self.preset or FAST.get(codec or "vp9")
+        )
+        if choice.container not in ("mp4", "mov"):
+            return choice
+        return dataclasses.replace(
+            choice, container_options=choice.container_options | _TO_THE_LAST_SECOND
         )
 
     def name(self, number: int, taken: Collection[Path] = ()) -> Path:
@@ -97,8 +103,7 @@ class Recording:
         clip = clip_of(first.layout, look, rate)
         choice = ask.choice(clip, target)
         self.notes = choice.notes
-        carry = Carry(plan_carry(clip, choice), _nothing())
-        self._writer = Writer(target, clip, choice, carry, overwrite=ask.overwrite)
+        self._writer = Writer(target, clip, choice, Alone(), overwrite=ask.overwrite)
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
 
@@ -148,12 +153,9 @@ class Recording:
                 self._writer.write(dataclasses.replace(held, duration=usual))
             self._writer.finish()
         except Exception as error:
-            self._writer.abandon()
-            self.failure = (
-                error
-                if isinstance(error, VdeblurError)
-                else VdeblurError(f"{self.target}: recording failed ({error})")
-            )
+            why = str(error) if isinstance(error, VdeblurError) else f"{self.target}: failed ({error})"
+            kept = self._writer.leave()
+            self.failure = VdeblurError(f"{why}; what was recorded so far: {kept}" if kept else why)
 
     def _next(self) -> Frame | None:
         with self._turn:
@@ -164,14 +166,15 @@ class Recording:
 class Recordings:
     """Files one after the other, as recording is switched on and off and the picture changes its size.
 
-    To finish one may take long (an MP4 is written once more for its index, then all must be on the disk):
-    nobody waits for that before `close`.
+    To finish one may take long, as all of it must be on the disk: nobody waits for that before `close`.
+    After a failure nothing is recorded until it is asked for anew.
     """
 
-    def __init__(self, ask: RecordAsk, tell: Callable[[str], None]) -> None:
-        self.made: list[Path] = []
-        self.failure: VdeblurError | None = None
-        self._ask, self._tell = ask, tell
+    def __init__(self, ask: RecordAsk, controls: Controls, say: Callable[[str], None]) -> None:
+        """`controls` says whether recording is wanted; `say` gets every message."""
+        self.failure: VdeblurError | None = None  # the first one
+        self._made: list[Path] = []
+        self._ask, self._controls, self._say = ask, controls, say
         self._current: Recording | None = None
         self._ending: list[Recording] = []
         self._count = 0
@@ -180,20 +183,19 @@ class Recordings:
     def files(self) -> tuple[Path, ...]:
         """All there are and will be."""
         coming = [recording.target for recording in self._ending]
-        return (*self.made, *coming, *([] if self.target is None else [self.target]))
+        return (*self._made, *coming, *([] if self.target is None else [self.target]))
 
     @property
     def target(self) -> Path | None:
         """The file that is being written, under the name it will get."""
         return None if self._current is None else self._current.target
 
-    def put(self, frame: Frame, look: Look, rate: float, *, wanted: bool) -> None:
-        """A picture was shown, and shall be recorded or not. A recording that fails is given up."""
-        current = self._current
-        if current is not None and (not wanted or current.form != (frame.layout, look) or current.failure):
-            self.stop()
-        self._settle()
-        if not wanted or self.failure is not None:
+    def put(self, frame: Frame, look: Look, rate: float) -> None:
+        """A picture was shown."""
+        if self._current is not None and self._current.form != (frame.layout, look):
+            self._stop()
+        self.look()
+        if not self._controls.recording:
             return
         if self._current is None:
             try:
@@ -203,42 +205,44 @@ class Recordings:
                 self._fail(error)
                 return
             for note in self._current.notes:
-                self._tell(f"note: {note}")
+                self._say(f"note: {note}")
             self._count += 1
         self._current.put(frame)
 
-    def stop(self) -> None:
-        """End the file that is open, if one is."""
-        current, self._current = self._current, None
-        if current is not None and current.failure is not None:
-            self._ended(current)
-        elif current is not None:
-            current.end()
-            self._ending.append(current)
-        self._settle()
+    def look(self) -> None:
+        """Stop if recording is not wanted any more or has failed; say what became of files that ended."""
+        if not self._controls.recording or (self._current is not None and self._current.failure):
+            self._stop()
+        for ended in [one for one in self._ending if one.failure or one.ended]:
+            self._ending.remove(ended)
+            self._ended(ended)
 
     def close(self) -> None:
-        """The same, and wait until all files are whole."""
-        self.stop()
-        self._settle(wait=True)
-
-    def _settle(self, *, wait: bool = False) -> None:
-        while self._ending and (wait or self._ending[0].ended):
+        """Stop, and wait until all files are whole."""
+        self._stop()
+        while self._ending:
             self._ended(self._ending.pop(0))
+
+    def _stop(self) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            current.end()
+            self._ending.append(current)
 
     def _ended(self, ended: Recording) -> None:
         """Say what came of it."""
         try:
-            self.made.append(ended.finish())
+            self._made.append(ended.finish())
         except VdeblurError as error:
             self._fail(error)
             return
         left = f"; {ended.left_out} pictures left out, the encoder was too slow" if ended.left_out else ""
-        self._tell(f"recorded {ended.target}{left}")
+        self._say(f"recorded {ended.target}{left}")
 
     def _fail(self, error: VdeblurError) -> None:
-        self.failure = error
-        self._tell(f"recording stops: {error}")
+        self.failure = self.failure or error
+        self._controls.end_recording()
+        self._say(f"recording stops: {error}")
 
 
 def clip_of(layout: PlaneLayout, look: Look, rate: float) -> Clip:
@@ -285,10 +289,3 @@ def clip_of(layout: PlaneLayout, look: Look, rate: float) -> Clip:
 def _stand_in() -> Clip:
     """What may come, before anything has come."""
     return clip_of(formats.layout_of("yuv420p", 1280, 720), Look(), 25.0)
-
-
-def _nothing() -> Any:
-    """A reader that has no other streams."""
-    return SimpleNamespace(
-        container=SimpleNamespace(streams=[], chapters=list), span=(None, None), shift=Fraction(0), video=None
-    )

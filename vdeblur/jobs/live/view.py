@@ -112,6 +112,10 @@ class Controls:
         with self._lock:
             self._recording = not self._recording
 
+    def end_recording(self) -> None:
+        with self._lock:
+            self._recording = False
+
     def request_snapshot(self) -> None:
         """Both pictures, as PNG files; `Status.message` says where."""
         with self._lock:
