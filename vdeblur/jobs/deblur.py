@@ -56,13 +56,16 @@ def deblur_file(source: str | Path, target: str | Path | None = None, **options:
     """Deblur a whole video (or pictures) and keep everything else in the file.
 
     `options` are the fields of `vdeblur.jobs.plan.Options`, e.g. ``model="mimo-unet-tiny"``; `start` and
-    `end` are seconds. Raises VdeblurError; nothing is left under the target's name then.
+    `end` are seconds, `encoder_options` a dict. A `target` that is a folder gets a file of the source's name.
+    Raises VdeblurError; nothing is left under the target's name then.
     """
     if options.get("weights") is not None:
         options["weights"] = Path(options["weights"])
     for name in ("start", "end"):
         if options.get(name) is not None:
             options[name] = Fraction(str(options[name]))  # 0.4 is two fifths, as in the command
+    given = dict(options.get("encoder_options", ()))
+    options["encoder_options"] = tuple((key, str(value)) for key, value in given.items())
     plan = make_plan(str(source), None if target is None else Path(target), Options(**options))
     return run(plan)
 
