@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ from video import media
 
 from vdeblur.cli import progress
 from vdeblur.cli.main import main
+from vdeblur.cli.streams import fitted
 from vdeblur.jobs import deblur
 from vdeblur.jobs.plan import Options, make_plan
 
@@ -55,3 +58,13 @@ def test_info_tells_that_a_file_is_cut_off(tmp_path: Path, capsys: pytest.Captur
         made.path.write_bytes(made.path.read_bytes()[:length])
         assert main(["info", str(made.path)]) == 0
         assert ("\ndamage" in capsys.readouterr().out) == damaged
+
+
+def test_lines_end_between_words_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "note      the result --which is long-- lies in /a/path/that/fits/into/no/line/at/all, whole"
+    assert fitted(text, sys.stdout, 10) == text
+    monkeypatch.setattr("os.get_terminal_size", lambda number: os.terminal_size((40, 24)))
+    lines = fitted(text, sys.__stdout__, 10).splitlines()
+    assert [line[:10].strip() for line in lines] == ["note", *[""] * (len(lines) - 1)]
+    assert " ".join(line[10:] for line in lines) == text[10:]
+    assert [line for line in lines if len(line) > 40] == [line for line in lines if "/" in line]

@@ -77,11 +77,31 @@ def test_waste_bins_are_not_searched(tmp_path: Path) -> None:
     assert files(tmp_path / "videos") == ["a.mp4"]
 
 
+def test_links_to_folders_elsewhere_are_followed_once(tmp_path: Path) -> None:
+    for place in ("in/day", "elsewhere"):
+        (tmp_path / place).mkdir(parents=True)
+        media.write_clip(tmp_path / place / "a.mp4", frames=3)
+    for link, place in (("disk", "elsewhere"), ("today", "in/day"), ("day/up", "in")):
+        (tmp_path / "in" / link).symlink_to(tmp_path / place)
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["day/a.mp4", "disk/a.mp4"]
+
+
+def test_a_tree_of_pictures_is_told_what_to_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("x", "y"):
+        picture(tmp_path / "in" / name / "p.png")
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 2
+    assert f"name these, such as {tmp_path / 'in' / 'x'}" in capsys.readouterr().err
+    assert run(tmp_path / "in" / "x", tmp_path / "in" / "y", "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["x/p.png", "y/p.png"]
+
+
 def test_one_file_goes_into_a_folder_that_is_there(tmp_path: Path) -> None:
     media.write_clip(tmp_path / "a.mp4", frames=3)
     (tmp_path / "out").mkdir()
     assert run(tmp_path / "a.mp4", "-o", tmp_path / "out") == 0
-    assert files(tmp_path / "out") == ["a.mp4"]
+    deblur.deblur_file(tmp_path / "a.mp4", tmp_path / "out", strength=0, codec="ffv1")
+    assert files(tmp_path / "out") == ["a.mkv", "a.mp4"]
 
 
 def test_several_files_do_not_go_into_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -163,6 +164,30 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
     assert "b.deblurred.mp4" in said
     assert "aac" in said
     assert [p.name for p in tmp_path.iterdir()] == ["b.mp4"]
+
+
+def test_the_plan_tells_every_option_from_its_default(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=3)
+    others: dict[str, Any] = dict.fromkeys(
+        ("deinterlace", "keep_partial", "overwrite", "restart", "keep_journal"), True
+    )
+    others |= {"quality": "fast", "model": "mimo-unet-tiny", "precision": "fp32", "backend": "torch"}
+    others |= {
+        "tile": "512",
+        "strength": 0.5,
+        "skip_sharp": 0.8,
+        "codec": "h265",
+        "crf": 30,
+        "preset": "fast",
+    }
+    others |= {"encoder_options": (("tune", "film"),), "video_stream": 0, "start": Fraction(1, 25)}
+    others |= {"end": Fraction(2, 25), "compare": "side", "verify": "full", "hwaccel": "none"}
+    others |= {"memory": 4 << 30}
+    apart = {"device", "weights", "encoder"}  # what differs then is this machine's own
+    assert {*others, *apart} == {field.name for field in dataclasses.fields(Options)}
+    plain = make_plan(str(made.path), None, Options()).describe()
+    for name, other in others.items():
+        assert make_plan(str(made.path), None, Options(**{name: other})).describe() != plain, name
 
 
 def test_range_starts_at_zero_and_cuts_the_sound(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from video.through import hashes, leftovers, times
 from vdeblur.cli.main import main
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.jobs import deblur
+from vdeblur.jobs.identity import options_of, plain_options
 from vdeblur.jobs.journal import folder_of
 from vdeblur.jobs.plan import Options, make_plan
 from vdeblur.video.segments import Rule
@@ -688,6 +689,27 @@ def test_a_folder_of_videos_does_not_take_segments_for_sources(unfinished: Path)
     from vdeblur.jobs.batch import expand
 
     assert [item.source for item in expand([str(folder)], None)] == [str(folder / "in.mp4")]
+
+
+def test_a_plan_says_that_a_run_was_stopped_before(
+    unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(unfinished.with_name("in.mp4")), "-o", str(unfinished), "--dry-run", "--strength", "0"]
+    for more, way in (([], "goes on from there"), (["--restart"], "begins anew")):
+        assert main([*words, *more]) == 0
+        assert f"an earlier run of it was stopped; this one {way}" in capsys.readouterr().out
+
+
+def test_what_python_callers_give_can_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = media.write_clip(tmp_path / "in.mp4", frames=3)
+    plans: list[Any] = []
+    monkeypatch.setattr(deblur, "run", plans.append)
+    deblur.deblur_file(made.path, encoder_options={"bf": 0}, start=0.04, weights=__file__, **FAST)
+    options = plans[0].options
+    assert options.encoder_options == (("bf", "0"),)
+    assert options_of(json.loads(json.dumps(plain_options(options)))) == options
 
 
 def pictures(folder: Path, count: int = 50) -> Path:

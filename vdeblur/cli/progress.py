@@ -6,6 +6,7 @@ lines.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,6 +25,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from vdeblur.cli.streams import fitted
 from vdeblur.errors import presentable
 
 if TYPE_CHECKING:
@@ -169,8 +171,8 @@ def counting(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 def _say(line: str) -> None:
-    """To stderr, above the bar, never broken into several lines by us."""
-    _err.print(Text(presentable(line)), soft_wrap=True)
+    """To stderr, above the bar."""
+    _err.print(Text(fitted(presentable(line), sys.stderr)), soft_wrap=True)
 
 
 def _frames(count: int) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vdeblur.cli.streams import fitted
 from vdeblur.errors import presentable
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def pairs(rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     before = None
     for name, value in rows:
-        print(presentable(f"{'' if name == before else name:<{width}}  {value}"))
+        _print(f"{'' if name == before else name:<{width}}  {value}", column=width + 2)
         before = name
 
 
@@ -39,7 +41,7 @@ def clip(found: Clip) -> None:
         words += [f'"{stream.title}"'] if stream.title else []
         words += ["cover picture"] if stream.is_cover else []
         words += ["<- this one is deblurred"] if stream.index == picture.index else []
-        rows.append(("stream", presentable(" ".join(words))))
+        rows.append(("stream", " ".join(words)))
     rate, seconds = picture.rate, picture.duration_from_header_s
     colour = picture.colour
     rows += [
@@ -75,7 +77,7 @@ def clip(found: Clip) -> None:
         rows.append(("HDR data", ", ".join([*hdr, *picture.hdr.dynamic])))
     if found.chapters:
         rows.append(("chapters", str(found.chapters)))
-    rows += [("tag", presentable(f"{key} = {value}")) for key, value in found.tags.items()]
+    rows += [("tag", f"{key} = {value}") for key, value in found.tags.items()]
     rows += [("note", text) for text in found.warnings]
     if found.broken is not None:
         when = "" if found.broken_at_s is None else f" at {found.broken_at_s:.2f} s"
@@ -85,11 +87,11 @@ def clip(found: Clip) -> None:
 
 def receipt(found: Receipt) -> None:
     """What was kept, and a line for each thing that was not."""
-    print(presentable(found.line()))
+    _print(found.line())
     for note in found.notes:
-        print(presentable(f"note: {note}"))
+        _print(f"note: {note}")
     for fault in found.faults:
-        print(presentable(f"fault: {fault.line()}"))
+        _print(f"fault: {fault.line()}")
 
 
 def weights(rows: Sequence[Row]) -> None:
@@ -100,9 +102,9 @@ def weights(rows: Sequence[Row]) -> None:
         size = f"{row.parameters / 1e6:6.2f} M" if row.parameters else "       ?"
         here = "here    " if row.here else "not here"
         # Licence, scores and origin of what was imported are a stranger's words.
-        print(presentable(f"{row.name:<{name}}  {row.family:<{family}}  {size}  {here}  {row.licence}"))
-        print(presentable(f"    scores: {row.scores}"))
-        print(presentable(f"    from:   {row.page}"))
+        _print(f"{row.name:<{name}}  {row.family:<{family}}  {size}  {here}  {row.licence}")
+        _print(f"    scores: {row.scores}", column=12)
+        _print(f"    from:   {row.page}", column=12)
 
 
 def doctor(report: Report) -> None:
@@ -156,11 +158,15 @@ def survey(found: Survey) -> None:
         for name, (clips, frames, sizes) in rows.items()
     ]
     pairs(
-        [(presentable(name), "  ".join(cells).rstrip()) for name, *cells in lines]
+        [(name, "  ".join(cells).rstrip()) for name, *cells in lines]
         + [("all", f"{total:>6} pairs  in {len(found.clips)} clips")]
-        + [("note", presentable(note)) for note in found.notes]
-        + [("fault", presentable(fault)) for fault in found.faults[:FAULTS_SHOWN]]
+        + [("note", note) for note in found.notes]
+        + [("fault", fault) for fault in found.faults[:FAULTS_SHOWN]]
     )
+
+
+def _print(line: str, column: int = 0) -> None:
+    print(fitted(presentable(line), sys.stdout, column))
 
 
 def _tag(number: int) -> str:

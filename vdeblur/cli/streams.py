@@ -1,4 +1,4 @@
-"""Where the program's words go: what cannot be shown, or not any more, is no reason to fail.
+"""Where the program's words go: fit for the terminal, and what cannot be shown is no reason to fail.
 
 A letter that a terminal does not know is replaced.  Messages that nobody can get, because the terminal was
 closed or the log's disk is full, are dropped, and the work goes on.  Results (stdout) are another matter:
@@ -7,10 +7,12 @@ half of them must not be taken for all.
 
 from __future__ import annotations
 
+import os
 import sys
+import textwrap
 from contextlib import suppress
 from io import RawIOBase, TextIOWrapper
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 
 def prepare() -> None:
@@ -26,6 +28,19 @@ def prepare() -> None:
             errors="replace",
             line_buffering=True,
         )
+
+
+def fitted(text: str, stream: TextIO, column: int = 0) -> str:
+    """In lines that end between words, where it goes to a terminal; later ones begin at the column."""
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal: whoever reads it breaks lines, or searches them
+        return text
+    if width <= 2 * column:
+        return text
+    return textwrap.fill(
+        text, width, subsequent_indent=" " * column, break_long_words=False, break_on_hyphens=False
+    )
 
 
 class _Patient(RawIOBase):

@@ -12,7 +12,7 @@ from vdeblur.jobs.identity import options_of
 from vdeblur.jobs.journal import MANIFEST, folder_of, read_manifest
 from vdeblur.jobs.plan import Options
 from vdeblur.video import pictures
-from vdeblur.video.names import VIDEOS, files_below, is_result, is_video
+from vdeblur.video.names import VIDEOS, files_below, is_picture, is_result, is_video
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,9 @@ def expand(sources: Iterable[str], output: Path | None) -> list[Item]:
     }
     for folder, videos in folders.items():
         if not videos:
-            raise InputError(f"{folder}: a folder without videos or pictures")
+            raise InputError(f"{folder}: {_without_videos(Path(folder))}")
     if len(sources) == 1 and not folders:
-        into = output is not None and output.is_dir() and not pictures.is_pictures(sources[0])
-        return [Item(sources[0], folder=output) if into else Item(sources[0], target=output)]
+        return [Item(sources[0], target=output)]
     if output is not None and not output.is_dir():
         if output.exists():
             raise InputError(f"-o {output}: must be a folder for several inputs, and this is a file")
@@ -102,6 +101,14 @@ def _is_made_of(path: Path, stems: set[Path]) -> bool:
     """Whether it has the name of a result of one of these sources, given without their suffixes."""
     stem, mark, _ = path.name.partition(".deblurred.")
     return bool(stem and mark) and path.with_name(stem) in stems
+
+
+def _without_videos(folder: Path) -> str:
+    """What to say of a folder that is no source."""
+    below = sorted({path.parent for path in files_below(folder) if is_picture(path)})
+    if not below:
+        return "a folder without videos or pictures"
+    return f"the pictures are in folders below it; name these, such as {below[0]}"
 
 
 def _videos_below(folder: Path, output: Path | None) -> list[Path]:

@@ -34,6 +34,10 @@ GPU_MEGAPIXELS_S = 92.0
 """What a network on a GPU may well give: 100 frames a second of 1280x720."""
 FAST_MEGAPIXELS_S = 70.0
 """What a core decodes and looks at of frames that the network is spared: 76 a second of 1280x720."""
+_SHOWN_AS_GIVEN = (
+    *("compare", "deinterlace", "video_stream", "hwaccel", "memory", "verify"),
+    *("keep_partial", "restart", "keep_journal", "overwrite"),
+)
 LONG_PX = 2e9
 """Pixels of a video (2170 frames of 1280x720) for which making an int8 graph of the weights, a minute or two,
 is made up for by its speed."""
@@ -161,6 +165,8 @@ class Plan:
         if options.start is not None or options.end is not None:
             end = "the end" if options.end is None else f"{float(options.end):g} s"
             rows.append(("range", f"{float(options.start or 0):g} s to {end}"))
+        if asked := self._asked_for():
+            rows.append(("asked for", asked))
         if self.weights is None:
             rows.append(("network", "none (strength 0: frames pass as they are)"))
         else:
@@ -171,8 +177,28 @@ class Plan:
             rows.append(("strength", f"{options.strength:g}"))
             if options.skip_sharp:
                 rows.append(("skipped", f"frames of sharpness {options.skip_sharp:g} and more"))
+        if self._is_begun():
+            way = "begins anew" if options.restart else "goes on from there, if nothing that matters changed"
+            rows.append(("unfinished", f"an earlier run of it was stopped; this one {way}"))
         rows += [("note", note) for note in self.notes]
         return rows
+
+    def _asked_for(self) -> str:
+        """Options that no other line of the plan shows, as they are written."""
+        words = []
+        for name in _SHOWN_AS_GIVEN:
+            value = getattr(self.options, name)
+            if value == getattr(Options(), name):
+                continue
+            word = "" if value is True else f" {value >> 20}M" if name == "memory" else f" {value}"
+            words.append(f"--{name.replace('_', '-')}{word}")
+        return ", ".join(words)
+
+    def _is_begun(self) -> bool:
+        from vdeblur.jobs.journal import MANIFEST, folder_of
+
+        target = pictures.place_of(self.clip, self.target) if self.clip.pictures else self.target
+        return (folder_of(target) / MANIFEST).is_file()
 
     def _runs_on(self) -> str:
         """What is decided of it without torch: all on a processor, on a GPU what was asked for."""
@@ -188,8 +214,8 @@ class Plan:
 def make_plan(source: str, target: Path | None, options: Options, *, folder: Path | None = None) -> Plan:
     """Look at the source and decide everything.
 
-    The result goes to `target`, or under the source's name into `folder` (made by the run), or beside the
-    source; in the last two cases with a suffix that can take it.
+    The result goes to `target`, or under the source's name into that where it is a folder, or into `folder`
+    (made by the run), or beside the source; unless it is named with a suffix that can take it.
     Raises InputError for all that can be known before the first frame: unreadable or unsuitable source,
     target that may not be written, unknown model, codec or option, impossible combination.
     """
@@ -202,6 +228,8 @@ def make_plan(source: str, target: Path | None, options: Options, *, folder: Pat
     clip = hwaccel.for_decoding(clip, options.hwaccel)
     if clip.pictures:
         return _plan_pictures(clip, target, folder, options)
+    if target is not None and target.is_dir():
+        target, folder = None, target
     if options.encoder == "ffmpeg":
         ffmpeg.find_binary()
     output = codecs.choose_output(

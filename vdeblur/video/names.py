@@ -39,7 +39,17 @@ def is_video(path: Path) -> bool:
 
 
 def files_below(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """All files of a tree but those in hidden folders (waste bins, thumbnails, unfinished runs)."""
-    for place, folders, names in os.walk(folder, onerror=onerror):
+    """All files of a tree but those in hidden folders (waste bins, thumbnails, unfinished runs).
+
+    Links to folders elsewhere are followed, each folder once.
+    """
+    top = Path(folder).resolve()
+    seen: set[Path] = set()
+    for place, folders, names in os.walk(folder, onerror=onerror, followlinks=True):
+        real = Path(place).resolve()
+        if real in seen or (os.path.islink(place) and top in real.parents):
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in names)
