@@ -12,10 +12,11 @@ from weights.files import mimo_state, write_safetensors
 from vdeblur.cli import live
 from vdeblur.cli.main import main
 from vdeblur.cli.options import deblur_parser, options_of
+from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.device import Kind
 from vdeblur.errors import InputError
 from vdeblur.frame import Fate
-from vdeblur.jobs import deblur, identity, quality
+from vdeblur.jobs import deblur, identity, network, quality
 from vdeblur.jobs.plan import Options, filled, make_plan
 from vdeblur.video.segments import Rule
 from vdeblur.weights import places, store
@@ -198,3 +199,16 @@ def test_the_encoder_does_not_hold_up_what_shall_be_fast(
     assert planned.output is not None
     assert planned.output.options["preset"] == preset
     assert any("--preset medium" in note for note in planned.notes) == (preset == "veryfast")
+
+
+def test_the_estimate_before_a_run_counts_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """x264's medium takes 43 processor milliseconds a megapixel (docs/benchmarks.md)."""
+    monkeypatch.setattr(network, "cpu_threads", lambda: 2)
+    source = str(media.write_clip(tmp_path / "in.mkv", size=(160, 120), frames=2).path)
+    planned = make_plan(source, None, options("--device", "cpu", "--model", "mimo-unet-tiny"))
+    assert network.encoding_s_per_frame(planned) == pytest.approx(43e-3 * 160 * 120 / 1e6 / 2)
+    monkeypatch.setattr(Deblurrer, "estimate_s_per_frame", lambda self, layout: 1.5)
+    monkeypatch.setattr(network, "encoding_s_per_frame", lambda plan: 1.0)
+    events: list[deblur.Event] = []
+    deblur.run(planned, events.append)
+    assert [event.s_per_frame for event in events if isinstance(event, deblur.Started)] == [2.5]

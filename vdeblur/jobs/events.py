@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The engine is open and the first frame has been timed."""
+    """The engine is open; `s_per_frame` is what a frame will take, estimated from a small picture."""
 
     model: str
     device: str
