@@ -36,6 +36,41 @@ def test_reds_plain_and_compressed_blur(tmp_path: Path) -> None:
     assert read_layout(root / "val")[0].frames[0].blur.parts[-3] == "val_blur"
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{split}_{kind}/{split}/{split}_{kind}",  # a folder for each zip, as Windows unpacks them
+        "{split}{second}/{split}_{kind}",  # as macOS does: "train 2" beside "train"
+        "{split}_{kind}",
+        "REDS/{split}_{kind}",
+    ],
+)
+def test_reds_as_its_zips_are_unpacked(place: str, tmp_path: Path) -> None:
+    sides = {"blur": "", "sharp": " 2"}
+    for split in ("train", "val"):
+        for kind, second in sides.items():
+            side = tmp_path / place.format(split=split, kind=kind, second=second)
+            trees.series(side / "000", trees.numbers(2))
+    found = survey(tmp_path)
+    above = "REDS/" if place.startswith("REDS") else ""
+    assert shape(found.clips) == {f"{above}train/000": [0, 1], f"{above}val/000": [0, 1]}
+    assert {frame.sharp.parts[-3].partition("_")[2] for clip in found.clips for frame in clip.frames} == {
+        "sharp"
+    }
+    assert (found.faults, found.notes) == ((), ())
+
+
+def test_reds_sides_that_lie_apart_are_not_guessed(tmp_path: Path) -> None:
+    for place in ("one/val_blur", "two/val_blur", "three/val_sharp"):
+        trees.series(tmp_path / place / "000", trees.numbers(2))
+    trees.reds(tmp_path / "REDS", ["train"])
+    found = survey(tmp_path)
+    assert shape(found.clips) == {f"REDS/train/00{clip}": [0, 1, 2] for clip in (0, 1)}
+    assert [note.partition(":")[0] for note in found.notes] == [
+        f"{tmp_path}/{place}" for place in ("one/val_blur", "two/val_blur", "three/val_sharp")
+    ]
+
+
 def test_reds_test_split_without_sharp_pictures_is_left_out_and_said(tmp_path: Path) -> None:
     root = trees.reds(tmp_path)
     trees.series(root / "test/test_blur/000", trees.numbers(2))

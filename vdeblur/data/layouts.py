@@ -9,6 +9,7 @@
     RealBlur   a list file whose lines name a sharp and a blurred picture (those of RSBlur and BSD too)
     two        two plain folders of pictures or videos with equal names, or two videos
 
+REDS' sides may also lie apart, and within each other, as its zips do when each is unpacked by itself.
 The tree is recognised by its folders' names.  Where several kinds of blur stand side by side one must be
 chosen; REDS' plain `blur` alone is taken unasked.  Every fault names the file.
 """
@@ -111,7 +112,7 @@ def survey(
 
 def blurred_side(root: Path) -> Path | None:
     """A folder at or below a root that holds the blurred side of pairs, if there is one; opens no file."""
-    sides = next(_sides(root, "", DEPTH, []), None) if root.is_dir() else None
+    sides = next(_sides(root, []), None) if root.is_dir() else None
     return None if sides is None else next(iter(sides.blur.values()))
 
 
@@ -141,7 +142,7 @@ def _found(
     if lists:
         raise InputError(f"{root}: holds lists of pairs; name one of them: {', '.join(lists)}")
     stills: dict[str, list[PairedFrame]] = defaultdict(list)
-    for sides in _sides(root, "", DEPTH, notes):
+    for sides in _sides(root, notes):
         folder = _chosen(sides, blur)
         clips = partners.in_folders(sides.name, folder, sides.sharp, faults)
         if folder.name not in ("real_blur", "avg65_img"):
@@ -171,8 +172,22 @@ def _two(blur: Path, sharp: Path, faults: list[str]) -> Iterator[PairedClip]:
         raise InputError(f"{blur} and {sharp}: give two folders, two videos or two pictures")
 
 
-def _sides(folder: Path, name: str, depth: int, notes: list[str]) -> Iterator[_Sides]:
-    """All folders at or below this one that hold both sides; those are not searched any deeper."""
+def _sides(root: Path, notes: list[str]) -> Iterator[_Sides]:
+    """All folders at or below the root that hold both sides, and REDS' sides that lie apart."""
+    apart: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    yield from _beside(root, "", DEPTH, apart)
+    for split, found in apart.items():
+        truths = found.pop("sharp", [])
+        if len(truths) == 1 and found and all(len(paths) == 1 for paths in found.values()):
+            yield _Sides(split, {kind: path for kind, (path,) in found.items()}, truths[0])
+            continue
+        for path in (path for paths in found.values() for path in paths):
+            notes.append(f"{path}: left out, no {split}_sharp beside it")
+        notes += [f"{path}: left out, no {split}_blur beside it" for path in truths]
+
+
+def _beside(folder: Path, name: str, depth: int, apart: dict[str, dict[str, list[Path]]]) -> Iterator[_Sides]:
+    """Sides that lie beside each other, not searched any deeper; REDS' without the other go `apart`."""
     inner = {path.name.lower(): path for path in partners.folders(folder)}
     sharp = next((inner[word] for word in SHARP if word in inner), None)
     blur = {word: inner[word] for word in BLUR if word in inner}
@@ -180,17 +195,27 @@ def _sides(folder: Path, name: str, depth: int, notes: list[str]) -> Iterator[_S
         yield _Sides(name, blur, sharp)
         return
     for split in SPLITS:  # REDS
-        kinds = {kind: inner.pop(f"{split}_{kind}") for kind in BLUR if f"{split}_{kind}" in inner}
-        truth = inner.pop(f"{split}_sharp", None)
-        if truth is not None and kinds:
-            yield _Sides(name or split, kinds, truth)
-        elif kinds:
-            notes.append(f"{next(iter(kinds.values()))}: left out, no {split}_sharp beside it")
-        elif truth is not None:
-            notes.append(f"{truth}: left out, no {split}_blur beside it")
+        here = {
+            kind: _unpacked(inner.pop(f"{split}_{kind}"))
+            for kind in ("sharp", *BLUR)
+            if f"{split}_{kind}" in inner
+        }
+        if len(here) > 1 and "sharp" in here:
+            above = name if name.rpartition("/")[2] == split else f"{name}/{split}".lstrip("/")
+            truth = here.pop("sharp")
+            yield _Sides(above, here, truth)
+        else:
+            for kind, path in here.items():
+                apart[split][kind].append(path)
     if depth:
         for path in sorted(inner.values()):
-            yield from _sides(path, f"{name}/{path.name}".lstrip("/"), depth - 1, notes)
+            yield from _beside(path, f"{name}/{path.name}".lstrip("/"), depth - 1, apart)
+
+
+def _unpacked(side: Path) -> Path:
+    """The side itself, or train_blur/train/train_blur: a zip in a folder that was named after it."""
+    within = side / side.name.partition("_")[0] / side.name
+    return within if within.is_dir() else side
 
 
 def _chosen(sides: _Sides, blur: str | None) -> Path:
