@@ -415,6 +415,17 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     assert decide(ref, "cpu", "auto", "auto").choice.backend == "torch"
 
 
+def test_where_it_does_not_load_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older one than this needs, or one that lacks a library."""
+    monkeypatch.setitem(sys.modules, "vdeblur.engine.openvino", None)
+    with Deblurrer.load("mimo-unet-tiny", device="cpu") as engine:
+        assert engine.describe()["backend"] == "torch"
+        assert any("does not load" in note and "torch computes" in note for note in engine.notes)
+    for asked in ({"backend": "openvino"}, {"precision": "int8"}):
+        with pytest.raises(MissingRuntimeError, match=r"does not load .*vdeblur\[openvino\]"):
+            Deblurrer.load("mimo-unet-tiny", device="cpu", **asked)  # type: ignore[arg-type]
+
+
 def test_a_clip_is_deblurred_without_torch(tmp_path: Path) -> None:
     """The networks of the package on a CPU: neither the plan nor the run imports it."""
     clip = tmp_path / "clip.mp4"

@@ -21,7 +21,7 @@ from vdeblur.engine import pictures, shortage, tiles
 from vdeblur.engine.decision import decide
 from vdeblur.engine.device import choose, free_bytes, guess_kind
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
-from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
+from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError, to_install
 from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.weights.arrays import Weights, load_arrays
 from vdeblur.weights.quantised import Quantised
@@ -97,6 +97,13 @@ class Deblurrer:
         """
         ref = resolve(model, None if weights is None else Path(weights), guess_kind(device))
         decision = decide(ref, device, precision, backend)
+        here: tuple[str, ...] = ()
+        if decision.choice.backend == "openvino" and (reason := _why_no_openvino()) is not None:
+            said = f"openvino is installed and does not load ({reason})"
+            if backend == "openvino" or precision == "int8":
+                raise MissingRuntimeError(f"{said}: {to_install('vdeblur[openvino]')}")
+            backend, here = "torch", (f"{said}: torch computes",)
+            decision = decide(ref, device, precision, backend)
         if decision.choice.precision == "int8" and decision.int8 is None:
             raise MissingRuntimeError(
                 f"--precision int8: there is no int8 graph of {ref.name} yet; `vdeblur FILE` makes one, once"
@@ -121,7 +128,7 @@ class Deblurrer:
             latency=latency,
             int8=decision.int8 if decision.choice.precision == "int8" else None,  # as its gate has decided
             sha256=sha256,
-            notes=(*notes, *decision.notes),
+            notes=(*notes, *here, *decision.notes),
         )
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -321,6 +328,15 @@ def _stay_in_process() -> None:
             "this process was forked from one that has deblurred, whose threads it lacks: start processes "
             "with multiprocessing.get_context('spawn'), or before the first picture"
         )
+
+
+def _why_no_openvino() -> str | None:
+    """Why it does not load although it is installed: too old, or without a library of the system's."""
+    try:
+        import vdeblur.engine.openvino  # noqa: F401
+    except Exception as error:
+        return " ".join(str(error).split())[:160] or type(error).__name__
+    return None
 
 
 def _open_backend(
