@@ -25,7 +25,15 @@ from vdeblur.frame import PlaneLayout
 from vdeblur.video import formats, soundness
 from vdeblur.video.names import without_scheme
 from vdeblur.video.siting import siting_of
-from vdeblur.video.source import alpha_decoder, choose_video, demux, is_url, opened, shown_name
+from vdeblur.video.source import (
+    alpha_decoder,
+    choose_video,
+    demux,
+    is_of_another_variant,
+    is_url,
+    opened,
+    shown_name,
+)
 
 _MOST_RATE = 1000  # frames a second; more is a time base
 _LOWER_FIRST = 3  # AV_FIELD_BB
@@ -211,10 +219,14 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
         cut = soundness.find_break(container, video, source)
         if container.format.name.startswith("mov") and soundness.is_spherical(source):
             warnings.append("cannot be carried: the word that this is 360° video; mark the result again")
+        streams = [s for s in container.streams if not is_of_another_variant(s, video)]
+        if len(streams) < len(container.streams):
+            said = "offers the film in several qualities: of the highest bit rate, or as --video-stream asks"
+            warnings.append(said)
         return Clip(
             source=source,
             container=container.format.name,
-            streams=tuple(_stream(s) for s in container.streams),
+            streams=tuple(_stream(s) for s in streams),
             picture=picture,
             chapters=len(container.chapters()),
             tags=dict(container.metadata),

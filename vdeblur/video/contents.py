@@ -25,7 +25,7 @@ from vdeblur.video.alignment import NO_TIME, Times
 from vdeblur.video.clip import side_data
 from vdeblur.video.pieces import Piece, Pieces
 from vdeblur.video.siting import siting_of
-from vdeblur.video.source import choose_video, demux, opened
+from vdeblur.video.source import choose_video, demux, is_of_another_variant, opened
 from vdeblur.video.subtitles import in_utf8
 
 TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
@@ -132,21 +132,22 @@ class Gathering:
 
     def __init__(self, container: InputContainer, video: VideoStream) -> None:
         self._container, self._video = container, video
-        self._tracks = {s.index: _track(s) for s in container.streams}
-        self._readers = {s.index: _text_reader(s) for s in container.streams if s.type == "subtitle"}
-        self._pieces = {s.index: pieces for s in container.streams if (pieces := Pieces.of(s))}
+        streams = [s for s in container.streams if not is_of_another_variant(s, video)]
+        self._tracks = {s.index: _track(s) for s in streams}
+        self._readers = {s.index: _text_reader(s) for s in streams if s.type == "subtitle"}
+        self._pieces = {s.index: pieces for s in streams if (pieces := Pieces.of(s))}
         context = video.codec_context
         self._stated = 2 if context is None else int(context.colorspace)  # decoding overwrites it
         self.look: Look | None = None
 
     def packet(self, packet: Packet) -> None:
         """The next one; it may belong to another stream than the video."""
-        if packet.size:
-            index = packet.stream_index
+        index = packet.stream_index
+        if packet.size and index in self._tracks:
             if pieces := self._pieces.get(index):
                 _note_pieces(self._tracks[index], pieces.through(packet))
                 return
-            _note(self._tracks[index], packet, self._container.format.name, self._readers.get(index))
+            _note(self._tracks[index], packet, self._readers.get(index))
 
     def picture(self, frame: av.VideoFrame) -> None:
         """A picture of the video; the first one counts."""
@@ -262,12 +263,12 @@ def _text_reader(stream: Any) -> Any:
     return reader
 
 
-def _note(track: Track, packet: Packet, container: str, reader: Any) -> None:
+def _note(track: Track, packet: Packet, reader: Any) -> None:
     if track.codec == "mov_text" and bytes(packet)[:2] == b"\0\0":
         return  # MP4 fills the time between two subtitles with an empty one
     data = memoryview(packet)
-    if track.codec == "aac" and container in ("mpegts", "aac") and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
-        data = data[7 if data[1] & 1 else 9 :]  # the header that only these containers put before AAC
+    if track.codec == "aac" and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
+        data = data[7 if data[1] & 1 else 9 :]  # ADTS, which MPEG-TS puts before each packet
     track.digests.append(_digest(data))
     track.pts.append(NO_TIME if packet.pts is None else packet.pts)
     track.durations.append(packet.duration or 0)

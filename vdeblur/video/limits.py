@@ -27,7 +27,7 @@ _VP9_MATRICES = frozenset({1, 2, 5, 6, 7, 9})
 _QUICKTIME_TAGS = frozenset({"language", "handler_name", "creation_time", "title", "name", "timecode"})
 _OF_THE_FILE = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|vendor_id|duration(-.*)?|_statistics.*|"
-    r"bps(-.*)?|number_of_(frames|bytes)(-.*)?",
+    r"bps(-.*)?|number_of_(frames|bytes)(-.*)?|variant_bitrate",
     re.IGNORECASE,
 )
 _LANGUAGE_TWIN = re.compile(r".+-[a-z]{3}")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-CONCATENATED = frozenset({"mpegts", "mpeg"})
-"""FFmpeg's names of the containers whose files can be put one behind the other."""
+CONCATENATED = frozenset({"mpegts", "mpeg", "hls"})
+"""FFmpeg's names of the containers whose files can be put one behind the other, or are."""
 BACK_S = 1  # a step back by more is another clock, as in `pace`
 _HELD = 1000  # packets; a stream whose clock alone starts anew is left as it is
 _CLOSE = Fraction(1, 1000)  # no muxer takes two packets of a stream at the same time

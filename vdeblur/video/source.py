@@ -164,7 +164,8 @@ def close(container: InputContainer) -> None:
 def choose_video(container: InputContainer, source: str, wanted: int | None) -> VideoStream:
     """The stream to deblur: the first video stream that is no cover picture, or the one marked default.
 
-    Among default ones a moving picture goes before a still one (AVIF holds both).
+    Among default ones a moving picture goes before a still one (AVIF holds both), and of the variants of one
+    film (HLS) that with the highest bit rate before all others.
     """
     name = shown_name(source)
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -187,7 +188,21 @@ def choose_video(container: InputContainer, source: str, wanted: int | None) -> 
             else f"is {found[0]}"
         )
         raise InputError(f"{name}: stream {wanted} {what}; --video-stream can be {there}")
-    return min(videos, key=lambda s: (not s.disposition & Disposition.default, s.frames == 1, s.index))
+    return min(
+        videos,
+        key=lambda s: (not s.disposition & Disposition.default, s.frames == 1, -(_variant(s) or 0), s.index),
+    )
+
+
+def is_of_another_variant(stream: Any, video: VideoStream) -> bool:
+    """Whether it belongs to the same film in another quality, as an HLS address may offer it."""
+    return _variant(stream) not in (None, _variant(video))
+
+
+def _variant(stream: Any) -> int | None:
+    """The bit rate by which variants are told apart; None for what all share, and where there are none."""
+    stated = stream.metadata.get("variant_bitrate", "")
+    return int(stated) if stated.isdecimal() else None
 
 
 def shown_name(source: str) -> str:
@@ -216,7 +231,7 @@ def _refuse_file(source: str) -> None:
     path = Path(without_scheme(source))
     try:
         if path.is_dir():
-            raise InputError(f"{source}: a folder without pictures; name one of its videos")
+            raise InputError(f"{source}: a folder; name one of its videos")
         if not path.exists():
             raise InputError(f"{source}: no such file")
         if not path.is_file():

@@ -64,6 +64,7 @@ _OF_THE_ENCODING = (
     "number_of_bytes",
     "_statistics_",
     "vendor_id",
+    "variant_bitrate",
     "alpha_mode",  # of VP8 and VP9, whose writer says it anew
 )
 

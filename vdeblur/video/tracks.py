@@ -207,7 +207,8 @@ def _same(old: Track, new: Track, *, reframed: bool) -> bool:
 
 def _reframed(a: Contents, b: Contents, old: Track) -> bool:
     """MPEG-TS frames these codecs in another way than every other container."""
-    return (a.container == "mpegts") != (b.container == "mpegts") and old.codec in ("h264", "hevc")
+    reframed = a.container == "hls" or (a.container == "mpegts") != (b.container == "mpegts")
+    return reframed and old.codec in ("h264", "hevc")
 
 
 def _same_words(old: Track, new: Track) -> bool:
