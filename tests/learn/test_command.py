@@ -306,6 +306,7 @@ def test_without_tensorboard_one_line_says_so(
         ([SMOKE, "--stepps", "3"], "there is no setting 'stepps'"),
         ([SMOKE, "--steps"], "--steps: give it a value"),
         ([SMOKE, "more"], "more: not expected here"),
+        (["--crop", "36", "--device=cpu", SMOKE], "crop is 36; this network needs a multiple of 8"),
         (["missing.toml"], "missing.toml: no such file or recipe; known are finetune-own-video, "),
         (["configs/smoke.toml"], "no such file or recipe; did you mean smoke, which comes with vdeblur?"),
         ([SMOKE, "--data", "."], "--data .: this recipe draws its own pictures"),

@@ -56,6 +56,9 @@ class Parser(argparse.ArgumentParser):
             message = message.replace(theirs, ours, 1)
         raise InputError(f"{message} (see `{self.prog} --help`)")
 
+    def knows(self, option: str) -> bool:
+        return option in self._option_string_actions
+
     def _unknown(self, message: str) -> str | None:
         """What to say of words that argparse has no place for; None: it says something else."""
         _, unknown, words = message.partition("unrecognized arguments: ")

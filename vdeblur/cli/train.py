@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -30,10 +30,12 @@ PLAIN_LINE_S = 10.0  # between two lines of figures where there is no terminal
 
 def train(words: list[str]) -> int:
     """Run the command; returns the exit code, 130 for a run that was stopped and can go on."""
-    asked, rest = _parser().parse_known_args(words)
+    parser = _parser()
+    own, assignments = _parted(words, parser)
+    asked = parser.parse_args(own)
     from vdeblur.learn.recipe import changes, find_recipe, read_recipe
 
-    changed = changes(_assignments(rest))
+    changed = changes(assignments)
     if asked.blur is not None:
         changed["blur"] = asked.blur
     recipe = read_recipe(find_recipe(asked.recipe), changed)
@@ -65,7 +67,7 @@ def _parser() -> Parser:
         "vdeblur train",
         "Train a network, or go on with a run: started again with the same output folder it continues as "
         "if it had never stopped. Every setting of the recipe is an option too: --steps 5000 --rate 1e-4.\n"
-        "More GPUs or processes: torchrun --nproc-per-node N -m vdeblur train ...",
+        "More GPUs or processes: torchrun --nproc-per-node N -m -- vdeblur train ...",
         usage="vdeblur train RECIPE [--data ROOT] [--output RUN] [--SETTING VALUE ...]",
         epilog="\n".join(("recipes:", *map("  {0[0]:<28} {0[1]}".format, recipes), f"in {SHIPPED}")),
     )
@@ -79,18 +81,22 @@ def _parser() -> Parser:
     return parser
 
 
-def _assignments(words: Sequence[str]) -> Iterator[str]:
-    """`--key value` and `--key=value` as key=value."""
+def _parted(words: Sequence[str], parser: Parser) -> tuple[list[str], list[str]]:
+    """The words that the parser knows, and settings (`--key value`, `--key=value`) as key=value."""
+    own: list[str] = []
+    assignments: list[str] = []
     waiting = iter(words)
     for word in waiting:
-        if not word.startswith("--") or len(word) < 3:
-            raise InputError(f"{word}: not expected here (see `vdeblur train --help`)")
-        key, equals, value = word.removeprefix("--").partition("=")
+        option, equals, value = word.partition("=")
+        if option == "--" or not option.startswith("--") or parser.knows(option):
+            own.append(word)
+            continue
         if not equals:
             value = next(waiting, "")
             if not value or value.startswith("--"):
                 raise InputError(f"{word}: give it a value (see `vdeblur train --help`)")
-        yield f"{key.replace('-', '_')}={value}"
+        assignments.append(f"{option[2:].replace('-', '_')}={value}")
+    return own, assignments
 
 
 def _check_output(output: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from vdeblur.learn.train import Batches, Outcome
 
 DRAWINGS, DRAWING_PX = 24, 384
+PATIENCE = timedelta(days=1)
+"""How long processes wait for each other: the first judges alone, and NCCL would give up after 10 minutes."""
 Reading = Callable[[str, int, int | None], None]
 
 
@@ -204,7 +207,7 @@ def _join(device: torch.device) -> tuple[int, int]:
     if "RANK" not in os.environ:
         return 0, 1
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     return dist.get_rank(), dist.get_world_size()
 
 
