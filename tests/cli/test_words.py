@@ -26,6 +26,7 @@ from vdeblur.cli.main import _COMMANDS, main
         (["info"], "missing: FILE (see `vdeblur info --help`)"),
         (["info", "a", "b"], "b: not expected here (see `vdeblur info --help`)"),
         (["inof", "here.mp4"], "inof: no such file or command; did you mean `vdeblur info`?"),
+        (["verify", "folder", "here.mp4"], "folder: a folder; name one of its videos"),
         (["help", "nonsense"], "help nonsense: no such command; `vdeblur --help` lists them"),
         (["live", "folder"], "folder: live plays videos, cameras and streams; `vdeblur folder` deblurs"),
         (["live", "a.png"], "a.png: live plays videos, cameras and streams; `vdeblur a.png` deblurs"),

@@ -131,6 +131,15 @@ def test_pictures_of_one_name_are_not_written_over_each_other(
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_do_not_become_a_folder_with_the_name_of_a_video(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "in" / "p.png")
+    assert run(tmp_path / "in", "-o", tmp_path / "film.mp4") == 2
+    assert "pictures become pictures and no video" in capsys.readouterr().err
+    assert files(tmp_path) == ["in/p.png"]
+
+
 def test_a_pattern_among_others_gets_a_folder_with_a_name(tmp_path: Path) -> None:
     picture(tmp_path / "shots" / "p.png")
     media.write_clip(tmp_path / "a.mp4", frames=3)

@@ -159,6 +159,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = media.make("b_frames_audio", tmp_path)
+    assert main([str(made.path), "--strength", "0", "--dry-run", "--report", str(tmp_path / "r")]) == 2
     assert main([str(made.path), "--strength", "0", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "b.deblurred.mp4" in said

@@ -42,6 +42,8 @@ def deblur(words: list[str]) -> int:
     if [item.source for item in items] == asked.input and len(items) == 1:
         plan = make_plan(items[0].source, items[0].target, options, folder=items[0].folder)
         if asked.report is not None:
+            if asked.dry_run:
+                raise InputError("--dry-run writes nothing: leave out --report")
             from vdeblur.measure.report import check_target
 
             own = [] if asked.weights is None else [asked.weights]

@@ -19,7 +19,7 @@ from vdeblur.jobs.compare import compared_layout
 from vdeblur.video import carry, codecs, ffmpeg, hwaccel, pictures
 from vdeblur.video.clip import Clip, Picture, probe
 from vdeblur.video.encoders import OutputChoice
-from vdeblur.video.names import without_scheme
+from vdeblur.video.names import is_video, without_scheme
 from vdeblur.video.sink import check_target
 from vdeblur.weights import store
 
@@ -144,8 +144,9 @@ class Plan:
         """The plan in words, for `--dry-run`."""
         layout, options = self.clip.picture.layout, self.options
         rate = self.clip.picture.rate
+        how_many = f", {len(self.clip.pictures)} pictures" if self.clip.pictures else ""
         rows = [
-            ("source", self.clip.source),
+            ("source", f"{self.clip.source}{how_many}"),
             (
                 "picture",
                 f"{layout.width}x{layout.height} {self.clip.picture.pix_fmt}, {self.clip.picture.codec}, "
@@ -296,6 +297,8 @@ def _plan_pictures(clip: Clip, target: Path | None, folder: Path | None, options
         raise InputError("--codec and encoder options are for videos; pictures keep their own format")
     if options.deinterlace or options.video_stream is not None:
         raise InputError("--deinterlace and --video-stream are for videos: pictures have one stream, whole")
+    if target is not None and is_video(target) and not target.is_dir():
+        raise InputError(f"{target}: pictures become pictures and no video; name a folder or a picture")
     if folder is not None:
         source = Path(clip.source)
         # A pattern has the name of its folder.
