@@ -35,7 +35,7 @@ def verify(words: list[str]) -> int:
     from vdeblur.cli import progress, show
     from vdeblur.video import verify as comparing
 
-    with progress.waiting("reading both files"):
+    with progress.doing("reading both files"):
         receipt = comparing.verify(asked.source, asked.result, pictures=asked.full)
     show.receipt(receipt)
     return 1 if receipt.faults else 0

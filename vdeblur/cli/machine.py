@@ -30,7 +30,7 @@ def demo(words: list[str]) -> int:
     from vdeblur.cli import progress, show
     from vdeblur.measure.demo import demo as make
 
-    with progress.waiting("making a shaken clip, deblurring it, measuring"):
+    with progress.doing("making a shaken clip, deblurring it, measuring"):
         result = make(asked.folder, seconds=asked.seconds, **network_of(asked))
     show.pairs(result.describe())
     return 0
@@ -44,9 +44,9 @@ def doctor(words: list[str]) -> int:
     from vdeblur.cli import progress, show
     from vdeblur.measure.doctor import examine
 
-    with progress.waiting("trying devices and encoders"):
+    with progress.doing("trying devices and encoders"):
         report = examine()
-    show.doctor(report)
+    show.pairs(report.describe())
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import re
 import textwrap
@@ -177,6 +178,7 @@ def _encoding(parser: Parser) -> None:
     part.add_argument("--preset", help="the encoder's speed preset")
     part.add_argument(
         "--encoder-option",
+        dest="encoder_options",
         action="append",
         default=[],
         type=pair,
@@ -230,26 +232,5 @@ def network_of(asked: argparse.Namespace) -> dict[str, Any]:
 def options_of(asked: argparse.Namespace) -> Options:
     from vdeblur.jobs.plan import Options
 
-    return Options(
-        **network_of(asked),
-        quality=asked.quality,
-        strength=asked.strength,
-        skip_sharp=asked.skip_sharp,
-        codec=asked.codec,
-        crf=asked.crf,
-        preset=asked.preset,
-        encoder=asked.encoder,
-        encoder_options=tuple(asked.encoder_option),
-        video_stream=asked.video_stream,
-        deinterlace=asked.deinterlace,
-        hwaccel=asked.hwaccel,
-        memory=asked.memory,
-        start=asked.start,
-        end=asked.end,
-        compare=asked.compare,
-        keep_partial=asked.keep_partial,
-        verify=asked.verify,
-        overwrite=asked.overwrite,
-        restart=asked.restart,
-        keep_journal=asked.keep_journal,
-    )
+    given = {field.name: getattr(asked, field.name) for field in dataclasses.fields(Options)}
+    return Options(**given | {"encoder_options": tuple(asked.encoder_options)})

@@ -136,36 +136,23 @@ def summary(result: Result) -> None:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """A word while something long happens."""
-    if _err.is_interactive:
-        with _err.status(Text(what)):
-            yield
-    else:
-        yield
-
-
-@contextmanager
-def doing() -> Iterator[Callable[[str], None]]:
-    """Says what is being done, one thing after the other."""
-    with _err.status(Text("opening")) if _err.is_interactive else nullcontext() as status:
-        yield (lambda what: status.update(Text(what))) if status is not None else _say
+def doing(first: str = "opening") -> Iterator[Callable[[str], None]]:
+    """Says what is being done, one thing after the other; the first one only where it can be taken back."""
+    with _err.status(Text(first)) if _err.is_interactive else nullcontext() as status:
+        yield (lambda what: status.update(Text(presentable(what)))) if status is not None else _say
 
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[str, int, int | None], None]]:
     """Counts to an end that may be unknown; call it with what is at work and how much is done."""
     last_s = time.monotonic()
-    with _err.status(Text("opening")) if _err.is_interactive else nullcontext() as status:
+    with doing() as say:
 
         def tell(name: str, done: int, expected: int | None) -> None:
             nonlocal last_s
-            line = presentable(f"{name}: {done} of {expected or '?'} {what}")
-            if status is not None:
-                status.update(Text(line))
-            elif time.monotonic() - last_s > PLAIN_LINE_S:
+            if _err.is_interactive or time.monotonic() - last_s > PLAIN_LINE_S:
                 last_s = time.monotonic()
-                _say(line)
+                say(f"{name}: {done} of {expected or '?'} {what}")
 
         yield tell
 

@@ -11,7 +11,6 @@ from vdeblur.errors import presentable
 
 if TYPE_CHECKING:
     from vdeblur.data.layouts import Survey
-    from vdeblur.measure.doctor import Report
     from vdeblur.video.clip import Clip
     from vdeblur.video.receipt import Receipt
     from vdeblur.weights.catalogue import Row
@@ -105,11 +104,6 @@ def weights(rows: Sequence[Row]) -> None:
         _print(f"{row.name:<{name}}  {row.family:<{family}}  {size}  {here}  {row.licence}")
         _print(f"    scores: {row.scores}", column=12)
         _print(f"    from:   {row.page}", column=12)
-
-
-def doctor(report: Report) -> None:
-    """Every check and what came of it."""
-    pairs(report.describe())
 
 
 def columns(lines: Sequence[tuple[str, ...]]) -> None:

@@ -25,19 +25,10 @@ _WHOLE = 1 << 28  # files up to this size are read through, of larger ones sampl
 _SAMPLES, _SAMPLE = 64, 1 << 16
 # These change what becomes of the result, not its frames; the weights are compared by what is in them, and
 # a quality by what it stands for.
-_NO_MATTER = frozenset(
-    [
-        "keep_partial",
-        "verify",
-        "overwrite",
-        "restart",
-        "keep_journal",
-        "memory",
-        "model",
-        "weights",
-        "quality",
-    ]
-)
+_NO_MATTER = {
+    *("keep_partial", "verify", "overwrite", "restart", "keep_journal", "memory"),
+    *("model", "weights", "quality"),
+}
 
 
 def can_be_read_again(plan: Plan) -> bool:

@@ -271,12 +271,11 @@ def check_options(options: Options) -> None:
         raise InputError(
             f"--end {float(options.end):g}: must come after --start {float(options.start or 0):g}"
         )
-    for name, known in (("encoder", Encoder), ("verify", Verify), ("hwaccel", hwaccel.HwAccel)):
-        if getattr(options, name) not in get_args(known):
-            given = getattr(options, name)
-            raise InputError(f"--{name} {given}: not known, choose one of {', '.join(get_args(known))}")
-    if options.compare not in (None, *get_args(Compare)):
-        raise InputError(f"--compare {options.compare}: not known, choose side or split")
+    known = {"encoder": Encoder, "verify": Verify, "hwaccel": hwaccel.HwAccel, "compare": Compare}
+    for name, words in known.items():
+        given = getattr(options, name)
+        if given not in get_args(words) and given != getattr(Options(), name):
+            raise InputError(f"--{name} {given}: not known, choose one of {', '.join(get_args(words))}")
     check_choice(options.device, options.precision, options.backend)
     check_tile(options.tile)
 
