@@ -52,6 +52,34 @@ def test_a_clock_that_wraps_within_the_file_hides_nothing(
         assert next(container.decode(video=0)).pts < 0
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_recording_begins_at_zero_elsewhere(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its clock has run for eleven hours, for which players would show nothing; all streams move alike."""
+    first = 40_000 * 90_000
+    made = media.write_clip(
+        tmp_path / "in.ts",
+        pts=[first + 3600 * n for n in range(10)],
+        audio=({"codec": "mp2", "start": first / 90000 - 0.1, "seconds": 0.5},),
+    )
+    out = tmp_path / f"out{suffix}"
+    assert main([str(made.path), "-o", str(out), *FAST]) == 0
+    said = capsys.readouterr()
+    assert "kept: 1 audio; 10 of 10 frames on time" in said.out
+    assert "the recording's own clock is not kept" in said.err
+    (video, audio), (new_video, new_audio) = begins(made.path), begins(out)
+    assert audio > 39_999
+    assert new_audio == 0
+    assert new_video == pytest.approx(video - audio, abs=0.0011)
+
+
+def begins(path: Path) -> list[float]:
+    """Of each stream, in seconds."""
+    with av.open(str(path)) as container:
+        return [float(s.start_time * s.time_base) for s in container.streams]
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 @pytest.mark.parametrize("longer_s", [Fraction(0), Fraction(3, 10)])
 def test_the_sound_of_recordings_put_one_behind_the_other_goes_on_with_the_pictures(

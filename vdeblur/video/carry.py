@@ -36,6 +36,7 @@ from vdeblur.video.clip import Clip, Stream
 from vdeblur.video.cut import Cut, Reads
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.languages import language_for
+from vdeblur.video.restarts import CONCATENATED
 from vdeblur.video.sound import LOSSLESS, SoundConverter
 from vdeblur.video.subtitles import TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
@@ -260,10 +261,19 @@ class Carry:
             elif (carried := actions[stream.index]).action in (Action.COPY, Action.CONVERT):
                 self._add(output, carried, inputs[stream.index])
         self._attach_covers(output, inputs)
+        output.container_options.update(self._beginning())
         chapters = self._cut.chapters()
         if chapters and self.plan.muxer != "mpegts":
             output.set_chapters(chapters)
         output.metadata.update(tags.container_tags(clip.tags))
+
+    def _beginning(self) -> dict[str, str]:
+        """Recordings count from anywhere, which players show as hours of nothing: they begin at zero."""
+        source = self._reader.container
+        ranged = self._reader.span != (None, None)
+        if source.format.name not in CONCATENATED or self.plan.muxer == "mpegts" or ranged:
+            return {}
+        return {"output_ts_offset": f"{-(source.start_time or 0)}us"}
 
     def drain(self, sink: _Muxes, until_s: float | None) -> None:
         """Write what is due up to this time (None: everything)."""

@@ -32,6 +32,7 @@ from vdeblur.video.encoders import (
 )
 from vdeblur.video.encoders import encoder_options as table_options
 from vdeblur.video.encoding import check_encoder
+from vdeblur.video.restarts import CONCATENATED
 from vdeblur.video.shapes import nearest_format, shape_of
 
 
@@ -289,6 +290,8 @@ def _container_notes(clip: Clip, target: Path | None, suffix: str, container: Co
         yield f"{suffix[1:]} files take no such time of creation: {presentable(created)}"
     if container.muxer == "mpegts":
         yield "ts files shift all times by a constant and hold no frame durations"
+    elif clip.container in CONCATENATED:
+        yield f"the recording's own clock is not kept: {suffix[1:]} files begin at zero"
     names = tags.without_box(container.muxer, clip.tags) if container.muxer in ("mp4", "mov") else ()
     if names and _keeps_cover(clip, container.muxer):
         yield f"cannot be carried beside a cover picture: the tags {', '.join(names)}; .mkv keeps both"

@@ -32,6 +32,7 @@ from vdeblur.video.contents import (
 )
 from vdeblur.video.limits import Case, family, limit, tag
 from vdeblur.video.receipt import Announced, Fault, Receipt
+from vdeblur.video.restarts import CONCATENATED
 from vdeblur.video.source import choose_video
 
 _CHAPTER_S = Fraction(1, 1000)
@@ -191,11 +192,12 @@ class _Comparison:
         return min(len(old), len(new)), len(old)
 
     def _say_times(self, found: Matched, old: Times, new: Times) -> None:
-        # What begins before zero (a clock that wraps) cannot stay there in MP4 and MOV.
-        if found.shift and family(self.b.container) == "mov" and old.at(0) >= 0:
-            self._fault("times", float(old.at(0)), f"all frames moved by {float(found.shift):+.4f} s")
+        detail = f"all frames moved by {float(found.shift):+.4f} s"
+        recorded = self.a.container in CONCATENATED  # counts from anywhere
+        if found.shift and family(self.b.container) == "mov" and not recorded:
+            self._fault("times", float(old.at(0)), detail)
         elif found.shift:
-            self.notes.append(f"times: everything begins {float(found.shift):+.4f} s later")
+            self.notes.append(f"times: {detail}")
         if found.whole:
             return
         if len(new) == len(old) and found.first_missing is not None:
