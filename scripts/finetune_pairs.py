@@ -28,9 +28,7 @@ from vdeblur.data.layouts import read_layout
 from vdeblur.learn import run
 from vdeblur.learn.events import Event, Scored
 from vdeblur.learn.judge import judge_files
-from vdeblur.learn.recipe import read_recipe
-
-CONFIG = Path(__file__).resolve().parents[1] / "configs/finetune-pairs.toml"
+from vdeblur.learn.recipe import SHIPPED, read_recipe
 
 
 def main() -> None:
@@ -50,7 +48,7 @@ def main() -> None:
     print(f"{'left out':<16}{'pairs':>6}{'before':>9}{'after':>9}{'mean':>9}   dB over the blurred input")
     won = []
     for scene in options.scene or sorted(scenes):
-        recipe = read_recipe(CONFIG, changed | {"validation": [scene]})
+        recipe = read_recipe(SHIPPED / "finetune-pairs.toml", changed | {"validation": [scene]})
         found = run.find(recipe.settings, options.pairs, None)
         scores: list[Scored] = []
 

@@ -208,7 +208,7 @@ def make_seeds(folder: Path, clips: Sequence[Path]) -> dict[str, Kind]:
     return {
         "clip": Kind([*made, *clips], run_clip),
         "weights": Kind([folder / f"w.{s}" for s in ("safetensors", "pth", "pt")], run_weights),
-        "recipe": Kind(sorted((ROOT / "configs").glob("*.toml")), run_recipe),
+        "recipe": Kind(sorted((ROOT / "vdeblur/learn/configs").glob("*.toml")), run_recipe),
         "playlist": Kind(lists, run_clip),
         "journal": Kind(make_journal(folder / "journal"), run_journal, frozenset({0, 2})),
     }

@@ -18,11 +18,11 @@ from video import media
 from vdeblur.cli import train
 from vdeblur.cli.main import main
 from vdeblur.learn import checkpoint, judge, loss
+from vdeblur.learn.recipe import SHIPPED
 
 pytest.importorskip("cv2", reason="OpenCV does not load here", exc_type=ImportError)
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-SMOKE = str(CONFIGS / "smoke.toml")
+SMOKE = str(SHIPPED / "smoke.toml")
 
 
 def reds(root: Path, clips: int = 2, frames: int = 2) -> Path:
@@ -146,7 +146,7 @@ def test_a_device_with_too_little_memory_is_a_line_of_advice(
 def test_pairs_are_not_taken_for_sharp_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All of a folder is learnt from as sharp: a blurred side in it would teach to leave blur alone."""
     data = reds(tmp_path / "PAIRS", clips=1, frames=1)
-    words = ["train", str(CONFIGS / "finetune-own-video.toml"), "--output", str(tmp_path / "run")]
+    words = ["train", str(SHIPPED / "finetune-own-video.toml"), "--output", str(tmp_path / "run")]
     assert main([*words, "--data", str(data)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "train_blur would be taken for sharp; name the sharp side alone, or take a recipe" in line
@@ -158,7 +158,7 @@ def test_a_run_that_wins_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureF
     start = _start(tmp_path / "start.pt", deepdeblur=False)
     settings = SMALL | {"start": str(start), "rate": "0.0"}
     words = [word for key, value in settings.items() for word in (f"--{key}", value)]
-    words = ["train", str(CONFIGS / "finetune-pairs.toml"), "--output", str(tmp_path / "run"), *words]
+    words = ["train", str(SHIPPED / "finetune-pairs.toml"), "--output", str(tmp_path / "run"), *words]
     assert main([*words, "--data", str(reds(tmp_path / "REDS", frames=1))]) == 0
     said = capsys.readouterr()
     assert "no step scored better than the weights it began with, which are in best.pt" in said.out
@@ -175,7 +175,7 @@ def test_a_run_that_is_over_says_so_and_that_its_data_were_others(
     start = _start(tmp_path / "start.pt", deepdeblur=False)
     settings = SMALL | {"start": str(start), "steps": "1"}
     words = [word for key, value in settings.items() for word in (f"--{key}", value)]
-    words = ["train", str(CONFIGS / "finetune-pairs.toml"), "--output", str(tmp_path / "run"), *words]
+    words = ["train", str(SHIPPED / "finetune-pairs.toml"), "--output", str(tmp_path / "run"), *words]
     assert main([*words, "--data", str(one)]) == 0
     assert "this run is over" not in capsys.readouterr().err
     assert main([*words, "--data", str(two)]) == 0
@@ -242,7 +242,7 @@ def test_recipes_for_pairs_learn_from_a_reds_tree(
     code = main(
         [
             "train",
-            str(CONFIGS / f"{name}.toml"),
+            str(SHIPPED / f"{name}.toml"),
             "--data",
             str(data),
             "--output",
@@ -271,7 +271,7 @@ def test_a_folder_of_videos_is_learnt_from(tmp_path: Path, capsys: pytest.Captur
     media.write_clip(tmp_path / "mine/holiday/walk.mp4", frames=24)
     words = ["--start", "mimo-unet-tiny", "--steps", "2", "--batch", "2", "--crop", "32", "--blur_size", "48"]
     words += ["--frames", "6", "--validate-pictures", "2", "--pool", "2", "--output", str(tmp_path / "run")]
-    config = str(CONFIGS / "finetune-own-video.toml")
+    config = str(SHIPPED / "finetune-own-video.toml")
     assert main(["train", config, "--data", str(tmp_path / "mine"), *words]) == 0
     said = capsys.readouterr().err
     assert "0.93 M parameters" in said
@@ -310,8 +310,8 @@ def test_without_tensorboard_one_line_says_so(
         (["missing.toml"], "missing.toml: no such file or recipe; known are finetune-own-video, "),
         (["configs/smoke.toml"], "no such file or recipe; did you mean smoke, which comes with vdeblur?"),
         ([SMOKE, "--data", "."], "--data .: this recipe draws its own pictures"),
-        ([str(CONFIGS / "train-mimo-unet.toml")], "give --data FOLDER, this recipe learns from pairs"),
-        ([str(CONFIGS / "mimo-unet-tiny.toml"), "--data", "nowhere"], "--data nowhere: no such file"),
+        ([str(SHIPPED / "train-mimo-unet.toml")], "give --data FOLDER, this recipe learns from pairs"),
+        ([str(SHIPPED / "mimo-unet-tiny.toml"), "--data", "nowhere"], "--data nowhere: no such file"),
         ([SMOKE, "--output", "notes.txt/run"], "notes.txt is a file; name a folder for the run"),
         ([SMOKE, "--device", "toaster"], "--device toaster: not known"),
         ([SMOKE, "--crop", "36"], "crop is 36; this network needs a multiple of 8"),

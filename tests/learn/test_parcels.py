@@ -95,7 +95,7 @@ def test_a_gpu_call_needs_nothing_but_torch_and_numpy(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    config = str(ROOT / "configs/mimo-unet-tiny-gpu.toml")
+    config = str(ROOT / "vdeblur/learn/configs/mimo-unet-tiny-gpu.toml")
     words = [config, "--run", str(run), "--device", "cpu", "--set", *settings.split()]
     assert "step 1 of 4" in call(*words[:3], "--minutes", "0", *words[3:])
     said = call(*words)

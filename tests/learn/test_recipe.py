@@ -1,4 +1,4 @@
-"""Recipes: every file in configs/ is sound, mistakes are named, options change single settings."""
+"""Recipes: each that is shipped is sound, mistakes are named, options change single settings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 import vdeblur
 from vdeblur.cli.main import main
 from vdeblur.errors import InputError
-from vdeblur.learn.recipe import Recipe, changes, find_recipe, make_recipe, read_recipe
+from vdeblur.learn.recipe import SHIPPED, Recipe, changes, find_recipe, make_recipe, read_recipe
 from vdeblur.models.mimo_unet import MimoUNet
 from vdeblur.models.msresnet import MSResNet
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-FILES = sorted(CONFIGS.glob("*.toml"))
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(SHIPPED.glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -33,7 +33,7 @@ def test_every_installation_brings_the_recipes_by_their_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    packed = tomllib.loads((CONFIGS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    packed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     package = Path(vdeblur.__file__).parent
     patterns = packed["tool"]["setuptools"]["package-data"]["vdeblur"]
     brought = {path for pattern in patterns for path in package.glob(pattern)}
@@ -50,7 +50,7 @@ def test_every_installation_brings_the_recipes_by_their_names(
 
 
 def built(name: str, **changed: object) -> MimoUNet | MSResNet:
-    return read_recipe(CONFIGS / f"{name}.toml", changed).make_network()
+    return read_recipe(SHIPPED / f"{name}.toml", changed).make_network()
 
 
 def test_networks_have_the_sizes_of_their_papers() -> None:

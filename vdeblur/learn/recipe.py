@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 Family = Literal["mimo-unet", "deepdeblur"]
 Stem = Literal["full", "half"]
-SHIPPED = Path(__file__).parent / "configs"
-"""In a checkout a link to the folder at its root."""
+SHIPPED = Path(__file__).parent / "configs"  # to which a link at the checkout's root leads
 
 
 @dataclass(frozen=True, slots=True)
