@@ -117,11 +117,11 @@ def test_after_a_capture_that_failed_another_network_gets_its_graph(
     assert refused.notes[-1].endswith("running plain torch")
     assert "way" not in refused.describe()
     refused.close()
-    torch.cuda.empty_cache()  # what a failed capture leaves behind would show here
+    torch.cuda.empty_cache()  # what a failed capture leaves behind would show here,
+    torch.randn(8, device="cuda")  # and here
     good = Deblurrer(gentle(lambda: MimoUNet(channels=8, blocks=1)), device="cuda:0", precision="fp32")
     assert [frame.fate for frame in good.deblur(frames)] == [DONE] * 4
     assert good.describe()["way"] == "float32", good.notes
-    torch.randn(8, device="cuda")  # the generator was not left under capture either
 
 
 def test_nothing_is_allocated_or_waited_for_in_the_steady_state() -> None:

@@ -449,13 +449,22 @@ def test_where_nothing_can_be_captured_plain_torch_does_the_work() -> None:
 
 @pytest.mark.parametrize(
     ("version", "is_ended", "expected"),
-    [("2.11.0", False, ["end", "release"]), ("2.11.0", True, ["end"]), ("2.12.0", False, [])],
+    [
+        ("2.11.0", False, ["renew", "end", "release"]),
+        ("2.11.0", True, ["renew", "end"]),
+        ("2.12.0", False, []),
+    ],
 )
-def test_memory_of_a_failed_capture_is_taken_back_once(
+def test_a_failed_capture_is_taken_out_of_the_books_once(
     version: str, is_ended: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A capture that was ended gives it back by itself; a second time would end the process."""
+    """A capture that was ended gives its memory back by itself; a second time would end the process."""
     said: list[str] = []
+
+    class Random(torch.Generator):
+        def graphsafe_set_state(self, state: torch.Generator) -> None:
+            assert state is not self
+            said.append("renew")
 
     def end(index: int, pool: tuple[int, int]) -> None:
         assert (index, pool) == (1, (0, 7))
@@ -464,6 +473,7 @@ def test_memory_of_a_failed_capture_is_taken_back_once(
             raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
 
     monkeypatch.setattr(torch, "__version__", type(torch.__version__)(version))
+    monkeypatch.setattr(torch.cuda, "default_generators", (None, Random()))
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
     monkeypatch.setattr(
         torch._C, "_cuda_releasePool", lambda index, pool: said.append("release"), raising=False

@@ -201,13 +201,16 @@ class Cuda:
         self._is_awake = True
 
     def _abandon(self, pool: Any) -> None:
-        """Take the memory of a capture that could not be ended out of the allocator's books.
+        """Take a capture that could not be ended out of torch's books.
 
-        Before 2.12 torch leaves it there as still being captured, and every later `empty_cache` raises.
+        Before 2.12 torch leaves it there as still under way: every later `empty_cache` raises, and so do
+        random numbers of the device's own generator until another capture ends well.
         """
         if torch.__version__ >= "2.12":
             return
         index = torch.cuda.current_device() if self.place.index is None else self.place.index
+        generator = torch.cuda.default_generators[index]
+        generator.graphsafe_set_state(generator.clone_state())  # same seed and offset, not under capture
         with suppress(AttributeError, RuntimeError):  # torch before 2.8 has no such call
             torch._C._cuda_endAllocateToPool(index, pool)
             # Not reached where the capture itself was ended: then the graph gives its memory back.
