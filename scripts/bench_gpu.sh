@@ -91,8 +91,10 @@ has pytest || echo "pytest is missing: no tests on the device"
 has hypothesis || echo "hypothesis is missing: most files of tests cannot be read (WHEELS=FOLDER brings it along)"
 if [ -n "$tests" ] && has pytest; then
     timed=$(has pytest_timeout && echo "--timeout=120" || echo "-o timeout=0")
+    alone=$(has xdist && echo "-n 1") # a test that ends its process does not take the others along
     # shellcheck disable=SC2086
-    run tests 60 180 "$python" -m pytest -m cuda -ra -p no:cacheprovider --continue-on-collection-errors $timed $tests
+    run tests 60 180 "$python" -m pytest -m cuda -ra -p no:cacheprovider --continue-on-collection-errors $timed $alone \
+        $tests
 fi
 has rich || echo "rich is missing: vdeblur bench cannot print, no benchmarks"
 for model in $models; do

@@ -80,7 +80,9 @@ def test_real_pictures_gain_and_none_is_refused(shared: Path, tiny: Deblurrer) -
 @pytest.mark.shared
 def test_the_bounds_of_the_guard_hold_what_deblurring_truly_does(shared: Path) -> None:
     """The true differences of real pairs lie well inside: half of every bound is room."""
-    for path in sorted((shared / "pairs").glob("*/*/blur/*.png")):
+    paths = sorted((shared / "pairs").glob("*/*/blur/*.png"))
+    assert len(paths) > 30
+    for path in paths:
         blurred, sharp = (
             torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1)[None] / 255
             for file in (path, path.parents[1] / "sharp" / path.name)
