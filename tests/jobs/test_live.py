@@ -836,7 +836,7 @@ def test_without_a_window_the_figures_are_printed(
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = captured.err.splitlines()
-    assert any("age" in line and "dropped" in line and "strength 0.5" in line for line in lines)
+    assert any("age" in line and "dropped" in line and "strength 50%" in line for line in lines)
     assert "captured" in lines[-1]
     assert "(p95)" in lines[-1]
 

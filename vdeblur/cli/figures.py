@@ -1,4 +1,4 @@
-"""The figures of a live run for people without a window: a table that is drawn anew, or plain lines.
+"""The figures of a live run for people without a window: lines that are drawn anew, or one by one.
 
 Everything goes to stderr, as stdout may carry the stream.
 """
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from vdeblur.errors import presentable
@@ -51,36 +50,11 @@ class Figures:
         if now - self._last_s < (DRAW_S if self._live is not None else LINE_S):
             return
         self._last_s = now
+        lines = [*status.lines(), *([status.message] if status.message else [])]
         if self._live is not None:
-            self._live.update(_table(status), refresh=True)
+            self._live.update(Text("\n".join(map(presentable, lines))), refresh=True)
         else:
-            self.tell("; ".join(f"{name} {value}" for name, value in rows(status)))
+            self.tell("; ".join(lines))
 
     def summary(self, result: LiveResult) -> None:
         self.tell(result.line())
-
-
-def rows(status: Status) -> list[tuple[str, str]]:
-    """The figures in words."""
-    found = [
-        ("captured", f"{status.captured_fps:.1f} fps"),
-        ("shown", f"{status.shown_fps:.1f} fps"),
-        ("age", f"{status.age_p50_s * 1000:.0f} ms (p50), {status.age_p95_s * 1000:.0f} ms (p95)"),
-        ("dropped", f"{status.dropped} of {status.captured}"),
-        ("network", f"{status.step}, strength {status.strength:g}"),
-        ("device", status.device),
-    ]
-    if status.refused:
-        found.append(("not corrected", f"{status.refused} of {status.shown} (refused by the guard)"))
-    if status.recording is not None:
-        found.append(("recording", str(status.recording)))
-    if status.message:
-        found.append(("now", status.message))
-    return found
-
-
-def _table(status: Status) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, value in rows(status):
-        table.add_row(Text(name, style="dim"), Text(presentable(value)))
-    return table

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vdeblur.jobs.live.view import Controls, Status
+
 TITLE = "vdeblur live"
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -111,6 +113,26 @@ def virtual_display(folder: Path, *, manager: bool = False) -> Iterator[Display]
         for process in reversed(running):
             process.terminate()
             process.wait(20)
+
+
+def status(controls: Controls, message: str | None = None) -> Status:
+    """What the loop would say."""
+    return Status(
+        captured_fps=30.0,
+        shown_fps=24.0,
+        age_p50_s=0.05,
+        age_p95_s=0.08,
+        captured=100,
+        shown=90,
+        dropped=9,
+        refused=0,
+        step="mimo-unet-tiny at 1/2",
+        device="cpu",
+        message=message,
+        recording=Path("out.mp4") if controls.recording else None,
+        strength=controls.strength,
+        frozen=controls.frozen,
+    )
 
 
 def await_(holds: Callable[[], Any], what: str, seconds: float = 20.0) -> None:

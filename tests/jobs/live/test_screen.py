@@ -9,28 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs.live.display import status
 
-from vdeblur.jobs.live.canvas import MODES, compose
-from vdeblur.jobs.live.overlay import figures, text_size, write_box
-from vdeblur.jobs.live.view import Status
+from vdeblur.jobs.live.canvas import MODES, compose, text_size, write_box
+from vdeblur.jobs.live.view import Controls
 
 SIDES = st.integers(1, 300)
-STATUS = Status(
-    captured_fps=29.97,
-    shown_fps=24.04,
-    age_p50_s=0.0621,
-    age_p95_s=0.0888,
-    captured=100,
-    shown=90,
-    dropped=9,
-    refused=0,
-    step="mimo-unet-tiny at 1/2",
-    device="cpu",
-    message=None,
-    recording=None,
-    strength=0.7,
-    frozen=False,
-)
+STATUS = status(Controls(0.7))
 
 
 @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(MODES), st.floats(0, 1))
@@ -66,23 +51,25 @@ def test_pixels_are_those_of_the_pictures_where_nothing_is_scaled() -> None:
 
 
 def test_figures_say_everything_that_matters() -> None:
-    assert figures(STATUS, 0.07) == [
+    assert STATUS.lines(0.07) == [
         "captured 30.0 fps, shown 24.0 fps, dropped 9",
-        "age 62 ms, 95 % under 89 ms",
+        "age 50 ms, 95 % under 80 ms",
         "mimo-unet-tiny at 1/2 on cpu, strength 70%",
     ]
     busy = dataclasses.replace(STATUS, frozen=True, recording=Path("/home/me/out.mp4"))
-    assert figures(busy, 0.07)[-1] == "frozen, recording out.mp4"
-    assert figures(dataclasses.replace(STATUS, refused=3), 0.07)[0].endswith("dropped 9, 3 not corrected")
+    assert busy.lines(0.07)[-1] == "frozen, recording out.mp4"
+    assert dataclasses.replace(STATUS, refused=3).lines(0.07)[0].endswith("dropped 9, 3 not corrected")
 
 
 @pytest.mark.parametrize("p95_s", [0.0, 0.0888])
 def test_a_picture_that_stays_says_its_age(p95_s: float) -> None:
     """Frozen, or the source is lost: no new picture, and the ages of the last seconds would flatter."""
-    status = dataclasses.replace(STATUS, age_p50_s=0.0, age_p95_s=p95_s)
-    assert figures(status, 12.3)[1] == "this picture is 12 s old"
+    lost = dataclasses.replace(STATUS, age_p50_s=0.0, age_p95_s=p95_s)
+    assert lost.lines(12.3)[1] == "this picture is 12 s old"
     slow = dataclasses.replace(STATUS, age_p50_s=2.0, age_p95_s=3.0)
-    assert figures(slow, 2.5)[1] == "age 2000 ms, 95 % under 3000 ms"
+    assert slow.lines(2.5)[1] == "age 2000 ms, 95 % under 3000 ms"
+    nothing = dataclasses.replace(STATUS, age_p50_s=0.0, age_p95_s=0.0)
+    assert "age" not in " ".join(nothing.lines())  # and certainly none of 0 ms
 
 
 @given(st.integers(-50, 50), st.integers(-50, 50), st.text(max_size=40))

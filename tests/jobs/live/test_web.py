@@ -20,12 +20,12 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
-from jobs.live.display import await_
+from jobs.live.display import Pixels, await_, status
 from measure.browser import Browser, chromium
 
 from vdeblur.cli.live import _viewers
 from vdeblur.errors import InputError, MissingRuntimeError
-from vdeblur.jobs.live.view import Controls, Status, View
+from vdeblur.jobs.live.view import Controls, View
 from vdeblur.jobs.live.web import Door, Web, address
 
 websockets = pytest.importorskip("websockets")
@@ -33,7 +33,6 @@ from websockets.exceptions import InvalidStatus  # noqa: E402
 from websockets.sync.client import ClientConnection, connect  # noqa: E402
 
 WIDTH, HEIGHT = 320, 180
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def plain(red: int, green: int, blue: int) -> Pixels:
@@ -41,23 +40,7 @@ def plain(red: int, green: int, blue: int) -> Pixels:
 
 
 def view(controls: Controls, before: Pixels, after: Pixels, message: str | None = None) -> View:
-    status = Status(
-        captured_fps=30.0,
-        shown_fps=24.0,
-        age_p50_s=0.05,
-        age_p95_s=0.08,
-        captured=100,
-        shown=90,
-        dropped=9,
-        refused=0,
-        step="mimo-unet-tiny at 1/2",
-        device="cpu",
-        message=message,
-        recording=Path("out.mp4") if controls.recording else None,
-        strength=controls.strength,
-        frozen=controls.frozen,
-    )
-    return View(before, after, time.monotonic(), status)
+    return View(before, after, time.monotonic(), status(controls, message))
 
 
 @contextmanager

@@ -16,33 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs.live.display import Display, Pixels, await_, virtual_display
+from jobs.live.display import Display, Pixels, await_, status, virtual_display
 
 from vdeblur.errors import MissingRuntimeError
-from vdeblur.jobs.live.view import Controls, Status, View
+from vdeblur.jobs.live.view import Controls, View
 from vdeblur.jobs.live.window import Window, _reason
 
 WIDTH, HEIGHT = 640, 360
 RED, BLUE = (200, 30, 30), (30, 30, 200)
-
-
-def status(controls: Controls, message: str | None = None) -> Status:
-    return Status(
-        captured_fps=30.0,
-        shown_fps=24.0,
-        age_p50_s=0.05,
-        age_p95_s=0.08,
-        captured=100,
-        shown=90,
-        dropped=9,
-        refused=0,
-        step="mimo-unet-tiny at 1/2",
-        device="cpu",
-        message=message,
-        recording=Path("out.mp4") if controls.recording else None,
-        strength=controls.strength,
-        frozen=controls.frozen,
-    )
 
 
 def plain(colour: tuple[int, int, int]) -> Pixels:

@@ -1,4 +1,4 @@
-"""Before and after laid out in a window of any size: split by a line, beside each other, or the result alone.
+"""What is drawn in a window of any size: before and after, split by a line or beside each other, and words.
 
 Pictures keep their shape; what remains of the window stays black.  The canvas has the window's own size, so
 that text is crisp, the mouse needs no scaling, and a large picture in a small window costs little.
@@ -6,6 +6,7 @@ that text is crisp, the mouse needs no scaling, and a large picture in a small w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from vdeblur.data.opencv import opencv
 from vdeblur.jobs.live.view import Picture
 
 MODES = ("split", "side by side", "result alone")
+MARGIN = 8  # pixels round a box of text
+_SCALE, _ROW = 0.5, 21  # of OpenCV's font; pixels from line to line
+_LIGHT, _LOUD = (240, 240, 240), (90, 200, 255)  # BGR
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,30 @@ def _place(canvas: Picture, picture: Picture, box: Box) -> None:
         picture = cv2.resize(picture, (box.width, box.height), interpolation=how)
     target = canvas[box.y : box.y + box.height, box.x : box.x + box.width]
     target[...] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+
+
+def text_size(lines: Sequence[str]) -> tuple[int, int]:
+    """Width and height in pixels of a box of text, margins included."""
+    cv2 = opencv()
+    widest = max(
+        (cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, _SCALE, 1)[0][0] for line in lines), default=0
+    )
+    return widest + 2 * MARGIN, len(lines) * _ROW + MARGIN
+
+
+def write_box(canvas: Picture, lines: Sequence[str], x: int, y: int, *, loud: bool = False) -> None:
+    """Light text on a darkened box, in place; what lies outside of `canvas` is cut off.
+
+    canvas    height x width x 3, uint8 BGR
+    x, y      the box's upper left corner
+    loud      in the colour of what should be noticed
+    """
+    cv2 = opencv()
+    width, height = text_size(lines)
+    behind = canvas[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)]
+    behind[...] = behind // 4
+    for number, line in enumerate(lines, 1):
+        place = (x + MARGIN, y + number * _ROW - 2)
+        cv2.putText(
+            canvas, line, place, cv2.FONT_HERSHEY_SIMPLEX, _SCALE, _LOUD if loud else _LIGHT, 1, cv2.LINE_AA
+        )

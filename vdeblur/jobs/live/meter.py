@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 
 import numpy as np
+
+from vdeblur.jobs.live.view import Status
 
 OVER_S = 3.0
 _BINS = 20_000  # of a millisecond: ages up to 20 s, older ones count as that
 
 
 class Meter:
-    """`shown` for every picture; used by the loop's thread."""
+    """`shown` for every picture; used by one thread."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, float]] = deque(maxlen=2048)  # (when, age)
@@ -34,6 +37,13 @@ class Meter:
         """The age in seconds that this share (0 to 1) of the last seconds' pictures did not exceed."""
         self._forget(now_s)
         return float(np.quantile([age for _, age in self._recent], share)) if self._recent else 0.0
+
+    def onto(self, status: Status, now_s: float) -> Status:
+        """The status with the rate and the ages measured here, once there are some."""
+        if not (rate := self.rate(now_s)):
+            return status
+        p50, p95 = (self.recent_age(now_s, share) for share in (0.50, 0.95))
+        return dataclasses.replace(status, age_p50_s=p50, age_p95_s=p95, shown_fps=rate)
 
     def whole_age(self, share: float) -> float:
         """The same over the whole run, to a millisecond."""

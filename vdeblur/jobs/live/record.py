@@ -67,9 +67,7 @@ class RecordAsk:
         )
         if choice.container not in ("mp4", "mov"):
             return choice
-        return dataclasses.replace(
-            choice, container_options=choice.container_options | _TO_THE_LAST_SECOND
-        )
+        return dataclasses.replace(choice, container_options=choice.container_options | _TO_THE_LAST_SECOND)
 
     def name(self, number: int, taken: Collection[Path] = ()) -> Path:
         """Of the recording of this number (0 is the first): none of them replaces another, nor one that is

@@ -16,6 +16,8 @@ import numpy as np
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 STRENGTH_STEP = 0.1
+STALE_S = 1.0
+"""A picture older than this, and than it usually is, is said to be old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,29 @@ class Status:
     recording: Path | None
     strength: float
     frozen: bool
+
+    def lines(self, age_s: float = 0.0) -> list[str]:
+        """In words, the same wherever it is shown; nothing is rounded so that it looks better.
+
+        age_s    of the very picture that is on the screen: one that stays (frozen, source lost) grows old
+        """
+        rates = (
+            f"captured {self.captured_fps:.1f} fps, shown {self.shown_fps:.1f} fps, dropped {self.dropped}"
+        )
+        age = [f"age {self.age_p50_s * 1000:.0f} ms, 95 % under {self.age_p95_s * 1000:.0f} ms"]
+        if age_s > max(STALE_S, self.age_p95_s):
+            age = [f"this picture is {age_s:.0f} s old"]
+        elif not self.age_p95_s:  # none was shown lately
+            age = []
+        doing = ["frozen"] if self.frozen else []
+        if self.recording is not None:
+            doing.append(f"recording {self.recording.name}")
+        return [
+            rates + (f", {self.refused} not corrected" if self.refused else ""),
+            *age,
+            f"{self.step} on {self.device}, strength {self.strength:.0%}",
+            *([", ".join(doing)] if doing else []),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +119,24 @@ class Controls:
         self._snapshot = False
         self._stopped = threading.Event()
 
+    def wish(self, name: str) -> None:
+        """What a key or a button means; unknown names come from outside and are passed over."""
+        match name:
+            case "freeze":
+                self.toggle_freeze()
+            case "stronger":
+                self.set_strength(round(self.strength + STRENGTH_STEP, 3))
+            case "weaker":
+                self.set_strength(round(self.strength - STRENGTH_STEP, 3))
+            case "snapshot":
+                self.request_snapshot()
+            case "record":
+                self.toggle_record()
+
     def set_strength(self, strength: float) -> None:
         """From 0 (nothing) to 1 (everything); what lies outside is clipped."""
         with self._lock:
             self._strength = min(max(strength, 0.0), 1.0)
-
-    def step_strength(self, change: float) -> None:
-        """`STRENGTH_STEP` up or down."""
-        with self._lock:
-            self._strength = min(max(round(self._strength + change, 3), 0.0), 1.0)
 
     def toggle_freeze(self) -> None:
         with self._lock:

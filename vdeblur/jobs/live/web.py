@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from vdeblur.errors import InputError, MissingRuntimeError, to_install
-from vdeblur.jobs.live.jpegs import Newest
 from vdeblur.jobs.live.view import Controls, View
-from vdeblur.jobs.live.watcher import Watcher
+from vdeblur.jobs.live.watcher import Newest, Watcher
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection

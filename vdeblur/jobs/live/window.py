@@ -17,7 +17,6 @@ from contextlib import suppress
 
 from vdeblur.errors import MissingRuntimeError
 from vdeblur.jobs.live.view import Controls, View
-from vdeblur.jobs.live.wishes import wishes
 
 _PATIENCE_S = 30.0  # until the window is open
 
@@ -35,7 +34,7 @@ class Window:
         self._turn = threading.Condition()  # guards the two below
         self._waiting: View | None = None
         self._over = False
-        self._wishes = wishes(controls)
+        self._controls = controls
         with tempfile.TemporaryFile() as said:
             self._process = subprocess.Popen(
                 # -P: whatever lies in the current folder is no part of the program.
@@ -92,9 +91,7 @@ class Window:
     def _hear(self) -> None:
         with self._from:
             for line in self._from:
-                wish = self._wishes.get(line.decode().strip())
-                if wish is not None:
-                    wish()
+                self._controls.wish(line.decode().strip())
         self._end()
 
 

@@ -5,7 +5,6 @@ It imports OpenCV and never PyAV (see `window`), ends when its input ends, and l
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import signal
 import sys
@@ -16,15 +15,15 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from vdeblur.jobs.live.canvas import MODES, Box, compose
+from vdeblur.jobs.live.canvas import MARGIN, MODES, Box, compose, text_size, write_box
 from vdeblur.jobs.live.meter import Meter
-from vdeblur.jobs.live.overlay import MARGIN, figures, text_size, write_box
-from vdeblur.jobs.live.view import Picture, Status, View
-from vdeblur.jobs.live.wishes import KEYS
+from vdeblur.jobs.live.view import Picture, View
 
 TITLE = "vdeblur live"
 LARGEST = (1280, 720)  # width and height of the window at first; its user may make it larger
 POLL_MS = 5
+KEYS = {" ": "freeze", "+": "stronger", "=": "stronger", "-": "weaker", "s": "snapshot", "r": "record"}
+"""What they wish; `=` is the key of `+` without Shift."""
 HELP = (
     "space   freeze, go on",
     "c   split, side by side, result alone",
@@ -130,20 +129,15 @@ class Screen:
         self._drawn = wanted
         view = self._view
         canvas, self._box = compose(view.before, view.after, self._mode, self._split, width, height)
-        self._write(canvas, self._here(view.status), time.monotonic() - view.captured_at_s)
+        now = time.monotonic()
+        self._write(
+            canvas, self._meter.onto(view.status, now).lines(now - view.captured_at_s), view.status.message
+        )
         cv2.imshow(TITLE, canvas)
 
-    def _here(self, status: Status) -> Status:
-        """The ages and the rate as they are in this window, once it has some."""
-        now = time.monotonic()
-        if not (rate := self._meter.rate(now)):
-            return status
-        p50, p95 = (self._meter.recent_age(now, share) for share in (0.50, 0.95))
-        return dataclasses.replace(status, age_p50_s=p50, age_p95_s=p95, shown_fps=rate)
-
-    def _write(self, canvas: Picture, status: Status, age_s: float) -> None:
+    def _write(self, canvas: Picture, figures: list[str], message: str | None) -> None:
         height, width = canvas.shape[:2]
-        write_box(canvas, figures(status, age_s), MARGIN, MARGIN)
+        write_box(canvas, figures, MARGIN, MARGIN)
         foot = height - text_size([""])[1] - MARGIN
         if self._mode == "split":
             write_box(canvas, ["source"], MARGIN, foot)
@@ -151,9 +145,9 @@ class Screen:
         elif self._mode == "side by side":
             write_box(canvas, ["source"], MARGIN, foot)
             write_box(canvas, ["result"], width // 2 + MARGIN, foot)
-        if status.message:
-            own_width = text_size([status.message])[0]
-            write_box(canvas, [status.message], max((width - own_width) // 2, 0), height * 3 // 4, loud=True)
+        if message:
+            own_width = text_size([message])[0]
+            write_box(canvas, [message], max((width - own_width) // 2, 0), height * 3 // 4, loud=True)
         if self._help:
             own_width, own_height = text_size(HELP)
             write_box(canvas, HELP, max((width - own_width) // 2, 0), max((height - own_height) // 2, 0))
