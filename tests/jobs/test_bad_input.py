@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -192,33 +191,6 @@ def test_keep_partial_keeps_what_can_be_decoded(tmp_path: Path, capfd: pytest.Ca
     assert main([str(tmp_path / name), "-o", str(out), "--strength", "0", "--keep-partial"]) == 0
     assert out.stat().st_size > 0
     assert "breaks off" in capfd.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a POSIX thing")
-def test_target_that_cannot_grow_fails_with_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    """A limit on file size stands in for the full disk: both fail in the middle of writing."""
-    media.write_clip(tmp_path / "in.mkv", frames=60, size=(320, 240))
-    before = contents(tmp_path)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-
-    done = subprocess.run(
-        [sys.executable, "-m", "vdeblur", "in.mkv", "-o", "out.mkv", "--strength", "0", "--codec", "ffv1"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        preexec_fn=limit,
-        check=False,
-        timeout=60,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    errors = [line for line in done.stderr.splitlines() if line.startswith("vdeblur:")]
-    assert done.returncode == 1, done.stderr
-    assert len(errors) == 1, done.stderr
-    assert "out.mkv" in errors[0]
-    assert "Traceback" not in done.stderr
-    assert contents(tmp_path) == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes with names")

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,7 +20,6 @@ import pytest
 from video import media
 
 from vdeblur.cli.main import main
-from vdeblur.errors import VdeblurError
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs import deblur
 from vdeblur.jobs.plan import Options, make_plan
@@ -233,45 +231,6 @@ def test_side_by_side_is_twice_as_wide(tmp_path: Path, fake_engine: Any) -> None
         luma = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)
     width = made.size[0]
     np.testing.assert_array_equal(luma[:, :width], luma[:, width : 2 * width])
-
-
-@pytest.mark.parametrize("fails_at", [0, 7])
-def test_engine_error_ends_all_threads_and_leaves_nothing(
-    fails_at: int, tmp_path: Path, fake_engine: Any
-) -> None:
-    def work(frame: Frame) -> Frame:
-        if frame.index == fails_at:
-            raise RuntimeError("the device fell over")
-        return frame
-
-    fake_engine(work)
-    made = media.write_clip(tmp_path / "in.mp4", frames=60)
-    running = threading.active_count()
-    with pytest.raises(RuntimeError, match="fell over"):
-        deblur.deblur_file(made.path, tmp_path / "out.mp4", model="mimo-unet-tiny")
-    assert threading.active_count() <= running
-    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
-
-
-def test_writer_error_ends_all_threads_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from vdeblur.video.writer import Writer
-
-    plain = Writer.write
-
-    def write(self: Writer, frame: Frame) -> None:
-        if frame.index == 5:
-            raise VdeblurError("the encoder fell over")
-        plain(self, frame)
-
-    monkeypatch.setattr(Writer, "write", write)
-    made = media.write_clip(tmp_path / "in.mp4", frames=60)
-    running = threading.active_count()
-    with pytest.raises(VdeblurError, match="encoder fell over"):
-        deblur.deblur_file(made.path, tmp_path / "out.mp4", strength=0)
-    assert threading.active_count() <= running
-    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -24,6 +24,7 @@ from vdeblur.video.verify import verify
 
 CASES = [
     ("decode", 5, "garbage", 0, ""),
+    ("engine", 1, "error", 1, "fell over"),
     ("engine", 7, "error", 1, "fell over"),
     ("network", 9, "nan", 0, ""),
     ("network", 9, "size", 1, ""),

@@ -1,4 +1,4 @@
-"""What `--quality` stands for on this machine: one table from a word and a kind of device to what runs.
+"""What `--quality` stands for on this machine: tables from a word, and a kind of device, to what runs.
 
 Only what was not asked for by name is filled in. No torch here.
 """
@@ -38,25 +38,23 @@ class Row:
 
 
 _SMALL = "mimo-unet-tiny"
-_BALANCED = Row("auto", "auto", False, 0.0, "the best network there is, in the fastest precision that holds")
+_BALANCED = "the best network there is, in the fastest precision that holds"
 _BEST = "four rotations of every frame averaged: a little more gain for four times the work"
 
 # docs/speed.md has the figures and the commands; those of GPUs are reckoned, not measured.
-TABLE: dict[tuple[Quality, Kind], Row] = {
+TABLE: dict[Quality, Row] = {
     # tiny takes a third of small's time in int8; looking at a frame takes 2 ms, skipping costs below 0.05 dB
-    ("fast", "cpu"): Row(_SMALL, "auto", False, 1.0, "a third of the work, and none on sharp frames"),
-    ("fast", "mps"): Row(_SMALL, "auto", False, 1.0, "a third of the work, and none on sharp frames"),
+    "fast": Row(_SMALL, "auto", False, 1.0, "a third of the work, and none on sharp frames"),
+    # no option at all
+    "balanced": Row("auto", "auto", False, 0.0, _BALANCED),
+    # float16 is within 0.02 dB of float32 by its gate, and where it is not safe auto does not take it
+    "best": Row("auto", "auto", True, 0.0, _BEST),
+}
+OTHERWISE: dict[tuple[Quality, Kind], Row] = {
     # there the network takes less than the 2 ms in which the processor would find out that it is not needed
     ("fast", "cuda"): Row(_SMALL, "auto", False, 0.0, "a third of the work"),
-    # no option at all
-    ("balanced", "cpu"): _BALANCED,
-    ("balanced", "mps"): _BALANCED,
-    ("balanced", "cuda"): _BALANCED,
     # the ensemble gains 0.10 to 0.12 dB on the real pairs; int8 would lose 0.01 to 0.02 of it, bfloat16 0.003
     ("best", "cpu"): Row("auto", "bf16", True, 0.0, f"{_BEST}, and no int8"),
-    # float16 is within 0.02 dB of float32 by its gate, and where it is not safe auto does not take it
-    ("best", "mps"): Row("auto", "auto", True, 0.0, _BEST),
-    ("best", "cuda"): Row("auto", "auto", True, 0.0, _BEST),
 }
 
 
@@ -100,7 +98,7 @@ def reason(options: Options) -> str:
 def _row(quality: str, network: dict[str, Any]) -> Row:
     for known in QUALITIES:
         if quality == known:
-            return TABLE[known, _kind(network)]
+            return OTHERWISE.get((known, _kind(network)), TABLE[known])
     raise InputError(f"--quality {quality}: not known, choose one of {', '.join(QUALITIES)}")
 
 
