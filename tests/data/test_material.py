@@ -12,6 +12,7 @@ import pytest
 from data import trees
 
 from vdeblur.data import material
+from vdeblur.errors import InputError
 
 FRAMES, COUNT = 300, 5
 DARKEST = 20
@@ -53,7 +54,7 @@ def test_frames_of_a_video_are_spread_evenly_and_few_at_any_time(
 
     monkeypatch.setattr(material, "_part", counted)
     video = write_video(tmp_path / name, options)
-    training, validation = material.sharp_pictures(video, COUNT, 1)
+    training, validation, _ = material.sharp_pictures(video, COUNT, 1)
     numbers = [(float(picture.mean()) - DARKEST) / 0.7 for picture in (*training, *validation)]
     assert numbers == sorted(numbers)
     assert COUNT <= len(numbers) <= 2 * COUNT
@@ -70,7 +71,7 @@ def test_of_a_large_collection_so_many_pictures_are_taken_as_memory_holds(
     monkeypatch.setattr(material, "MOST_STILLS", 5)
     for number in range(20):
         trees.picture(tmp_path / f"{number:02d}.png", number)
-    training, validation = material.sharp_pictures(tmp_path, 400, 1)
+    training, validation, _ = material.sharp_pictures(tmp_path, 400, 1)
     assert sorted(int(picture[1, 1, 0]) for picture in training + validation) == [0, 4, 8, 12, 16]
 
 
@@ -85,7 +86,7 @@ def test_of_very_many_videos_some_are_left_out(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(material, "_sharpest", sharpest)
     for number in range(20):
         (tmp_path / f"{number:02d}.mp4").touch()
-    training, validation = material.sharp_pictures(tmp_path, 16, 1)
+    training, validation, _ = material.sharp_pictures(tmp_path, 16, 1)
     assert read == ["00.mp4", "05.mp4", "10.mp4", "15.mp4"]
     assert (len(training), len(validation)) == (12, 4)
 
@@ -93,5 +94,20 @@ def test_of_very_many_videos_some_are_left_out(tmp_path: Path, monkeypatch: pyte
 def test_what_a_network_has_made_is_not_learnt_from_as_sharp(tmp_path: Path) -> None:
     for number, name in enumerate(("a", "b", "a.deblurred", "b.preview")):
         trees.picture(tmp_path / f"{name}.png", number)
-    training, validation = material.sharp_pictures(tmp_path, 400, 1)
+    training, validation, _ = material.sharp_pictures(tmp_path, 400, 1)
     assert sorted(int(picture[1, 1, 0]) for picture in training + validation) == [0, 1]
+
+
+def test_files_that_do_not_open_are_left_out_and_told_hidden_folders_are_not_looked_into(
+    tmp_path: Path,
+) -> None:
+    """A library of thousands has a torn picture somewhere, and a waste bin."""
+    for name in ("a", "b", "c", ".thumbnails/d"):
+        trees.picture(tmp_path / f"{name}.png")
+    for name in ("c.png", "walk.mp4"):
+        (tmp_path / name).write_bytes(b"nonsense")
+    training, validation, faults = material.sharp_pictures(tmp_path, 400, 1)
+    assert len(training) + len(validation) == 2
+    assert [fault.partition(":")[0] for fault in faults] == [f"{tmp_path}/c.png", f"{tmp_path}/walk.mp4"]
+    with pytest.raises(InputError, match=r"walk\.mp4"):
+        material.sharp_pictures(tmp_path / "walk.mp4", 400, 1)

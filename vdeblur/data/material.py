@@ -24,21 +24,23 @@ Tell = Callable[[str, int, int | None], None]
 
 def sharp_pictures(
     folder: Path, count: int, seed: int, tell: Tell = lambda name, done, expected: None
-) -> tuple[list[Picture], list[Picture]]:
-    """Pictures to train on and pictures held out, from all picture and video files at or below a folder.
+) -> tuple[list[Picture], list[Picture], list[str]]:
+    """Pictures to train on, pictures held out, and what is wrong with files that were left out.
+
+    They are of all picture and video files at or below a folder, but for hidden ones and what vdeblur has
+    written beside others.
 
     Of videos the sharpest frames are taken, spread evenly, about `count` in all, `FEWEST` at least of each:
     of very many videos some are left out. The last tenth of each is held out. Of picture files `MOST_STILLS`
-    at most are taken; whether one is held out depends on its name alone. What vdeblur has written beside
-    others is left out.
+    at most are taken; whether one is held out depends on its name alone.
 
-    Raises InputError where there is nothing, or not both, or a file does not open.
+    Raises InputError where there is nothing, or not both.
     """
-    from vdeblur.video.names import is_picture, is_result, is_video
+    from vdeblur.video.names import files_below, is_picture, is_result, is_video
 
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder")
-    inside = sorted(path for path in folder.rglob("*") if path.is_file() and not is_result(path))
+    inside = sorted(path for path in files_below(folder) if not is_result(path))
     files = [folder] if folder.is_file() else inside
     stills = _spread([path for path in files if is_picture(path)], MOST_STILLS)
     videos = _spread([path for path in files if is_video(path)], max(1, count // FEWEST))
@@ -47,19 +49,29 @@ def sharp_pictures(
     rng = np.random.default_rng(seed)
     training: list[Picture] = []
     validation: list[Picture] = []
+    faults: list[str] = []
     for done, path in enumerate(stills):
         tell(path.name, done, len(stills))
-        (validation if held_out(path.name) else training).append(_part(read_picture(path), rng))
+        try:
+            (validation if held_out(path.name) else training).append(_part(read_picture(path), rng))
+        except InputError as error:
+            faults.append(str(error))
     for path in videos:
-        frames = _sharpest(path, max(FEWEST, count // len(videos)), rng, tell)
+        try:
+            frames = _sharpest(path, max(FEWEST, count // len(videos)), rng, tell)
+        except InputError as error:
+            faults.append(str(error))
+            continue
         keep = len(frames) - max(1, len(frames) // HELD_OUT)
         training += frames[:keep]
         validation += frames[keep:]
     if not validation and len(training) > 1:
         validation.append(training.pop())
+    if faults and not training:
+        raise InputError(faults[0])
     if not training or not validation:
         raise InputError(f"{folder}: one picture is too few, one more is needed to judge by")
-    return training, validation
+    return training, validation, faults
 
 
 def drawings(count: int, size: int, seed: int) -> list[Picture]:

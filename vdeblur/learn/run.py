@@ -149,10 +149,13 @@ def _material(
     if s.source == "drawn":
         pictures = material.drawings(DRAWINGS, DRAWING_PX, s.seed)
         held = material.drawings(DRAWINGS // 4, DRAWING_PX, s.seed + 1)
+        faults: list[str] = []
     else:
         assert found.data is not None
-        pictures, held = material.sharp_pictures(found.data, s.frames, s.seed, reading)
+        pictures, held, faults = material.sharp_pictures(found.data, s.frames, s.seed, reading)
     note = f"{where}{len(pictures)} sharp pictures to learn from, {len(held)} held out"
+    if faults:
+        note += f"; files left out: {len(faults)}, the first: {faults[0]}"
     judge = judge_made(validation_pairs(held, s.motion, s.validate_pictures), str(device))
     if s.on_device:
         from vdeblur.data.device_feed import DeviceFeed
