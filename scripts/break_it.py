@@ -378,7 +378,7 @@ def _warm() -> None:
     import vdeblur.engine.deblurrer
     import vdeblur.engine.eager
     import vdeblur.jobs.deblur
-    import vdeblur.jobs.keeping
+    import vdeblur.jobs.ends
     import vdeblur.video.verify  # noqa: F401
 
 

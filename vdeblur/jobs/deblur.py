@@ -1,6 +1,6 @@
 """File to file: the pipeline's one owner.
 
-A run opens its two ends (`keeping`, `keeping_pictures` or `once`) and between them the engine (`network`),
+A run opens its two ends (`ends`, `keeping_pictures`) and between them the engine (`network`),
 lets all frames pass (`flow`), and finishes the file.  Whatever goes wrong, the unfinished file is removed,
 and the error comes out once.  Nothing ever stands under the target's name before it is whole.
 
@@ -21,16 +21,15 @@ from typing import Any, Protocol
 from vdeblur.errors import InputError, SuspectError
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.compare import comparing
+from vdeblur.jobs.ends import Keeping, Once
 from vdeblur.jobs.events import Event, Note, Progress, Started, Tell, Waiting
 from vdeblur.jobs.flow import flow
 from vdeblur.jobs.identity import can_be_read_again, made_with, path_of, plain_options
 from vdeblur.jobs.inspection import Inspection
 from vdeblur.jobs.interrupts import Interrupts
 from vdeblur.jobs.journal import Journal, entire, folder_of
-from vdeblur.jobs.keeping import Keeping
 from vdeblur.jobs.keeping_pictures import FEW, KeepingPictures, all_there
 from vdeblur.jobs.network import Work, open_network
-from vdeblur.jobs.once import Once
 from vdeblur.jobs.plan import Options, Plan, make_plan
 from vdeblur.jobs.result import Result
 from vdeblur.ledger import Ledger

@@ -1,4 +1,4 @@
-"""The two ends of a run whose work is kept: read on where an earlier one was stopped, write segments, join.
+"""The two ends of a run over a video: its frames are read, and written in segments that are kept, or at once.
 
 Threads: `frames` belongs to the reading one, `write` to the writing one, all else to the job; finished
 segments come from a thread of `SegmentWriter`, one at a time.
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from vdeblur.frame import Frame
 from vdeblur.jobs import memory
 from vdeblur.jobs.inspection import Inspection
 from vdeblur.jobs.journal import Entry, Journal
 from vdeblur.jobs.plan import Plan
+from vdeblur.video.carry import Carry
 from vdeblur.video.ffmpeg import FfmpegWriter
 from vdeblur.video.joining import Passing, join
 from vdeblur.video.reader import Reader, digest
@@ -25,7 +27,7 @@ _CHECKED = 3  # place of the frame that is remembered: filters may give the firs
 
 
 class Keeping:
-    """Of one run: iterate `frames`, `write` each, then `finish`; or `abandon`."""
+    """Goes on where an earlier run was stopped: iterate `frames`, `write` each, `finish`; or `abandon`."""
 
     def __init__(
         self, plan: Plan, journal: Journal, inspection: Inspection, rule: Rule, stack: ExitStack
@@ -38,19 +40,8 @@ class Keeping:
         self._checks: dict[int, tuple[int, str]] = {}  # number of a segment -> its remembered picture
         self._reader: Reader | None = None
         self._passing: Passing | None = None
-        options = plan.options
         if not journal.complete:
-            self._reader = stack.enter_context(
-                Reader(
-                    plan.clip,
-                    start=options.start,
-                    end=options.end,
-                    deinterlace=options.deinterlace,
-                    wanted=self._carried.wanted,
-                    keep_partial=options.keep_partial,
-                    done=journal.done(),
-                )
-            )
+            self._reader = stack.enter_context(_reader(plan, done=journal.done()))
             inspection.warnings = self._reader.warnings
         else:
             inspection.warnings = list(journal.entries[-1].warnings)
@@ -58,11 +49,11 @@ class Keeping:
             plan.target,
             plan.clip,
             self._choice,
-            FfmpegWriter if options.encoder == "ffmpeg" else Writer,
+            _writer(plan),
             folder=journal.folder,
             rule=rule,
             number=len(self._segments) + 1,
-            sparing=options.memory is not None,
+            sparing=plan.options.memory is not None,
             done=self._done,
         )
 
@@ -132,3 +123,75 @@ class Keeping:
                 looks=self._inspection.looks(self._journal.frames, len(segment.times)),
             )
         )
+
+
+class Once:
+    """Of a source that cannot be read again: its other streams pass by while it is encoded.
+
+    folder   for what is unfinished
+    """
+
+    def __init__(self, plan: Plan, inspection: Inspection, stack: ExitStack, *, folder: Path) -> None:
+        assert plan.carried is not None
+        self._plan, self._inspection, self._folder = plan, inspection, folder
+        self._reader = stack.enter_context(_reader(plan, gathers=plan.options.verify != "off"))
+        self._carry = Carry(plan.carried, self._reader, memory.for_waiting(plan))
+        self._reader.on_packet = self._carry.offer
+        inspection.gathered = self._reader.gathered
+        inspection.lost, inspection.warnings = self._carry.lost, self._reader.warnings
+        self._writer: Writer | FfmpegWriter | None = None
+
+    def frames(self) -> Iterator[Frame]:
+        """All of them."""
+        return iter(self._reader)
+
+    def said(self) -> list[str]:
+        """Everything worth a note so far."""
+        return [*self._reader.warnings, *self._carry.warnings]
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; the planes are read during the call only."""
+        if self._writer is None:
+            self._writer = self._open()
+        self._writer.write(frame)
+
+    def finish(self) -> Path:
+        """The target, with what the other streams still hold."""
+        assert self._writer is not None
+        return self._writer.finish()
+
+    def abandon(self) -> None:
+        """Leave nothing behind; never raises."""
+        if self._writer is not None:
+            self._writer.abandon()
+
+    def _open(self) -> Writer | FfmpegWriter:
+        plan = self._plan
+        assert plan.output is not None
+        return _writer(plan)(
+            plan.target,
+            plan.clip,
+            plan.output,
+            self._carry,
+            overwrite=plan.options.overwrite,
+            approve=self._inspection.approve,
+            folder=self._folder,
+        )
+
+
+def _reader(plan: Plan, **more: Any) -> Reader:
+    assert plan.carried is not None
+    options = plan.options
+    return Reader(
+        plan.clip,
+        start=options.start,
+        end=options.end,
+        deinterlace=options.deinterlace,
+        wanted=plan.carried.wanted,
+        keep_partial=options.keep_partial,
+        **more,
+    )
+
+
+def _writer(plan: Plan) -> type[Writer | FfmpegWriter]:
+    return FfmpegWriter if plan.options.encoder == "ffmpeg" else Writer
