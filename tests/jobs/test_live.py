@@ -31,6 +31,7 @@ from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.live.capture import Capture, Slot
+from vdeblur.jobs.live.clocks import ArrivalClock
 from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
 from vdeblur.jobs.live.live import LiveResult, run
 from vdeblur.jobs.live.options import LiveOptions
@@ -38,7 +39,7 @@ from vdeblur.jobs.live.picture import Captured, Framer, Look, Screen, blended
 from vdeblur.jobs.live.record import RecordAsk, Recordings
 from vdeblur.jobs.live.rungs import Load, Rungs
 from vdeblur.jobs.live.serve import _MUXERS, Encoded
-from vdeblur.jobs.live.sources import ArrivalClock, SourceAsk, open_source
+from vdeblur.jobs.live.sources import SourceAsk, open_source
 from vdeblur.jobs.live.view import Controls, Status, View
 from vdeblur.video import formats
 from vdeblur.video.writer import Writer
@@ -201,7 +202,7 @@ def test_a_single_picture_is_shown_and_recorded(clip: Path, tmp_path: Path) -> N
     target, eyes = tmp_path / "out.mp4", Eyes()
     result = play(one, eyes, record=RecordAsk(target))
     assert (result.captured, result.shown, result.dropped, len(eyes.views)) == (1, 1, 0, 1)
-    assert len(list(pictures(target))) == 1
+    assert [picture.duration for picture in pictures(target)] == [3000]
     assert play(one, Eyes(enough=5), loop=True).shown == 5
 
 
@@ -629,6 +630,20 @@ def test_a_camera_that_is_unplugged_is_found_again_and_the_screen_says_so() -> N
     assert any("no /dev/video0" in text for text in said)
 
 
+def test_who_closes_the_window_need_not_wait_for_a_source_that_does_not_answer() -> None:
+    answered, closed = threading.Event(), iter([False, True])
+
+    def opener(ask: SourceAsk) -> Any:
+        answered.wait(30)
+        raise VdeblurError("no picture within 8 s")
+
+    capture = Capture(SourceAsk("rtsp://cam/1"), opener)
+    capture.wait_for_first(unless=lambda: next(closed))
+    assert not answered.is_set()
+    answered.set()
+    capture.close()
+
+
 def test_a_camera_that_was_never_there_ends_the_run() -> None:
     def opener(ask: SourceAsk) -> Any:
         raise VdeblurError("camera 0: there is no /dev/video0")
@@ -715,6 +730,29 @@ def test_a_virtual_camera_gets_the_picture(clip: Path, monkeypatch: pytest.Monke
     play(clip, Eyes(enough=10), network=Slow(0.03), loop=True, output="v4l2:/dev/video9")
     assert sent[0] == (96, 64, "/dev/video9")
     assert sent[1].shape == (64, 96, 3)
+
+
+def test_a_virtual_camera_that_fails_is_said_and_opened_again(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+
+    class Camera:
+        def __init__(self, width: int, height: int, fps: float, *, device: str) -> None: ...
+
+        def send(self, pixels: Any) -> None:
+            sent.append(pixels)
+            if len(sent) == 2:
+                raise ValueError("unexpected frame")
+
+        def close(self) -> None: ...
+
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=Camera))
+    eyes = Eyes(lambda view, count: None if len(sent) > 3 else time.sleep(0.02), enough=60)
+    play(clip, eyes, loop=True, output="v4l2:/dev/video9")
+    assert len(sent) > 3
+    said = {view.status.message for view in eyes.views}
+    assert "--output v4l2:/dev/video9: lost (unexpected frame), trying again in 0.2 s" in said
 
 
 @pytest.mark.slow

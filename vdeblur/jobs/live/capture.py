@@ -103,34 +103,30 @@ class Capture:
         """`tell` gets every loss and return, from the capturing thread."""
         self.slot = Slot()
         self.losses = 0
+        self.stated_rate: float | None = None  # pictures a second as the source claims
+        self.failure: BaseException | None = None  # what ended the capturing for good
         self._ask, self._opener, self._tell = ask, opener, tell
         self._stop = threading.Event()
         self._begun = threading.Event()  # the first picture is here, or there will be none
         self._go = threading.Event()
-        self._failure: BaseException | None = None
         self._lost: tuple[str, float] | None = None  # why, and when the next try is
-        self._rate: float | None = None
         self._latest_s = time.monotonic()
         # A daemon: FFmpeg and OpenCV may block in a read for seconds, and Ctrl-C does not reach them.
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
 
-    def wait_for_first(self) -> None:
-        """Until the first picture is there; raises what prevents it, and lets Ctrl-C through."""
+    def wait_for_first(self, unless: Callable[[], bool] = lambda: False) -> None:
+        """Until the first picture is there or `unless` holds, or Ctrl-C; raises what prevents it."""
         while not self._begun.wait(0.1):
-            pass
-        if self._failure is not None:
-            raise self._failure
+            if unless():
+                return
+        if self.failure is not None:
+            raise self.failure
 
     def go(self) -> None:
         """Whoever takes the pictures is ready."""
         self._latest_s = time.monotonic()
         self._go.set()
-
-    @property
-    def stated_rate(self) -> float | None:
-        """Pictures a second as the source claims."""
-        return self._rate
 
     def message(self, now_s: float) -> str | None:
         """What is wrong with the source just now, if anything is."""
@@ -139,7 +135,7 @@ class Capture:
             left_s = lost[1] - now_s
             return f"{lost[0]}; trying again" + (f" in {left_s:.1f} s" if left_s > 0 else "")
         quiet_s = now_s - self._latest_s
-        usual_s = 3 / self._rate if self._rate else 0.0
+        usual_s = 3 / self.stated_rate if self.stated_rate else 0.0
         return f"no new picture for {quiet_s:.0f} s" if quiet_s > max(STALLED_S, usual_s) else None
 
     def close(self) -> None:
@@ -155,7 +151,7 @@ class Capture:
             try:
                 source = self._opener(self._ask)
                 try:
-                    self._rate = None if source.rate is None else float(source.rate)
+                    self.stated_rate = None if source.rate is None else float(source.rate)
                     while not self._stop.is_set() and (captured := source.read()) is not None:
                         self._latest_s = time.monotonic()
                         self.slot.put(captured)
@@ -171,10 +167,10 @@ class Capture:
             except VdeblurError as error:
                 why = str(error)
                 if not self._begun.is_set():
-                    self._failure = error
+                    self.failure = error
                     break
             except BaseException as error:  # of a library: said as it is, once
-                self._failure = error
+                self.failure = error
                 break
             now = time.monotonic()
             if lost_at is None:
@@ -185,12 +181,7 @@ class Capture:
                 self._tell(f"{why}; trying again")
             tries += 1
             self._stop.wait(wait_s)
-        if not self._begun.is_set() and self._failure is None and not self._stop.is_set():
-            self._failure = InputError(f"{presentable(self._ask.address)}: no picture comes out of it")
+        if not self._begun.is_set() and self.failure is None and not self._stop.is_set():
+            self.failure = InputError(f"{presentable(self._ask.address)}: no picture comes out of it")
         self._begun.set()
         self.slot.end()
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What ended the capturing for good, if something did."""
-        return self._failure

@@ -87,7 +87,7 @@ def run(
         stack.callback(capture.close)
         rungs = Rungs(options.rungs(), load or options.load)
         stack.callback(rungs.close)
-        capture.wait_for_first()
+        capture.wait_for_first(unless=lambda: any(viewer.closed() for viewer in viewers))
         loop = _Loop(options, capture, rungs, viewers, controls, tell, watch)
         stack.callback(loop.recordings.close)
         stack.callback(loop.close)

@@ -50,6 +50,7 @@ class LiveOptions:
         ):
             if value is not None and not value > 0:  # nor is nan
                 raise InputError(f"{option} {value:g}: must be more than 0")
+        self.rungs()
 
     def rungs(self) -> tuple[Rung, ...]:
         """The ladder's rungs, best first; one alone where no goal is set.

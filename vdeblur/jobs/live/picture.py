@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import av
 import cv2
@@ -56,7 +57,6 @@ class Framer:
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
-        self._layouts: dict[tuple[str, int, int, int, int], PlaneLayout] = {}
         self._count = 0
 
     def decoded(self, picture: av.VideoFrame, at_s: float, aspect: Fraction | None = None) -> Captured:
@@ -69,7 +69,7 @@ class Framer:
             picture = self._reformatter.reformat(picture, format=form)
         if any(plane.line_size < 0 for plane in picture.planes):
             picture = formats.upright(picture)
-        layout = self._layout(
+        layout = _layout(
             form, picture.width, picture.height, int(picture.color_range), int(picture.colorspace)
         )
         return Captured(self._frame(formats.views(picture), layout, at_s, picture), at_s, look)
@@ -77,7 +77,7 @@ class Framer:
     def bgr(self, pixels: Picture, at_s: float) -> Captured:
         """A picture of OpenCV: height x width x 3, blue first."""
         height, width = pixels.shape[:2]
-        layout = self._layout("bgr24", width, height, 0, 2)
+        layout = _layout("bgr24", width, height, 0, 2)
         return Captured(self._frame((pixels,), layout, at_s, None), at_s)
 
     def _frame(
@@ -86,13 +86,10 @@ class Framer:
         self._count += 1
         return Frame(planes, layout, round(at_s / TICK), TICK, 0, self._count - 1, side)
 
-    def _layout(self, form: str, width: int, height: int, range_tag: int, matrix_tag: int) -> PlaneLayout:
-        key = form, width, height, range_tag, matrix_tag
-        if key not in self._layouts:
-            self._layouts = {
-                key: formats.layout_of(form, width, height, range_tag=range_tag, matrix_tag=matrix_tag)
-            }
-        return self._layouts[key]
+
+@lru_cache(maxsize=4)
+def _layout(form: str, width: int, height: int, range_tag: int, matrix_tag: int) -> PlaneLayout:
+    return formats.layout_of(form, width, height, range_tag=range_tag, matrix_tag=matrix_tag)
 
 
 # swscale's numbers of the matrices that it knows; the others are shown as BT.709.

@@ -95,6 +95,7 @@ class Recording:
         self.failure: VdeblurError | None = None
         self.left_out = 0
         self._zero = first.pts
+        self._usual = max(round(1 / (rate * float(TICK))), 1) if rate > 0 else 1  # from picture to picture
         self._waiting: deque[Frame] = deque()  # guarded by _turn
         self._turn = threading.Condition()
         self._over = False
@@ -138,7 +139,7 @@ class Recording:
 
     def _run(self) -> None:
         held: Frame | None = None  # its duration is known when the next one comes
-        usual = 1
+        usual = self._usual
         try:
             while (frame := self._next()) is not None:
                 if held is not None:

@@ -92,7 +92,7 @@ class Broadcast:
                         break  # opened anew for the next picture
                     outlet.send(captured)
                     self.message, tries, served = None, 0, True
-            except (av.FFmpegError, OSError, VdeblurError) as error:
+            except Exception as error:  # whatever a driver or muxer thinks of: said, and tried again
                 if isinstance(error, BrokenPipeError) and self._address == "-":
                     self.failure = BrokenPipeError()
                     return
@@ -108,7 +108,7 @@ class Broadcast:
                 if outlet is not None:
                     try:
                         outlet.close()
-                    except (av.FFmpegError, OSError):
+                    except Exception:
                         pass  # the receiver has gone before us
 
     def _open(self, first: Captured) -> _Outlet:

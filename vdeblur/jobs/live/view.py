@@ -91,8 +91,8 @@ class Viewer(Protocol):
     """A window, a web page, a stream: used by the loop's thread only.
 
     While nothing new comes (frozen, source lost), the last view is shown again about ten times a second with
-    a new status; before the first picture only `closed` is called, at the same pace (not while the source or
-    the network is being opened): a window answers its keys and its closing in both.
+    a new status; before the first picture only `closed` is called, at the same pace (not while the
+    network is being opened): a window answers its keys and its closing in both.
     """
 
     def show(self, view: View) -> None:
