@@ -72,7 +72,6 @@ def test_what_ships_is_described_by_its_own_file(package: Path) -> None:
     assert small.here
     assert small.parameters == sum(value.numel() for value in state.values())
     assert (small.family, small.licence, small.scores) == ("mimo-unet", "Apache-2.0", "pairs: +0.5 dB")
-    assert not row("mimo-unet-tiny").here
 
 
 def test_scores_come_from_the_card_where_the_file_has_none(package: Path) -> None:

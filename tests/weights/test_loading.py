@@ -55,7 +55,7 @@ def refusal(path: Path, **settings: Any) -> str:
         lambda s: {"G": s, "D": {"conv_layers.0.weight": torch.zeros(4, 3, 5, 5)}},
         lambda s: s,
         lambda s: OrderedDict((f"module.{key}", value) for key, value in s.items()),
-        lambda s: {"state_dict": {f"module.model.{key}": value for key, value in s.items()}},
+        lambda s: {"state_dict": {f"module.net.{key}": value for key, value in s.items()}},
     ],
     ids=[
         "model",

@@ -112,6 +112,13 @@ def test_a_file_instead_of_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("package")
+def test_a_file_whose_keys_have_a_prefix_is_used_as_it_is(tmp_path: Path) -> None:
+    state = {f"module.{key}": value for key, value in mimo_state().items()}
+    path = write_safetensors(tmp_path / "mine.safetensors", state)
+    assert store.resolve("auto", path, "cpu").family == "mimo-unet"
+    assert load_arrays(path).architecture.channels == 4
+
+
 def test_import_use_list_remove(tmp_path: Path) -> None:
     state = mimo_state(channels=8, blocks=2)
     original = write_torch(tmp_path / "MIMO-UNetPlus.pkl", {"model": state}, legacy=True)
@@ -133,7 +140,7 @@ def test_import_use_list_remove(tmp_path: Path) -> None:
         assert torch.equal(value, state[key])
     assert "you have mimo-unet-plus-gopro@ensemble" in refusal("mimo-unet-plus-plus")
     assert {row.name: row.here for row in catalogue.rows()}["mimo-unet-plus-gopro"]
-    assert "mimo-unet-plus-gopro" in store.listing()
+    assert "mimo-unet-plus-gopro" in places.imported()
 
     with pytest.raises(InputError, match="weights remove mimo-unet-plus-gopro"):
         store.import_weights(str(stored.path), "mimo-unet-plus-gopro")

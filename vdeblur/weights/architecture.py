@@ -6,7 +6,7 @@ Weights know their network: family, width, depth and stem are never configured b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,11 +65,20 @@ class Architecture:
         return facts | ({"stem": self.stem} if self.family == "mimo-unet" else {"scales": str(self.scales)})
 
 
+def prefix_of(keys: Collection[str]) -> str:
+    """What a program has put before every key: "module.", "net." and the like."""
+    found = (re.match(r"(|.*?\.)(?:feat_extract|body_models)\.", key) for key in keys)
+    prefix = next((match[1] for match in found if match), "")
+    return prefix if all(key.startswith(prefix) for key in keys) else ""
+
+
 def recognise(shapes: Shapes, source: object) -> Architecture:
     """The network that these tensors are the weights of; `source` names the file in messages.
 
     Raises InputError where no family known here has such names or shapes.
     """
+    prefix = prefix_of(shapes)
+    shapes = {key.removeprefix(prefix): shape for key, shape in shapes.items()}
     if any(key.startswith("feat_extract.") for key in shapes):
         return _mimo_unet(shapes, source)
     if any(key.startswith("body_models.") for key in shapes):

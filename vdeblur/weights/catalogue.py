@@ -114,9 +114,7 @@ class Row:
 def rows() -> list[Row]:
     """All known weights: those of the package, the official files, and what else was imported."""
     shipped, imported = places.shipped(), places.imported()
-    found = [
-        _of_package(name, shipped.get(name)) for name in PACKAGE_NAMES if name in shipped or _small(name)
-    ]
+    found = [_of_package(name, shipped[name]) for name in PACKAGE_NAMES if name in shipped]
     found += [_of_official(official, imported.get(official.name)) for official in OFFICIAL]
     known = {row.name for row in found}
     return found + [_of_import(name, path) for name, path in imported.items() if name not in known]
@@ -145,14 +143,7 @@ def best_available(device_kind: str) -> str:
     )
 
 
-def _small(name: str) -> bool:
-    """The two networks of our own, listed even where a broken installation has lost them."""
-    return name in ("mimo-unet-tiny", "mimo-unet-small")
-
-
-def _of_package(name: str, path: Path | None) -> Row:
-    if path is None:
-        return Row(name, "mimo-unet", None, "Apache-2.0", "", "ships with vdeblur, missing here", False)
+def _of_package(name: str, path: Path) -> Row:
     family, parameters, facts = _facts(path)
     licence = facts.get("license", "Apache-2.0")
     scores = facts.get("scores") or next(_card_scores(path.with_suffix(".md")), "see its card")

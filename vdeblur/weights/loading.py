@@ -23,7 +23,7 @@ from vdeblur.errors import InputError, VdeblurError
 from vdeblur.models.contract import DeblurNetwork
 from vdeblur.models.mimo_unet import MimoUNet, RotationEnsemble
 from vdeblur.models.msresnet import MSResNet
-from vdeblur.weights.architecture import Architecture, Shapes, recognise
+from vdeblur.weights.architecture import Architecture, Shapes, prefix_of, recognise
 from vdeblur.weights.containers import WANTED, read_header, recognise_container, sha256
 
 WRAPPERS = (
@@ -39,8 +39,6 @@ WRAPPERS = (
     "generator",
 )
 """Entries under which weights are published, the better one first: moving averages before last values."""
-PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net_g.", "generator.")
-"""What wrappers of other programs put before every key."""
 MOST_PARAMETERS = 1 << 30
 
 
@@ -55,7 +53,6 @@ class Loaded:
 
     network: DeblurNetwork
     architecture: Architecture
-    ensemble: bool
     path: Path
     sha256: str
     parameters: int
@@ -75,8 +72,10 @@ def load_network(path: Path, *, ensemble: bool = False) -> Loaded:
     """
     found, metadata = _open(path)
     notes: list[str] = []
-    state = _without_prefixes(_unwrapped(found, path, notes))
+    state = _unwrapped(found, path, notes)
     del found  # with it go optimizers, discriminators and second copies
+    prefix = prefix_of(state)
+    state = {key.removeprefix(prefix): value for key, value in state.items()}
     shapes = {key: tuple(value.shape) for key, value in _tensors(state, path)}
     architecture = recognise(shapes, path)
     if ensemble and architecture.family != "mimo-unet":
@@ -92,7 +91,6 @@ def load_network(path: Path, *, ensemble: bool = False) -> Loaded:
     return Loaded(
         network=RotationEnsemble(network).eval() if isinstance(network, MimoUNet) and ensemble else network,
         architecture=architecture,
-        ensemble=ensemble,
         path=path,
         sha256=sha256(path),
         parameters=sum(math.prod(shape) for shape in shapes.values()),
@@ -144,16 +142,6 @@ def _unwrapped(found: Any, path: Path, notes: list[str]) -> MutableMapping[str, 
         raise InputError(f"{path}: holds no weights, only {names}; {WANTED}")
     result: MutableMapping[str, Any] = found
     return result
-
-
-def _without_prefixes(state: MutableMapping[str, Any]) -> dict[str, Any]:
-    """Keys as the official files have them."""
-    result = dict(state)
-    while True:
-        prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in result)), None)
-        if prefix is None:
-            return result
-        result = {key.removeprefix(prefix): value for key, value in result.items()}
 
 
 def _tensors(state: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Tensor]]:

@@ -168,11 +168,6 @@ def remove(name: str) -> str:
     return f"{name}: removed ({path})"
 
 
-def listing() -> dict[str, Path]:
-    """All names that have weights here, and their files."""
-    return places.shipped() | places.imported()
-
-
 def export_onnx(name_or_path: str, file: Path, height: int, width: int) -> str:
     """Write a network as ONNX for pictures of about this size; returns one line that says what was written.
 
@@ -182,7 +177,7 @@ def export_onnx(name_or_path: str, file: Path, height: int, width: int) -> str:
 
     named = name_or_path.removesuffix(ENSEMBLE)
     path = places.at(named)
-    if named in listing() or not os.path.exists(path):
+    if named in places.shipped() | places.imported() or not os.path.exists(path):
         path = find(named, "")
     return export.export_onnx(path, file, height, width, ensemble=named != name_or_path)
 
