@@ -16,6 +16,7 @@ from engine.pictures import FORMATS, layout, noise_frame, smooth_frame
 
 from vdeblur import colour
 from vdeblur.engine.deblurrer import Deblurrer
+from vdeblur.engine.staging import rgb_of
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Fate, Frame, Range
 from vdeblur.models.msresnet import MSResNet
@@ -281,7 +282,7 @@ def test_the_smallest_pictures_pass_every_network(shape: tuple[int, ...], scales
 
 def test_rgb_shows_what_the_network_sees() -> None:
     frame = noise_frame(layout("rgb24", 37, 21))
-    seen = Deblurrer(standins.ZeroDifference()).rgb(frame)
+    seen = rgb_of(frame)
     assert seen.shape == (21, 37, 3)
     assert np.abs(seen * 255 - frame.planes[0]).max() < 1e-4
 

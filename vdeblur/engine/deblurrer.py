@@ -191,15 +191,6 @@ class Deblurrer:
             grid = self._backend.smaller(grid)
             self._tile = max(grid.tile)
 
-    def rgb(self, frame: Frame) -> Pixels:
-        """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
-        from vdeblur.engine import planes
-        from vdeblur.engine.staging import Staging
-
-        layout = frame.layout
-        picture = planes.to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
-        return picture.permute(1, 2, 0).contiguous().numpy()
-
     def estimate_s_per_frame(self, layout: PlaneLayout) -> float:
         """Seconds for a frame: as the latest one took; before the first, from the warm-up laps."""
         if self.strength == 0.0:

@@ -127,3 +127,26 @@ def component_of(planes: Sequence[Plane], component: Component) -> Plane:
     """The samples of a component: its plane, or a view of its part in a packed one."""
     plane = planes[component.plane]
     return plane if component.index is None else plane[..., component.index]
+
+
+def load_component(part: Plane, frame: Frame, component: Component, size: tuple[int, int]) -> None:
+    """A frame's component of this size into a padded array of its words, edges repeated."""
+    rows, columns = size
+    part[:rows, :columns] = component_of(frame.planes, component).view(part.dtype)
+    part[:rows, columns:] = part[:rows, columns - 1 : columns]
+    part[rows:] = part[rows - 1]
+
+
+def with_components(
+    frame: Frame, components: Sequence[Component], words: Iterable[Plane]
+) -> tuple[Plane, ...]:
+    """The frame's planes, new, with these words in them; what is no component (alpha) stays."""
+    touched = {component.plane for component in components}
+    planes = list(frame.planes)
+    for number in touched:
+        before = planes[number]
+        planes[number] = before.copy() if before.ndim == 3 else np.empty(before.shape, before.dtype)
+    for component, word in zip(components, words, strict=True):
+        target = component_of(planes, component)
+        target[...] = word.view(target.dtype)
+    return tuple(planes)

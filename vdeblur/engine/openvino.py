@@ -152,12 +152,11 @@ class OpenVinoBackend:
         )
 
     def compiled_frame(
-        self, layout: PlaneLayout, grid: tiles.Grid, strength: float, streams: int, *, careful: bool = False
+        self, layout: PlaneLayout, grid: tiles.Grid, strength: float, streams: int
     ) -> ov.CompiledModel:
         """Planes to planes in one model."""
-        body = self._bodies.careful() if careful else self._bodies.fast()
-        model = openvino_graph.whole(body, layout, grid.height, grid.width, strength)
-        return self._compiled(model, "fp32" if careful else self.choice.precision, streams)
+        model = openvino_graph.whole(self._bodies.fast(), layout, grid.height, grid.width, strength)
+        return self._compiled(model, self.choice.precision, streams)
 
     def compiled_ends(
         self, layout: PlaneLayout, grid: tiles.Grid, strength: float

@@ -14,6 +14,7 @@ from openvino import opset15 as op
 
 from vdeblur import colour
 from vdeblur.engine import guard
+from vdeblur.engine.openvino_body import in_blocks
 from vdeblur.engine.openvino_words import Node, added, cropped, figures, scalar, values, weighted
 from vdeblur.frame import PlaneLayout
 
@@ -25,7 +26,7 @@ def fit(layout: PlaneLayout) -> bool:
 
 def to_rgb(words: Sequence[Node], layout: PlaneLayout) -> Node:
     """Padded components -> (1, 12, rows / 2, columns / 2) float32, clipped to [0, 1]."""
-    luma = values(_unshuffled(words[0]), layout, colour.luma_codes(layout.depth, layout.range))
+    luma = values(in_blocks(words[0], 2), layout, colour.luma_codes(layout.depth, layout.range))
     chroma_codes = colour.chroma_codes(layout.depth, layout.range)
     cb, cr = (values(word, layout, chroma_codes) for word in words[1:3])
     channels = [
@@ -42,7 +43,7 @@ def end(words: Sequence[Node], head: Node, layout: PlaneLayout, strength: float)
     channels = op.split(head, np.int64(1), 3).outputs()
     matrix = colour.MATRICES[layout.matrix] * strength
     codes = colour.luma_codes(layout.depth, layout.range)
-    luma = cropped(_unshuffled(words[0]), size)
+    luma = cropped(in_blocks(words[0], 2), size)
     changed = added(luma, weighted(channels, matrix[0] * codes.unit), layout, codes)
     result = [op.depth_to_space(changed, "depth_first", 2)]
     chroma_codes = colour.chroma_codes(layout.depth, layout.range)
@@ -50,7 +51,3 @@ def end(words: Sequence[Node], head: Node, layout: PlaneLayout, strength: float)
         change = op.reduce_mean(weighted(channels, row * chroma_codes.unit), np.array([1]), True)
         result.append(added(cropped(word, size), change, layout, chroma_codes))
     return [*result, figures(head, size, guard.BLOCK // 2)]
-
-
-def _unshuffled(word: Node) -> Node:
-    return op.space_to_depth(word, "depth_first", 2)

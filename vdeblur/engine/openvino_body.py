@@ -15,10 +15,9 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as op
 
+from vdeblur.engine.openvino_words import Node, repeated, row, scalar
 from vdeblur.weights.architecture import Architecture
 
-Node = Any
-"""An output of an OpenVINO operation."""
 HALF_FILTER = (0.000011984, 0.003334841, 0.100430979, 0.396222195)
 """As in `models/msresnet.py`, which cannot be imported without torch."""
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
@@ -72,10 +71,10 @@ class _MimoUNet:
         e4 = attend("FAM1", conv(e2, "feat_extract.2", 2), self._features("SCM1", _every(corner, 4)))
         e4 = stage("Encoder.2", e4)
 
-        coarse = op.add(self._part(e2, "AFFs.1", 1), _twice(self._part(e4, "AFFs.1", 2)))
+        coarse = op.add(self._part(e2, "AFFs.1", 1), repeated(self._part(e4, "AFFs.1", 2), 2, 2))
         fused2 = self._fuse("AFFs.1", op.add(self._part(_every(e1, 2), "AFFs.1", 0), coarse))
-        coarse = op.add(self._part(e2, "AFFs.0", 1), _twice(self._part(e4, "AFFs.0", 2)))
-        fused1 = self._fuse("AFFs.0", op.add(self._part(e1, "AFFs.0", 0), _twice(coarse)))
+        coarse = op.add(self._part(e2, "AFFs.0", 1), repeated(self._part(e4, "AFFs.0", 2), 2, 2))
+        fused1 = self._fuse("AFFs.0", op.add(self._part(e1, "AFFs.0", 0), repeated(coarse, 2, 2)))
 
         d4 = stage("Decoder.0", e4)
         d2 = stage("Decoder.1", conv(op.concat([self._enlarge(d4, "feat_extract.3"), fused2], 1), "Convs.0"))
@@ -96,7 +95,7 @@ class _MimoUNet:
     def _enlarge(self, x: Node, name: str) -> Node:
         weight, bias = self._weights(name)
         grown = op.convolution_backprop_data(x, weight, [2, 2], None, [1, 1], [1, 1], [1, 1])
-        return op.relu(op.add(grown, _row(bias)))
+        return op.relu(op.add(grown, row(bias)))
 
     def _stage(self, name: str, x: Node) -> Node:
         for i in range(self.blocks):
@@ -140,12 +139,12 @@ class _MSResNet:
             pyramid.append(_halve(pyramid[-1]))
         coarser: Node = None
         for s in reversed(range(self.levels)):
-            level = op.subtract(op.multiply(pyramid[s], _scalar(255.0)), _scalar(127.5))
+            level = op.subtract(op.multiply(pyramid[s], scalar(255.0)), scalar(127.5))
             if coarser is not None:
                 grown = self._conv(coarser, f"conv_end_models.{s + 1}.uppath.0")
                 level = op.concat([level, op.depth_to_space(grown, "depth_first", 2)], 1)
             coarser = self._network(f"body_models.{s}.body", level)
-        sharp = op.divide(op.add(coarser, _scalar(127.5)), _scalar(255.0))
+        sharp = op.divide(op.add(coarser, scalar(127.5)), scalar(255.0))
         return op.subtract(sharp, rgb)
 
     def _network(self, name: str, x: Node) -> Node:
@@ -163,10 +162,10 @@ def _mean_of_rotations(network: Callable[[Node], Node], rgb: Node) -> Node:
     """Two batches of two, upright and lying, as `RotationEnsemble` runs them."""
     upright = network(op.concat([rgb, _turned(rgb, 2)], 0))
     lying = network(op.concat([_turned(rgb, 1), _turned(rgb, 3)], 0))
-    r0, r180 = op.split(upright, _axis(0), 2).outputs()
-    r90, r270 = op.split(lying, _axis(0), 2).outputs()
+    r0, r180 = op.split(upright, np.int64(0), 2).outputs()
+    r90, r270 = op.split(lying, np.int64(0), 2).outputs()
     total = op.add(op.add(r0, _turned(r180, 2)), op.add(_turned(r90, 3), _turned(r270, 1)))
-    return op.multiply(total, _scalar(0.25))
+    return op.multiply(total, scalar(0.25))
 
 
 def _turned(x: Node, quarters: int) -> Node:
@@ -185,7 +184,7 @@ def _flipped(x: Node, axis: int) -> Node:
 def _conv(x: Node, weight: Any, bias: Any = None, stride: int = 1) -> Node:
     pad = weight.shape[2] // 2
     found = op.convolution(x, weight, [stride] * 2, [pad] * 2, [pad] * 2, [1, 1])
-    return found if bias is None else op.add(found, _row(bias))
+    return found if bias is None else op.add(found, row(bias))
 
 
 def _halve(x: Node) -> Node:
@@ -203,28 +202,3 @@ def _every(x: Node, step: int) -> Node:
     """x[..., ::step, ::step]"""
     zero, end = np.array([0, 0]), np.array([np.iinfo(np.int64).max] * 2)
     return op.slice(x, zero, end, np.array([step, step]), np.array([2, 3]))
-
-
-def _twice(x: Node) -> Node:
-    """Twice as large by repeating pixels."""
-    return op.interpolate(
-        x,
-        np.array([2.0, 2.0], np.float32),
-        "nearest",
-        "scales",
-        axes=np.array([2, 3]),
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
-
-
-def _row(bias: Any) -> Any:
-    return bias.reshape(1, -1, 1, 1)
-
-
-def _scalar(value: float) -> Any:
-    return np.float32(value)
-
-
-def _axis(axis: int) -> Any:
-    return np.int64(axis)

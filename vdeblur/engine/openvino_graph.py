@@ -9,7 +9,6 @@ columns) of uint8 or uint16, padded to whole units.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -20,17 +19,25 @@ from vdeblur.engine import guard
 from vdeblur.engine import openvino_blocks as blocks
 from vdeblur.engine.lane import component_sizes
 from vdeblur.engine.openvino_body import from_blocks, in_blocks
-from vdeblur.engine.openvino_words import added, cropped, figures, scalar, values, weighted, word_type
+from vdeblur.engine.openvino_words import (
+    Node,
+    added,
+    cropped,
+    figures,
+    repeated,
+    row,
+    scalar,
+    values,
+    weighted,
+    word_type,
+)
 from vdeblur.frame import PlaneLayout
-
-Node = Any
-"""An output of an OpenVINO operation."""
 
 
 def whole(body: ov.Model, layout: PlaneLayout, rows: int, columns: int, strength: float) -> ov.Model:
     """Padded components -> changed components at their own size, then the guard's three figures."""
     words = _parameters(layout, rows, columns)
-    step = _step(body)
+    step = step_of_body(body)
     if step == 2 and blocks.fit(layout):
         head = _inlined(body, blocks.to_rgb(words, layout), rows, columns)
         return _model(words, blocks.end(words, head, layout, strength), "planes to planes by blocks")
@@ -41,7 +48,7 @@ def whole(body: ov.Model, layout: PlaneLayout, rows: int, columns: int, strength
 def network(body: ov.Model, rows: int, columns: int) -> ov.Model:
     """RGB -> difference, both (1, 3, rows, columns)."""
     rgb = op.parameter([1, 3, rows, columns], np.float32)
-    step = _step(body)
+    step = step_of_body(body)
     head = _inlined(body, in_blocks(rgb, step), rows, columns)
     return _model([rgb], [from_blocks(head, step)], "network")
 
@@ -74,13 +81,14 @@ def _model(inputs: Sequence[Node], outputs: Sequence[Node], name: str) -> ov.Mod
     return ov.Model([op.result(output) for output in outputs], list(inputs), name)
 
 
-def _step(body: ov.Model) -> int:
+def step_of_body(body: ov.Model) -> int:
+    """Side of the blocks that its picture is laid out in."""
     return 2 if body.input(0).get_partial_shape()[1].get_length() == 12 else 1
 
 
 def _inlined(body: ov.Model, picture: Node, rows: int, columns: int) -> Node:
     """The body's result with `picture` in place of its input; takes the body apart."""
-    step = _step(body)
+    step = step_of_body(body)
     body.reshape([1, 3 * step**2, rows // step, columns // step])
     for target in body.input(0).get_target_inputs():
         target.replace_source_output(picture.output(0))
@@ -96,15 +104,20 @@ def _to_rgb(words: Sequence[Node], layout: PlaneLayout) -> Node:
     chroma_codes = colour.chroma_codes(layout.depth, layout.range)
     cb, cr = (values(word, layout, chroma_codes) for word in words[1:3])
     from_cb, from_cr = colour.yuv_to_rgb(layout.matrix)[:, 1:].T
-    offset = op.add(op.multiply(cb, _row(from_cb)), op.multiply(cr, _row(from_cr)))
-    return op.clamp(op.add(values(words[0], layout, codes), _spread(offset, layout)), 0.0, 1.0)
+    offset = op.add(op.multiply(cb, row(from_cb)), op.multiply(cr, row(from_cr)))
+    across, down = layout.subsampling
+    spread = offset if (across, down) == (1, 1) else repeated(offset, down, across)
+    return op.clamp(op.add(values(words[0], layout, codes), spread), 0.0, 1.0)
 
 
 def _end(words: Sequence[Node], difference: Node, layout: PlaneLayout, strength: float) -> list[Node]:
     """Words plus `strength` times the difference, at the layout's own size; then the guard's figures."""
     own = [cropped(word, size) for word, size in zip(words, component_sizes(layout), strict=True)]
     difference = cropped(difference, (layout.height, layout.width))
-    return [*_added_to(own, difference, layout, strength), _figures(difference, layout)]
+    return [
+        *_added_to(own, difference, layout, strength),
+        figures(difference, (layout.height, layout.width), guard.BLOCK),
+    ]
 
 
 def _added_to(words: Sequence[Node], difference: Node, layout: PlaneLayout, strength: float) -> list[Node]:
@@ -124,21 +137,6 @@ def _added_to(words: Sequence[Node], difference: Node, layout: PlaneLayout, stre
     return result
 
 
-def _spread(chroma: Node, layout: PlaneLayout) -> Node:
-    across, down = layout.subsampling
-    if (across, down) == (1, 1):
-        return chroma
-    return op.interpolate(
-        chroma,
-        np.array([down, across], np.float32),
-        "nearest",
-        "scales",
-        axes=np.array([2, 3]),
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
-
-
 def _block_mean(difference: Node, layout: PlaneLayout) -> Node:
     """Mean over the luma pixels of each chroma sample, of those that exist."""
     across, down = layout.subsampling
@@ -146,11 +144,3 @@ def _block_mean(difference: Node, layout: PlaneLayout) -> Node:
         return difference
     short = [-layout.height % down, -layout.width % across]
     return op.avg_pool(difference, [down, across], [0, 0], short, [down, across], True)
-
-
-def _figures(difference: Node, layout: PlaneLayout) -> Node:
-    return figures(difference, (layout.height, layout.width), guard.BLOCK)
-
-
-def _row(values: Any) -> Any:
-    return values.astype(np.float32).reshape(1, -1, 1, 1)

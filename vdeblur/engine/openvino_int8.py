@@ -17,7 +17,7 @@ import openvino as ov
 from openvino import opset15 as op
 
 from vdeblur.engine.openvino import bodies_of
-from vdeblur.engine.openvino_graph import network
+from vdeblur.engine.openvino_graph import network, step_of_body
 from vdeblur.weights.arrays import Weights
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
@@ -33,7 +33,7 @@ def quantised_body(weights: Weights, pictures: Sequence[Picture]) -> ov.Model:
 
     nncf.set_log_level(logging.ERROR)
     body = bodies_of(weights, None).careful()
-    step = 2 if body.input(0).get_partial_shape()[1].get_length() == 12 else 1
+    step = step_of_body(body)
     height, width = pictures[0].shape[:2]
     body.reshape([1, 3 * step**2, height // step, width // step])
     found: ov.Model = nncf.quantize(

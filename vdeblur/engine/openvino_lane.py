@@ -75,7 +75,7 @@ class OpenVinoLane:
             "planes to RGB": Step(lambda: parts.front(words, share_outputs=True)),
             "network": Step(lambda: parts.network(rgb)),
             "residual": Step(lambda: parts.back([*words, difference], share_outputs=True)),
-            "download": Step(lambda: parts.staging.store(frame, parts.wait())),
+            "download": Step(lambda: parts.staging.store(frame, parts.wait()[:-1])),
         }
 
     def close(self) -> None:

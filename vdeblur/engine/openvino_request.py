@@ -9,7 +9,7 @@ import numpy as np
 import openvino as ov
 
 from vdeblur.engine import tiles
-from vdeblur.engine.lane import Pixels, component_of, component_sizes
+from vdeblur.engine.lane import Pixels, component_sizes, load_component, with_components
 from vdeblur.engine.openvino_words import word_type
 from vdeblur.frame import Frame, Plane, PlaneLayout
 
@@ -84,22 +84,12 @@ class Staging:
 
     def load(self, frame: Frame) -> None:
         """Copy a frame's components in, edges repeated."""
-        for part, component, (rows, columns) in zip(self.parts, self._components, self._own, strict=True):
-            buffer = part[0, 0]
-            buffer[:rows, :columns] = component_of(frame.planes, component)
-            buffer[:rows, columns:] = buffer[:rows, columns - 1 : columns]
-            buffer[rows:] = buffer[rows - 1]
+        for part, component, size in zip(self.parts, self._components, self._own, strict=True):
+            load_component(part[0, 0], frame, component, size)
 
     def store(self, frame: Frame, changed: Sequence[Any]) -> tuple[Plane, ...]:
         """The frame's planes, new, with these components in them; what is no component (alpha) stays."""
-        touched = {component.plane for component in self._components}
-        planes = tuple(
-            plane if number not in touched else plane.copy() if plane.ndim == 3 else np.empty_like(plane)
-            for number, plane in enumerate(frame.planes)
-        )
-        for component, words in zip(self._components, changed, strict=False):
-            component_of(planes, component)[...] = words[0, 0]
-        return planes
+        return with_components(frame, self._components, (words[0, 0] for words in changed))
 
 
 def by_tiles(network: ov.CompiledModel, rgb: Pixels, grid: tiles.Grid) -> Pixels:

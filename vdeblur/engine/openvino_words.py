@@ -70,5 +70,23 @@ def cropped(x: Node, size: tuple[int, int]) -> Node:
     return op.slice(x, np.array([0, 0]), np.array(size), np.array([1, 1]), np.array([2, 3]))
 
 
+def repeated(x: Node, down: int, across: int) -> Node:
+    """Larger by repeating each pixel."""
+    return op.interpolate(
+        x,
+        np.array([down, across], np.float32),
+        "nearest",
+        "scales",
+        axes=np.array([2, 3]),
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+
+
+def row(values: Any) -> Any:
+    """A value for each channel."""
+    return np.asarray(values, np.float32).reshape(1, -1, 1, 1)
+
+
 def scalar(value: float) -> Any:
     return np.float32(value)

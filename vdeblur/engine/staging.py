@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vdeblur.engine.lane import component_of, component_sizes, padded
+from vdeblur.engine import planes
+from vdeblur.engine.lane import Pixels, component_sizes, load_component, padded, with_components
 from vdeblur.frame import Frame, Plane, PlaneLayout
 
 
@@ -43,28 +43,18 @@ class Staging:
 
     def load(self, frame: Frame, place: int = 0) -> list[Tensor]:
         """The frame's components (count, rows, columns), edges repeated; they hold until the next `load`."""
-        for part, component, (rows, columns) in zip(
-            self.parts, self.layout.components, self.sizes, strict=True
-        ):
-            buffer = part[place].numpy()
-            source = component_of(frame.planes, component)
-            buffer[:rows, :columns] = source if buffer.dtype == np.uint8 else source.view(np.int16)
-            buffer[:rows, columns:] = buffer[:rows, columns - 1 : columns]
-            buffer[rows:] = buffer[rows - 1]
+        for part, component, size in zip(self.parts, self.layout.components, self.sizes, strict=True):
+            load_component(part[place].numpy(), frame, component, size)
         return self.parts
 
     def store(self, frame: Frame, changed: list[Tensor], place: int = 0) -> tuple[Plane, ...]:
         """The frame's planes with these components in them; what is no component (alpha) stays."""
-        touched = {component.plane for component in self.layout.components}
-        result: list[Plane] = []
-        for number, plane in enumerate(frame.planes):
-            if number not in touched:
-                result.append(plane)
-            elif plane.ndim == 3:
-                result.append(plane.copy())
-            else:
-                result.append(np.empty(plane.shape, plane.dtype))
-        for component, words in zip(self.layout.components, changed, strict=True):
-            target = component_of(tuple(result), component)
-            target[...] = words[place].cpu().numpy().view(target.dtype)
-        return tuple(result)
+        words = (part[place].cpu().numpy() for part in changed)
+        return with_components(frame, self.layout.components, words)
+
+
+def rgb_of(frame: Frame) -> Pixels:
+    """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
+    layout = frame.layout
+    picture = planes.to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
+    return picture.permute(1, 2, 0).contiguous().numpy()

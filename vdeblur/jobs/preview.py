@@ -36,13 +36,14 @@ def preview(source: str, time: Fraction, target: Path | None, options: Options) 
         check_target(target, other, overwrite=options.overwrite)
 
     from vdeblur.engine.deblurrer import Deblurrer
+    from vdeblur.engine.staging import rgb_of
 
     frame = next(read_pictures(clip), None) if clip.pictures else _shown_at(time, clip, options.deinterlace)
     if frame is None:
         raise InputError(f"--preview {float(time):g}: {source} has no frame there")
     with Deblurrer.load(**options.engine()) as engine:
         after = next(sharpened(engine, [frame], options))
-        pictures = [engine.rgb(shown) for shown in (frame, after)]
+        pictures = [rgb_of(shown) for shown in (frame, after)]
     turned = [np.rot90(picture, clip.picture.rotation // 90) for picture in pictures]
     _write(target, np.rint(np.concatenate(turned, axis=1) * 255).astype(np.uint8))
     return target

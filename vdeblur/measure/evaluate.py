@@ -301,13 +301,9 @@ def _picture(side: Frame | Pixels | None) -> Pixels | None:
 
 
 def _rgb(frame: Frame) -> Pixels:
-    """What the network sees of a frame: height x width x 3, float32, 0 to 1."""
-    from vdeblur.engine.planes import to_rgb
-    from vdeblur.engine.staging import Staging
+    from vdeblur.engine.staging import rgb_of
 
-    layout = frame.layout
-    picture = to_rgb(Staging(layout, 1).load(frame), layout)[0, :, : layout.height, : layout.width]
-    return picture.permute(1, 2, 0).contiguous().numpy()
+    return rgb_of(frame)
 
 
 def _brightness(rgb: Pixels) -> float:
