@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import struct
 import subprocess
 import sys
 import threading
@@ -189,6 +190,14 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
         probe("http://127.0.0.1:9/a.mp4", timeout_s=2)
 
 
+def test_a_photo_in_tiles_is_refused(tmp_path: Path) -> None:
+    """As phones take them; FFmpeg gives every tile as a video of its own."""
+    one = media.write_clip(tmp_path / "tile.mp4", codec="libx265", size=(64, 64), frames=1).path.read_bytes()
+    (tmp_path / "photo.heic").write_bytes(_heic(_inside(one, b"hvcC"), _inside(one, b"mdat")))
+    with pytest.raises(InputError, match=r"photo in tiles \(HEIC\)"):
+        probe(str(tmp_path / "photo.heic"))
+
+
 def test_a_silent_sender_does_not_hang() -> None:
     with pytest.raises(InputError, match="time limit"):
         probe("udp://127.0.0.1:52521", timeout_s=0.3)
@@ -266,6 +275,14 @@ def test_stdin_is_probed_and_then_read_whole(kind: str, tmp_path: Path) -> None:
     with made.path.open("rb") as file:
         done = subprocess.run([sys.executable, "-c", _COUNT], stdin=file, capture_output=True, text=True)
     assert done.stdout.split() == [str(made.frames)], done.stderr
+
+
+def test_a_pipe_that_brings_an_index_too_late_is_refused_as_such(tmp_path: Path) -> None:
+    data = media.make("plain", tmp_path).path.read_bytes()
+    index = data.index(b"moov") - 4
+    gap = struct.pack(">I4s", 8 << 20, b"free") + bytes((8 << 20) - 8)  # more than is remembered of a pipe
+    done = _through_stdin(data[:index] + gap + data[index:])
+    assert "InputError: stdin: no video that a pipe can carry (save an MP4 with its index" in done.stderr
 
 
 def test_a_pipe_that_ends_too_early_is_noticed(tmp_path: Path) -> None:
@@ -383,3 +400,38 @@ def test_a_video_of_360_degrees_is_named(tmp_path: Path) -> None:
     turned = media.write_clip(tmp_path / "b.mp4", frames=3, tags={"comment": "GSpherical:Spherical"})
     said = ["360" in " ".join(probe(str(made.path)).warnings) for made in (plain, turned)]
     assert said == [False, True]
+
+
+def _heic(config: bytes, tile: bytes) -> bytes:
+    """Two tiles of 64 x 64 side by side (ISO/IEC 23008-12); both are the same bytes of the file."""
+
+    def box(kind: bytes, *parts: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + sum(map(len, parts)), kind) + b"".join(parts)
+
+    def infe(item: int, kind: bytes) -> bytes:
+        return box(b"infe", struct.pack(">IHH", 2 << 24, item, 0), kind, b"\0")
+
+    def head(tile_at: int) -> bytes:
+        ftyp = box(b"ftyp", b"heic", bytes(4), b"mif1heic")
+        hdlr = box(b"hdlr", bytes(8), b"pict", bytes(13))
+        pitm = box(b"pitm", struct.pack(">IH", 0, 3))
+        iinf = box(b"iinf", struct.pack(">IH", 0, 3), infe(1, b"hvc1"), infe(2, b"hvc1"), infe(3, b"grid"))
+        iref = box(b"iref", bytes(4), box(b"dimg", struct.pack(">4H", 3, 2, 1, 2)))
+        sizes = [box(b"ispe", struct.pack(">III", 0, width, 64)) for width in (64, 128)]
+        ipma = box(b"ipma", struct.pack(">IIHBHHBHHBB", 0, 3, 1, 2, 0x8102, 2, 2, 0x8102, 3, 1, 3))
+        iprp = box(b"iprp", box(b"ipco", box(b"hvcC", config), *sizes), ipma)
+        grid = struct.pack(">BBBBHH", 0, 0, 0, 1, 128, 64)
+        places = [(1, 0, tile_at, len(tile)), (2, 0, tile_at, len(tile)), (3, 1, 0, len(grid))]
+        entries = b"".join(
+            struct.pack(">HHHHII", item, way, 0, 1, at, size) for item, way, at, size in places
+        )
+        iloc = box(b"iloc", struct.pack(">IHH", 1 << 24, 0x4400, 3), entries)
+        return ftyp + box(b"meta", bytes(4), hdlr, pitm, iloc, iinf, iref, iprp, box(b"idat", grid))
+
+    return head(len(head(0)) + 8) + box(b"mdat", tile)
+
+
+def _inside(file: bytes, kind: bytes) -> bytes:
+    """The content of the first box of this kind."""
+    at = file.index(kind)
+    return file[at + 4 : at - 4 + int.from_bytes(file[at - 4 : at], "big")]

@@ -26,6 +26,7 @@ from vdeblur.video import formats, soundness
 from vdeblur.video.names import without_scheme
 from vdeblur.video.siting import siting_of
 from vdeblur.video.source import (
+    NOT_BY_PIPE,
     alpha_decoder,
     choose_video,
     demux,
@@ -38,6 +39,8 @@ from vdeblur.video.source import (
 _MOST_RATE = 1000  # frames a second; more is a time base
 _LOWER_FIRST = 3  # AV_FIELD_BB
 _VP8_MATRIX = 5  # BT.601 always (RFC 6386, 9.2), so the container's word counts where there is one
+
+_PCM = ("pcm_s16", "pcm_s24")
 
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
@@ -56,6 +59,15 @@ class Stream:
     metadata: dict[str, str]
     time_base: Fraction | None
     is_cover: bool = False
+
+    @property
+    def is_foreign_pcm(self) -> bool:
+        """Whether it is PCM as MOV and Matroska hold it.
+
+        MP4 has a way of its own (ISO/IEC 23003-5), which FFmpeg writes, QuickTime does not read and FFmpeg
+        before 6 takes for noise from 24 bits on.  Cameras put it into their MP4 as MOV holds it.
+        """
+        return (self.codec or "").startswith(_PCM) and self.codec_tag != "ipcm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +278,8 @@ def _first_frame(
             if failed > _FRUITLESS:
                 break
     except av.FFmpegError as error:
+        if source == "-" and container.format.name.startswith("mov"):
+            raise InputError(NOT_BY_PIPE) from error
         raise InputError(
             f"{shown_name(source)}: breaks off before the first picture ({error.strerror})"
         ) from error

@@ -25,13 +25,15 @@ from av.video.stream import VideoStream
 
 from vdeblur.errors import InputError, presentable
 from vdeblur.video import soundness, trust
-from vdeblur.video.names import is_picture, without_scheme
+from vdeblur.video.names import PICTURES, is_picture, without_scheme
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
+NOT_BY_PIPE = "stdin: no video that a pipe can carry (save an MP4 with its index at the end first)"
 _MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first picture has been seen
 _BROADCAST = {"mpegts", "mpeg"}  # containers that do not say at their start what their streams are
 _ONE_PROGRAMME = {"merge_pmt_versions": "1"}
 _RAW_JPEGS = (".mjpeg", ".mjpg")  # begin like a picture, for which FFmpeg would take them
+_TILE = 1 << 19  # the mark "dependent", for which PyAV has no name
 _FAR = {"probesize": str(256 << 20), "analyzeduration": str(120_000_000)}  # bytes, microseconds
 _TEXT = {
     "tty",
@@ -119,7 +121,11 @@ def open_source(
             raise InputError(f"{name}: a text or subtitle file, not a video")
         if is_picture(Path(source)):
             raise InputError(f"{name}: a picture; a video is wanted here")
-        raise InputError(f"{name}: a single picture inside ({kind}); name it with the picture's own suffix")
+        known = ", ".join(sorted(PICTURES))
+        raise InputError(
+            f"{name}: a single picture ({kind.removesuffix('_pipe')}), not a video; pictures are known by "
+            f"their names ({known}): rename it, or convert it first"
+        )
     return container
 
 
@@ -174,6 +180,8 @@ def choose_video(container: InputContainer, source: str, wanted: int | None) -> 
         what = "holds no video" if not covers else "holds no video, only a cover picture"
         kinds = sorted({s.type for s in container.streams})
         raise InputError(f"{name}: {what} (its streams: {', '.join(kinds) or 'none'})")
+    if any(stream.disposition & _TILE for stream in videos):
+        raise InputError(f"{name}: a photo in tiles (HEIC); convert it to PNG, TIFF or JPEG first")
     if wanted is not None:
         for stream in videos:
             if stream.index == wanted:
@@ -257,7 +265,7 @@ def _why(error: Exception, name: str, source: str) -> str:
         return f"{name}: no answer within the time limit; is the sender running?"
     if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
         if source == "-":
-            return "stdin: no video that a pipe can carry (save an MP4 with its index at the end first)"
+            return NOT_BY_PIPE
         if not is_url(source) and soundness.lacks_index(Path(without_scheme(source))):
             return (
                 f"{name}: an MP4/MOV without its index (moov): cut off, or the recording was never finished"
