@@ -49,6 +49,10 @@ def with_streams(*streams: Stream, **more: Any) -> Clip:
         (".ts", other(1, "subtitle", "subrip"), Action.DROP),
         (".ts", other(1, "audio", "vorbis"), Action.DROP),
         (".ts", other(1, "audio", "ac3"), Action.COPY),
+        (".ts", other(1, "audio", "truehd"), Action.DROP),
+        (".m2ts", other(1, "audio", "truehd"), Action.COPY),
+        (".mp4", other(1, "audio", "pcm_s24le"), Action.CONVERT),
+        (".mov", other(1, "audio", "pcm_s24le"), Action.COPY),
         (".ts", other(1, "audio", "s302m"), Action.COPY),
         (".mkv", other(1, "attachment", None), Action.COPY),
         (".mp4", other(1, "attachment", None), Action.DROP),
@@ -66,7 +70,7 @@ def test_what_happens_to_which_stream(suffix: str, stream: Stream, action: Actio
     plan = plan_carry(clip, choose_output(clip, Path(f"o{suffix}")), tried=Trial())
     assert plan.streams[0].action is action
     silent = action in (Action.COPY, Action.ATTACH)
-    assert bool(plan.notes) != (silent and suffix != ".ts")
+    assert bool(plan.notes) != (silent and suffix not in (".ts", ".m2ts"))
     assert (1 in plan.wanted) == (action not in (Action.DROP, Action.ANEW))
     assert plan.lines()[0].startswith(f"{stream.kind} 1")
 
@@ -79,6 +83,14 @@ def test_what_a_muxer_refuses_is_said_before_the_run() -> None:
     assert [c.action for c in plan.streams] == [Action.CONVERT, Action.ANEW, Action.DROP]
     assert "no mov muxer takes this Spatial audio stream" in plan.notes[1]
     assert plan.notes[2].endswith("converted: to alac, sample by sample, as no mov muxer takes it")
+
+
+def test_tags_of_what_is_left_out_are_no_loss_of_their_own() -> None:
+    font = other(1, "attachment", "ttf", metadata={"filename": "font.ttf"})
+    sound = other(2, "audio", "aac", metadata={"studio": "A"})
+    clip = with_streams(font, sound)
+    plan = plan_carry(clip, choose_output(clip, Path("o.mp4")), tried=Trial())
+    assert plan.notes[1:] == ("mp4 files keep no such tags of single streams: studio",)
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
@@ -96,6 +108,16 @@ def test_sound_that_no_muxer_takes_keeps_every_sample(name: str, tmp_path: Path)
     assert samples(part.target).shape[1] == pytest.approx(48000, abs=4096)
     details = [fault.detail for fault in verify(str(made.path), str(part.target)).faults]
     assert any(detail.startswith("ends at") for detail in details)
+
+
+def test_sound_that_is_converted_begins_where_it_did(tmp_path: Path) -> None:
+    late = {"codec": "pcm_s24le", "start": 0.03}
+    made = media.write_clip(tmp_path / "in.mkv", audio=(late,))
+    gone = through(made.path, tmp_path / "out.mp4")
+    with av.open(str(gone.target)) as container:
+        sound = container.streams.audio[0]
+        assert sound.codec_context.name == "alac"
+        assert float(sound.start_time * sound.time_base) == pytest.approx(0.03, abs=0.0006)
 
 
 def test_sound_whose_times_go_back_is_kept(tmp_path: Path) -> None:
@@ -133,6 +155,21 @@ def test_a_phone_clip_keeps_its_speech(tmp_path: Path) -> None:
     assert through(silent.path).target.suffix == ".mp4"
     renamed = made.path.rename(tmp_path / "renamed.mp4")
     assert through(renamed).target.suffix == ".mov"
+
+
+def test_a_camera_that_puts_pcm_into_its_mp4_is_heard_everywhere(tmp_path: Path) -> None:
+    """FFmpeg writes it into MP4 in another way, which QuickTime and older players do not know."""
+    sound = {"codec": "pcm_s24be"}
+    made = media.write_clip(tmp_path / "in.mp4", audio=(sound,), format="mov")
+    gone = through(made.path)
+    assert gone.target.suffix == ".mov"
+    assert hashes(gone.target)[1] == hashes(made.path)[1]
+    asked = through(made.path, tmp_path / "asked.mp4")
+    assert "as few players know PCM in mp4" in asked.said
+    assert verify(str(made.path), str(asked.target)).faults == ()
+    assert (samples(asked.target)[0] == samples(made.path)[0]).all()
+    standard = media.write_clip(tmp_path / "standard.mp4", audio=({"codec": "pcm_s16le"},))
+    assert through(standard.path).target.suffix == ".mp4"
 
 
 @pytest.mark.parametrize(

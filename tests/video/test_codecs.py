@@ -79,6 +79,9 @@ def chosen(choice: OutputChoice) -> tuple[str, str, str]:
         ("a.gif", "gif", "bgra", (".mkv", "ffv1", "bgra")),
         ("a.avi", "mpeg4", "yuv420p", (".mkv", "libx264", "yuv420p")),
         ("a.avi", "rawvideo", "nv12", (".mkv", "ffv1", "yuv420p")),
+        ("a.avi", "lagarith", "yuv422p", (".mkv", "ffv1", "yuv422p")),
+        ("a.avi", "fraps", "bgr24", (".mkv", "ffv1", "bgr0")),
+        ("a.avi", "zmbv", "bgr0", (".mkv", "libx264rgb", "bgr0")),
         ("a.h264", "h264", "yuv420p", (".mkv", "libx264", "yuv420p")),
         ("a.ts", "hevc", "yuv420p", (".ts", "libx265", "yuv420p")),
         ("a.mpg", "mpeg2video", "yuv422p", (".mkv", "libx264", "yuv422p")),
@@ -97,6 +100,7 @@ def test_a_loss_is_said_and_a_whole_result_says_nothing() -> None:
     assert choose_output(clip_of(), None).notes == ()
     notes = " ".join(choose_output(clip_of("a.mov", "prores", "yuva444p12le"), None).notes)
     assert "10 bits instead of 12" in notes
+    assert "few players show" in " ".join(choose_output(clip_of("a.gif", "gif", "bgra"), Path("a.mp4")).notes)
     assert "written as mkv" in " ".join(choose_output(clip_of("a.avi", "mpeg4"), None).notes)
 
 

@@ -37,7 +37,7 @@ from vdeblur.video.cut import Cut, Reads
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.languages import language_for
 from vdeblur.video.restarts import CONCATENATED
-from vdeblur.video.sound import LOSSLESS, SoundConverter
+from vdeblur.video.sound import LOSSLESS, SoundConverter, is_held_by_ts
 from vdeblur.video.subtitles import TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
 
@@ -58,9 +58,6 @@ _SUBTITLES: dict[str, tuple[frozenset[str], str | None]] = {
     "webm": (frozenset({"webvtt"}), "webvtt"),
     "mpegts": (frozenset({"dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"}), None),
 }
-# MPEG-TS takes any audio without a word and makes private data of what it does not know.
-_TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus", "s302m"})
-_BLURAY_AUDIO = _TS_AUDIO | {"pcm_bluray"}  # in .m2ts only, by its name
 
 
 class Action(StrEnum):
@@ -125,15 +122,13 @@ def plan_carry(clip: Clip, choice: OutputChoice, *, tried: Trial | None = None) 
     notes = [c.line() for c in streams if c.action in (Action.DROP, Action.ANEW)]
     converted = [c for c in streams if c.action is Action.CONVERT]
     notes += [c.line() + (", styles may be simplified" * (c.stream.kind == "subtitle")) for c in converted]
-    lost = {
-        key for s in clip.streams for key in tags.stream_tags_lost(choice.container, s.metadata, clip.tags)
-    }
-    if lost:
+    left_out = {c.stream.index for c in streams if c.action in (Action.DROP, Action.ANEW)}
+    kept = [s for s in clip.streams if s.index not in left_out]
+    if lost := {key for s in kept for key in tags.stream_tags_lost(choice.container, s.metadata, clip.tags)}:
         notes.append(
             f"{choice.suffix[1:]} files keep no such tags of single streams: {', '.join(sorted(lost))}"
         )
-    left_out = {c.stream.index for c in streams if c.action in (Action.DROP, Action.ANEW)}
-    notes += _labels_lost(choice, [s for s in clip.streams if s.index not in left_out])
+    notes += _labels_lost(choice, kept)
     if choice.container == "mpegts" and clip.container != "mpegts":
         notes.append("ts files keep no tags, chapters and default marks, and the language of sound only")
     return CarryPlan(clip, choice.container, streams, tuple(notes))
@@ -179,14 +174,19 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action,
             return Action.ANEW, "from the chapters"
         if not (quicktime or muxer == "mpegts"):
             return Action.DROP, f"{name} files hold no data streams"
-    known = _BLURAY_AUDIO if choice.suffix == ".m2ts" else _TS_AUDIO
-    if muxer == "mpegts" and stream.kind == "audio" and stream.codec not in known:
+    if muxer == "mpegts" and stream.kind == "audio" and not is_held_by_ts(stream.codec, choice.suffix):
         return Action.DROP, f"{name} files hold no {stream.codec}; .mkv would"
     if stream.index in tried.refused:
         if stream.kind == "audio" and stream.codec is not None and muxer in LOSSLESS:
             return Action.CONVERT, f"to {LOSSLESS[muxer]}, sample by sample, as no {name} muxer takes it"
         what = stream.codec or stream.metadata.get("handler_name", "").strip() or "unknown"
-        return Action.DROP, f"no {name} muxer takes this {what} {stream.kind} stream"
+        way_out = "; .mkv would" if stream.kind == "audio" else ""
+        return Action.DROP, f"no {name} muxer takes this {what} {stream.kind} stream{way_out}"
+    if muxer == "mp4" and stream.is_foreign_pcm:
+        return (
+            Action.CONVERT,
+            "to alac, sample by sample, as few players know PCM in mp4; .mov keeps it",
+        )
     return Action.COPY, ""
 
 

@@ -16,16 +16,14 @@ from vdeblur.errors import InputError, presentable
 from vdeblur.video import tags
 from vdeblur.video.clip import Clip, Picture
 from vdeblur.video.encoders import (
-    CHAINS,
     CODECS,
     DEFAULT_CHAIN,
     ENCODERS,
-    HDR_CHAIN,
     LIMITED,
-    PQ_HLG,
     VP9_MATRICES,
     WORDS,
     OutputChoice,
+    chain_of,
     family_of,
     formats_of,
     preset_for_pace,
@@ -62,6 +60,7 @@ CONTAINERS = {
 }
 # Sources that are no container of ours: what is written instead, best first.
 _INSTEAD = {".mxf": (".mov", ".mkv"), ".3gp": (".mp4", ".mkv"), ".3g2": (".mp4", ".mkv"), ".f4v": (".mp4",)}
+_MP4S = (".mp4", ".m4v", ".3gp", ".3g2")
 _SPEECH = frozenset({"amr_nb", "amr_wb"})  # the sound of old phones, which FFmpeg's MP4 refuses and MOV takes
 _FAMILIES = frozenset({"h264", "h265", "hevc", "av1", "vp9", "ffv1", "prores"})  # need no hardware
 _MULTILAYER = 1 << 21  # FFmpeg's disposition of streams with several views (spatial video)
@@ -117,8 +116,11 @@ def choose_output(
     for key, value in asked.items():
         joined = key.endswith("-params") and key in options
         options[key] = f"{options[key]}:{value}" if joined else value
-    if best.family == "ffv1" and clip.picture.codec not in CHAINS:
+    if best.family == "ffv1" and "ffv1" not in chain_of(clip.picture):
         notes.append("FFV1 loses nothing but makes a file many times as large")
+    is_new = best.family != clip.picture.codec and best.family in ("h264", "hevc")
+    if is_new and shape_of(best.pix_fmt).kind == "rgb":
+        notes.append(f"few players show {WORDS[best.family]} that holds RGB; --codec av1 writes 4:2:0")
     choice = OutputChoice(
         suffix=best.suffix,
         container=container.muxer,
@@ -227,8 +229,7 @@ def _encoders(picture: Picture, codec: str | None, backend: str, bound: bool) ->
             return CODECS[family]
         known = ", ".join(sorted(k for k in CODECS if not k.startswith(("lib", "prores_"))))
         raise InputError(f"--codec {codec}: not a codec that can be written here; choose one of {known}")
-    source = "av1" if picture.codec == "libdav1d" else picture.codec
-    chain = CHAINS.get(source, HDR_CHAIN if picture.colour.transfer in PQ_HLG else DEFAULT_CHAIN)
+    chain = chain_of(picture)
     # A container that was asked for may hold none of them.
     families = dict.fromkeys((*chain, *DEFAULT_CHAIN) if bound else chain)
     return tuple(name for family in families for name in CODECS[family])
@@ -247,7 +248,7 @@ def _suffixes(clip: Clip, target: Path | None) -> tuple[str, ...]:
             )
         raise InputError(f"{target.name}: no video can be written as {suffix}; use one of {known}")
     own = own_suffix(clip)
-    if own in (".3gp", ".3g2", ".mp4", ".m4v") and any(s.codec in _SPEECH for s in clip.streams):
+    if own in _MP4S and any(s.codec in _SPEECH or s.is_foreign_pcm for s in clip.streams):
         return (".mov", ".mkv")
     if own in CONTAINERS:
         return (own, ".mkv") if own != ".mkv" else (own,)
@@ -282,7 +283,9 @@ def _impossible(picture: Picture, suffixes: tuple[str, ...], codec: str | None) 
 def _container_notes(clip: Clip, target: Path | None, suffix: str, container: Container) -> Iterator[str]:
     own = own_suffix(clip)
     if target is None and own != suffix:
-        yield f"{own[1:] or clip.container} files cannot take the result: written as {suffix[1:]}"
+        for_sound = own in _MP4S and suffix == ".mov"
+        why = "hold such sound for few players" if for_sound else "cannot take the result"
+        yield f"{own[1:] or clip.container} files {why}: written as {suffix[1:]}"
     if container.muxer in ("matroska", "webm") and 1000 % clip.picture.time_base.denominator:
         yield f"{suffix[1:]} stores times in milliseconds: every time is rounded to the nearest"
     created = clip.tags.get("creation_time")

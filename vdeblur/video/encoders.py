@@ -1,12 +1,13 @@
 """Tables of encoders: their words for quality and speed, what they can carry, and their pixel formats.
 
-`CODECS` is what may stand behind --codec, `CHAINS` which family suits which source; `encoder_options` turns
-the table, the source and the user's wishes into the options of one encoder.
+`CODECS` is what may stand behind --codec, `chain_of` tells which family suits a source; `encoder_options`
+turns the table, the source and the user's wishes into the options of one encoder.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -130,37 +131,19 @@ CODECS = {
     "prores": ("prores_ks",),
     **{name: (name,) for name in ENCODERS if name != "ffv1"},
 }
-# The source's codec -> families in order of preference; everything else is written as H.264 where it fits.
-CHAINS = {
+# The source's codec -> families in order of preference.
+_CHAINS = {
     "h264": ("h264", "hevc", "vp9", "ffv1"),
     "hevc": ("hevc", "h264", "vp9", "ffv1"),
     "av1": ("av1", "hevc", "h264", "vp9", "ffv1"),
     "vp9": ("vp9", "av1", "hevc", "h264", "ffv1"),
     "vp8": ("vp9", "av1", "hevc", "h264", "ffv1"),
     "prores": ("prores", "hevc"),
-    **dict.fromkeys(
-        [
-            "ffv1",
-            "gif",
-            "apng",
-            "png",
-            "qtrle",
-            "huffyuv",
-            "ffvhuff",
-            "utvideo",
-            "magicyuv",
-            "rawvideo",
-            "v210",
-            "r210",
-            "v410",
-            "bmp",
-            "tiff",
-        ],
-        ("ffv1",),
-    ),
+    **dict.fromkeys(["ffv1", "gif", "apng", "png", "qtrle"], ("ffv1",)),
 }
 DEFAULT_CHAIN = ("h264", "hevc", "vp9", "av1", "ffv1")
-HDR_CHAIN = ("hevc", "av1", "h264", "ffv1")
+_HDR_CHAIN = ("hevc", "av1", "h264", "ffv1")
+_INTRA, _LOSSY, _LOSSLESS = 1, 2, 4  # AV_CODEC_PROP_*
 _PRORES_PROFILES = {
     "apco": "proxy",
     "apcs": "lt",
@@ -169,7 +152,7 @@ _PRORES_PROFILES = {
     "ap4h": "4444",
     "ap4x": "4444xq",
 }
-PQ_HLG = (16, 18)
+_PQ_HLG = (16, 18)
 LIMITED = frozenset({"prores"})  # families that have no word for full range
 VP9_MATRICES = frozenset({1, 2, 5, 6, 7, 9})  # of Y'CbCr, as H.273 numbers: those that VP9 has words for
 # The encoder may use this multiple of the source's video rate: the file stays below twice its size.
@@ -223,6 +206,21 @@ def family_of(encoder: str) -> str | None:
         "prores": "prores",
     }
     return next((family for mark, family in marks.items() if mark in encoder), None)
+
+
+def chain_of(picture: Picture) -> tuple[str, ...]:
+    """Families that suit a source, best first.
+
+    What is lossless picture by picture stays so.  Screen recorders' codecs (ZMBV, Flash Screen Video) store
+    only what changes, beside which FFV1 is twenty times as large.
+    """
+    if chain := _CHAINS.get(picture.codec):
+        return chain
+    with suppress(av.codec.codec.UnknownCodecError):
+        known = int(av.codec.Codec(picture.codec, "r").properties)
+        if known & (_INTRA | _LOSSY | _LOSSLESS) == _INTRA | _LOSSLESS:
+            return ("ffv1",)
+    return _HDR_CHAIN if picture.colour.transfer in _PQ_HLG else DEFAULT_CHAIN
 
 
 def encoder_options(

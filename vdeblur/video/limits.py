@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from vdeblur.video.contents import TEXT, Contents, Track
 from vdeblur.video.languages import language_for, same_language
+from vdeblur.video.sound import is_held_by_ts
 from vdeblur.video.tags import in_boxes, marks, marks_kept, moment, without_box
 
 # How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.
@@ -22,7 +23,6 @@ UNKNOWN_CLOCK = Fraction(2, 1000)
 
 _DEFAULT_MARK, _SEVERAL_VIEWS = 1, 1 << 21
 _PICTURE_TEXT = frozenset({"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub", "dvb_teletext"})
-_TS_AUDIO = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "opus", "s302m"})
 _VP9_MATRICES = frozenset({1, 2, 5, 6, 7, 9})
 _QUICKTIME_TAGS = frozenset({"language", "handler_name", "creation_time", "title", "name", "timecode"})
 _OF_THE_FILE = re.compile(
@@ -264,8 +264,7 @@ LIMITS = (
         lambda c: (
             c.old.kind == "audio"
             and c.into == "mpegts"
-            and c.old.codec not in _TS_AUDIO
-            and not (c.old.codec == "pcm_bluray" and c.b.source.lower().endswith(".m2ts"))
+            and not is_held_by_ts(c.old.codec, ".m2ts" if c.b.source.lower().endswith(".m2ts") else ".ts")
         ),
     ),
     Limit(

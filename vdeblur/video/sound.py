@@ -16,8 +16,15 @@ from vdeblur.video.templates import LAYOUTS
 
 LOSSLESS = {"matroska": "flac", "mp4": "alac", "mov": "alac"}
 """muxer -> what it takes from every player's point of view"""
+_IN_TS = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "opus", "s302m"})
+_IN_BLURAY = _IN_TS | {"pcm_bluray", "truehd"}
 _FORMATS = {("flac", False): "s16", ("flac", True): "s32", ("alac", False): "s16p", ("alac", True): "s32p"}
 _JITTER = Fraction(1, 20)  # seconds by which a container may round or shake the times of sound
+
+
+def is_held_by_ts(codec: str | None, suffix: str) -> bool:
+    """Of any other sound MPEG-TS makes private data without a word; .m2ts is that of discs and camcorders."""
+    return codec in (_IN_BLURAY if suffix == ".m2ts" else _IN_TS)
 
 
 class SoundConverter:
@@ -31,7 +38,7 @@ class SoundConverter:
         context = self.stream.codec_context
         context.layout = LAYOUTS.get(self._decoder.layout.name, self._decoder.layout.name)
         context.format = _FORMATS[codec, self._decoder.format.name in ("s32", "s32p")]
-        self._next = 0  # where the sound has come to, in samples
+        self._next: int | None = None  # where the sound has come to, in samples
 
     def convert(self, packet: Any) -> Iterator[Any]:
         """The packets in the new codec that are known with this one."""
@@ -51,10 +58,11 @@ class SoundConverter:
 
     def _encoded(self, frames: list[Any]) -> Iterator[Any]:
         for frame in frames:
+            at = self._next or 0
             if frame.pts is not None:
-                at = round(frame.pts * frame.time_base * self._rate)
-                if abs(at - self._next) > _JITTER * self._rate:
-                    self._next = at
-            frame.pts, frame.time_base = self._next, Fraction(1, self._rate)
-            self._next += frame.samples
+                stated = round(frame.pts * frame.time_base * self._rate)
+                if self._next is None or abs(stated - at) > _JITTER * self._rate:
+                    at = stated
+            frame.pts, frame.time_base = at, Fraction(1, self._rate)
+            self._next = at + frame.samples
             yield from self.stream.encode(frame)
