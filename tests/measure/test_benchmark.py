@@ -296,6 +296,13 @@ def test_products_are_counted_as_carried_out_also_outside_of_modules() -> None:
     assert counted == 2 * 3 * 3 * 3 * 5 * 10 * 12
 
 
+def test_a_torch_without_convolutions_in_int8_leaves_their_peak_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch, "quantize_per_tensor")
+    assert yardstick.peak("cpu", "int8") is None
+
+
 def doubted(found: Bench, **changes: Any) -> list[str]:
     return list(benchmark.doubts(dataclasses.replace(found, **changes)))
 
