@@ -12,7 +12,7 @@ import importlib.util
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -72,8 +72,13 @@ class Asked:
         names = ("model", "weights", "device", "precision", "backend", "tile")
         return {name: getattr(self, name) for name in names}
 
+    def values(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        own = dataclasses.asdict(self)
+        return {name: str(value) if isinstance(value, Path) else value for name, value in own.items()}
+
     def words(self) -> list[str]:
-        """The same on the command line of a run."""
+        """The engine's on the command line of a run."""
         given = {k: v for k, v in self.engine().items() if v not in (None, "auto")}
         return [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
@@ -138,9 +143,7 @@ def bench(asked: Asked, tell: Tell = lambda what: None) -> Iterator[Bench]:
         _release(device)
         network = dataclasses.replace(network, work=_work(operations, peak, network.synchronised.p50_s))
         found = Bench(
-            asked={
-                key: str(value) if isinstance(value, Path) else value for key, value in _plain(asked).items()
-            },
+            asked=asked.values(),
             engine=described
             | {"model": asked.model if made_up else described["model"], "untrained": made_up},
             machine=now,
@@ -174,13 +177,14 @@ def _whole(
 ) -> tuple[tuple[Stage, ...], Whole]:
     """From file to file, and the stages with both codecs alone around them."""
     from vdeblur.measure import whole as path
+    from vdeblur.video.codecs import default_suffix
 
     tell("a clip")
     count = asked.frames or _enough_frames(stages)
     source, end = _clip(asked, clip, frame, count, folder)
     tell("codecs alone")
     decode, held = path.decode_alone(source, end, count)
-    suffix = path.suffix(source)
+    suffix = default_suffix(source)
     encode = path.encode_alone(source, held, folder / f"alone{suffix}", end, real.engine())
     del held
     every = decode, *stages, encode
@@ -228,11 +232,12 @@ def _pictures(asked: Asked) -> tuple[Clip | None, list[Frame]]:
     if asked.input is None:
         height, width = asked.size or SIZE
         return None, list(reel.frames(width, height, LEAST_FRAMES))
-    from vdeblur.measure.whole import first_frames
     from vdeblur.video.clip import probe
+    from vdeblur.video.reader import Reader
 
     clip = probe(str(asked.input))
-    frames = list(first_frames(clip, LEAST_FRAMES))
+    with Reader(clip) as reader:
+        frames = list(itertools.islice(reader, LEAST_FRAMES))
     if len(frames) < LEAST_FRAMES:
         raise InputError(
             f"--input {asked.input}: {len(frames)} frames are too few, {LEAST_FRAMES} are needed"
@@ -360,7 +365,3 @@ def _release(device: str) -> None:
         import torch
 
         torch.cuda.empty_cache()
-
-
-def _plain(asked: Asked) -> Mapping[str, Any]:
-    return dataclasses.asdict(asked)

@@ -148,11 +148,7 @@ def _one(asked: Asked, target: Path) -> dict[str, Any]:
         target.unlink()
         # Of one that failed, what it had measured before.
         return found if code == 0 else found | {"warnings": [why, *found["warnings"]]}
-    plain = {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in dataclasses.asdict(asked).items()
-    }
-    return {"form": FORM, "asked": plain, "error": why}
+    return {"form": FORM, "asked": asked.values(), "error": why}
 
 
 def _run(command: Sequence[str]) -> tuple[str, int]:

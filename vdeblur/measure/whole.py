@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -158,20 +158,6 @@ def encode_alone(
         total_s = time.perf_counter() - begin
         cpu_s = (time.process_time() - begin_cpu) / len(frames)
     return Stage("encode", total_s / len(frames), replace(between(stamps), cpu_s=cpu_s))
-
-
-def suffix(clip: Clip) -> str:
-    """Of what the command would write for this source."""
-    from vdeblur.video.codecs import default_suffix
-
-    return default_suffix(clip)
-
-
-def first_frames(clip: Clip, count: int) -> Iterator[Frame]:
-    from vdeblur.video.reader import Reader
-
-    with Reader(clip) as reader:
-        yield from itertools.islice(reader, count)
 
 
 def cpu_between(seen: Sequence[tuple[float, float]], begin_s: float, end_s: float) -> float | None:
