@@ -39,26 +39,12 @@ class EagerLane:
 
     def steps(self, frame: Frame) -> dict[str, Step]:
         """See `lane.Stepped`."""
-        corrector, staging, height, width = (
-            self._corrector,
-            self._staging,
-            self.layout.height,
-            self.layout.width,
-        )
-
-        def upload() -> list[Tensor]:
-            return [part.to(corrector.device, non_blocking=True) for part in staging.load(frame)]
-
+        corrector, height, width = self._corrector, self.layout.height, self.layout.width
         with torch.inference_mode(), calm():
-            words = upload()
-            own = [part[:, :r, :c] for part, (r, c) in zip(words, staging.sizes, strict=True)]
+            words = self._uploaded(frame)
             rgb = planes.to_rgb(words, self.layout, out=self._rgb)
             difference = corrector.fast(rgb, self.grid)[..., :height, :width]
-            changed = planes.add_difference(own, difference, self.layout, self._strength)
-
-        def residual() -> list[Tensor]:
-            guard.is_sound(difference)
-            return planes.add_difference(own, difference, self.layout, self._strength)
+            changed = self._added(words, difference)
 
         def calmly(work: Callable[[], object]) -> Callable[[], object]:
             def start() -> object:
@@ -68,11 +54,11 @@ class EagerLane:
             return start
 
         work: dict[str, Callable[[], object]] = {
-            "upload": upload,
+            "upload": lambda: self._uploaded(frame),
             "planes to RGB": lambda: planes.to_rgb(words, self.layout, out=self._rgb),
             "network": lambda: corrector.fast(rgb, self.grid),
-            "residual": residual,
-            "download": lambda: staging.store(frame, changed),
+            "residual": lambda: (guard.is_sound(difference), self._added(words, difference)),
+            "download": lambda: self._staging.store(frame, changed),
         }
         return {name: Step(calmly(each)) for name, each in work.items()}
 
@@ -91,16 +77,17 @@ class EagerLane:
 
     def _attempt(self, frame: Frame) -> Frame:
         with torch.inference_mode(), calm():
-            loaded = self._staging.load(frame)
-            words = [part.to(self._corrector.device) for part in loaded]
+            words = self._uploaded(frame)
             rgb = planes.to_rgb(words, self.layout, out=self._rgb)
             size = self.layout.height, self.layout.width
             difference, fate = self._corrector.judged(rgb, self.grid, *size)
             if difference is None:
                 return dataclasses.replace(frame, fate=fate)
-            own = [
-                part[:, :rows, :columns]
-                for part, (rows, columns) in zip(words, self._staging.sizes, strict=True)
-            ]
-            changed = planes.add_difference(own, difference, self.layout, self._strength)
-            return dataclasses.replace(frame, planes=self._staging.store(frame, changed), fate=fate)
+            made = self._staging.store(frame, self._added(words, difference))
+            return dataclasses.replace(frame, planes=made, fate=fate)
+
+    def _uploaded(self, frame: Frame) -> list[Tensor]:
+        return [part.to(self._corrector.device) for part in self._staging.load(frame)]
+
+    def _added(self, words: list[Tensor], difference: Tensor) -> list[Tensor]:
+        return planes.add_difference(words, difference, self.layout, self._strength)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vdeblur import colour
 from vdeblur.colour import Codes
+from vdeblur.engine.lane import component_sizes
 from vdeblur.frame import PlaneLayout
 
 
@@ -57,9 +58,11 @@ def add_difference(
 ) -> list[Tensor]:
     """Components plus `strength` times a difference of RGB (N, 3, height, width), float32.
 
-    All at the layout's own size. The matrix is used without its offset; the sum is rounded (half to even)
-    and clipped once.
+    The difference and the result have the layout's own size; words may be padded. The matrix is used without
+    its offset; the sum is rounded (half to even) and clipped once.
     """
+    sizes = component_sizes(layout)
+    words = [word[:, :rows, :columns] for word, (rows, columns) in zip(words, sizes, strict=True)]
     codes = colour.luma_codes(layout.depth, layout.range)
     red, green, blue = difference.unbind(1)
     if layout.kind == "rgb":

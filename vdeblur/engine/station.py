@@ -127,9 +127,7 @@ class Station:
     def _added(self, words: Sequence[Tensor], difference: Tensor) -> tuple[list[Tensor], Tensor]:
         """The words with the difference, at their own size, and the guard's figures of each frame."""
         figures = torch.stack([guard.figures(one) for one in torch.split(difference, 1)])
-        sizes = component_sizes(self.layout)
-        own = [part[:, :rows, :columns] for part, (rows, columns) in zip(words, sizes, strict=True)]
-        return planes.add_difference(own, difference, self.layout, self._strength), figures
+        return planes.add_difference(words, difference, self.layout, self._strength), figures
 
     def _in_tiles(self, rgb: Tensor) -> Tensor:
         return by_tiles(self._correct, rgb, self.grid, self._pieces)
