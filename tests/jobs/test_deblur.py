@@ -189,6 +189,14 @@ def test_the_plan_tells_every_option_from_its_default(tmp_path: Path) -> None:
         assert make_plan(str(made.path), None, Options(**{name: other})).describe() != plain, name
 
 
+def test_interlaced_video_is_warned_of_before_the_run_and_once(tmp_path: Path) -> None:
+    made = media.write_clip(tmp_path / "in.mkv", frames=3, interlaced=True)
+    plan = make_plan(str(made.path), None, Options(strength=0.0))
+    (said,) = [note for note in plan.notes if note.startswith("interlaced")]
+    assert deblur.run(plan).ledger.notes.count(said) == 1
+    assert not make_plan(str(made.path), tmp_path / "o.mkv", Options(deinterlace=True)).notes
+
+
 def test_range_starts_at_zero_and_cuts_the_sound(tmp_path: Path) -> None:
     made = media.make("b_frames_audio", tmp_path, frames=50)
     out = tmp_path / "out.mp4"

@@ -20,6 +20,7 @@ from vdeblur.video import carry, codecs, ffmpeg, hwaccel, pictures
 from vdeblur.video.clip import Clip, Picture, probe
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.names import is_video, without_scheme
+from vdeblur.video.reader import INTERLACED
 from vdeblur.video.sink import check_target
 from vdeblur.weights import store
 
@@ -96,6 +97,8 @@ class Plan:
     def notes(self) -> tuple[str, ...]:
         """What is worth saying before the run: what was guessed, what cannot be kept."""
         found: list[str] = list(self.clip.warnings)
+        if self.clip.picture.interlaced and not self.options.deinterlace:
+            found.append(INTERLACED)  # the reader says it too: once it is said
         if self.output is not None:
             found += self.output.notes
         if self.carried is not None:

@@ -27,13 +27,13 @@ from vdeblur.errors import VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video import formats
 from vdeblur.video.clip import Clip, broken_source
-from vdeblur.video.contents import Contents
-from vdeblur.video.decoding import Decoding, OnPacket, Packet
+from vdeblur.video.contents import Contents, Packet
+from vdeblur.video.decoding import Decoding, OnPacket
 from vdeblur.video.deinterlace import Deinterlacer
 from vdeblur.video.fitting import Fitting
 from vdeblur.video.pace import MADE, MOVED, RESTARTED, Stamped, Timed, paced
 
-_INTERLACED = "interlaced: both fields of a picture are deblurred as one; --deinterlace makes it progressive"
+INTERLACED = "interlaced: both fields of a picture are deblurred as one; --deinterlace makes it progressive"
 
 _MISSED = Fraction(1, 10)  # seconds without a picture where a range begins
 
@@ -112,7 +112,7 @@ class Reader:
         if clip.broken is not None:
             self._warn(f"the source breaks off ({clip.broken}): only what is there is used")
         if clip.picture.interlaced and not deinterlace:
-            self._warn(_INTERLACED)
+            self._warn(INTERLACED)
         self._keep_partial = keep_partial
         self._deinterlace = deinterlace
         self._decoding = Decoding(
@@ -245,7 +245,7 @@ class Reader:
         for timed in paced(stamped, tick, self.clip.picture.rate, self.warnings):
             self._until_s = float((timed.pts + timed.duration) * tick - self._decoding.origin)
             if timed.item.interlaced_frame and not self._deinterlace:
-                self._warn(_INTERLACED if self.clip.picture.interlaced else _LATE_FIELDS)
+                self._warn(INTERLACED if self.clip.picture.interlaced else _LATE_FIELDS)
             yield timed
 
     def _cut(self, moved: int | None = None) -> Iterator[Timed[av.VideoFrame]]:
@@ -262,7 +262,8 @@ class Reader:
                 first = int(begin / tick)
                 timed = Timed(timed.item, first, timed.pts + timed.duration - first)
             if end is not None and timed.pts * tick >= end:
-                self._decoding.pass_on_until(end)
+                for _ in self._decoding.passing(end):
+                    pass  # packets of other streams go on to `on_packet`
                 return
             if moved is None:
                 # A cut video starts with its first frame; one that starts late in the range stays late.
