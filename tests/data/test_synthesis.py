@@ -93,6 +93,20 @@ def test_a_missed_focus_is_on_both_sides() -> None:
     assert 8 <= alike <= 24
 
 
+def test_half_of_the_soft_scenes_have_a_shallow_depth_of_field() -> None:
+    """Sharp things beside soft ones, on both sides; the others are soft all over."""
+    noise = np.random.default_rng(1).integers(60, 200, (3, 128, 128, 3), np.uint8)
+    settings = replace(PLAIN, defocused=1, still=1)
+    parts = 0
+    for seed in range(32):
+        pair = make_pair(np.random.default_rng(seed), list(noise), settings)
+        assert np.array_equal(pair.blurred, pair.sharp)
+        steps = np.abs(np.diff(pair.sharp[..., 1].astype(float), axis=1))[:, :56]
+        blocks = steps.reshape(8, 8, 7, 8).mean((1, 3))
+        parts += bool(blocks.max() > 20 and blocks.min() < 10)
+    assert 5 <= parts <= 20
+
+
 def test_dark_pictures_are_dark_on_both_sides() -> None:
     pictures = photographs()
 

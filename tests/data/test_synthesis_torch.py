@@ -259,11 +259,13 @@ def check_everything(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
         size=64, longest_px=12, still=0, noise=1, jpeg=1, h264=0, highlights=1, layers=1, soft=1, defocused=1,
         drawn=0.5,
     )  # fmt: skip
-    blurred, sharp = DevicePairs([p.to(device) for p in pictures()], settings, 7, count=64)(0)
-    for side in (blurred, sharp):
-        assert (side.shape, side.dtype, side.device.type) == ((64, 3, 64, 64), torch.uint8, device)
-        assert 20 < side.float().mean() < 235
-        assert len({picture.cpu().numpy().tobytes() for picture in side}) == 64
-    apart = (blurred.float() - sharp.float()).abs().mean((1, 2, 3))
-    assert float(apart.min()) > 0.1
-    assert float(apart.max()) < 80
+    pairs = DevicePairs([p.to(device) for p in pictures()], settings, 7, count=64)
+    for number in range(3):  # soft all over, soft in part
+        blurred, sharp = pairs(number)
+        for side in (blurred, sharp):
+            assert (side.shape, side.dtype, side.device.type) == ((64, 3, 64, 64), torch.uint8, device)
+            assert 20 < side.float().mean() < 235
+            assert len({picture.cpu().numpy().tobytes() for picture in side}) == 64
+        apart = (blurred.float() - sharp.float()).abs().mean((1, 2, 3))
+        assert float(apart.min()) > 0.1
+        assert float(apart.max()) < 80

@@ -129,22 +129,32 @@ def random_defocus(rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
         sigma = float(np.exp(rng.uniform(np.log(0.9), np.log(3.0))))
         return lambda pictures: gaussian(pictures, np.full(len(pictures), sigma))
     if kind < 0.7:
-        radius = float(np.exp(rng.uniform(np.log(1.2), np.log(5.0))))
-        reach = int(np.ceil(radius))
-        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        disc = np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0)
-
-        def blur(pictures: Tensor) -> Tensor:
-            weight = there(disc / disc.sum(), pictures.device).expand(pictures.shape[1], 1, *disc.shape)
-            return F.conv2d(F.pad(pictures, (reach,) * 4, "reflect"), weight, groups=pictures.shape[1])
-
-        return blur
+        return _disc(float(np.exp(rng.uniform(np.log(1.2), np.log(5.0)))))
     scale = float(rng.uniform(1.5, 4.0))
     way = ["bilinear", "bicubic"][int(rng.integers(2))]
 
     def enlarge(pictures: Tensor) -> Tensor:
         size = round(pictures.shape[-2] / scale), round(pictures.shape[-1] / scale)
         small = F.interpolate(pictures, size, mode="area")
-        return F.interpolate(small, pictures.shape[-2:], mode=way, align_corners=False).clamp(0, 255)
+        return F.interpolate(small, pictures.shape[-2:], mode=way, align_corners=False).clamp(min=0)
 
     return enlarge
+
+
+def random_depth(rng: np.random.Generator) -> Callable[[Tensor], Tensor] | None:
+    """What a lens does with a thing at some distance: nothing (in focus), or a disc for each point."""
+    if rng.random() < 0.4:
+        return None
+    return _disc(float(np.exp(rng.uniform(np.log(1.2), np.log(12.0)))))
+
+
+def _disc(radius: float) -> Callable[[Tensor], Tensor]:
+    reach = int(np.ceil(radius))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0)
+
+    def blur(light: Tensor) -> Tensor:
+        weight = there(disc / disc.sum(), light.device).expand(light.shape[1], 1, *disc.shape)
+        return F.conv2d(F.pad(light, (reach,) * 4, "reflect"), weight, groups=light.shape[1])
+
+    return blur

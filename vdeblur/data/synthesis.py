@@ -36,12 +36,12 @@ class BlurSettings:
     """How often and how strongly things happen; every share is a probability.
 
     `shortest_px` and `longest_px` bound the length of the camera's path, `smallest` and `largest` the scale
-    of a photograph (both log-uniform). `defocused` is the share of scenes that are soft on both sides, as a
-    missed focus or an enlarged video is; half of them do not move. `dark` is the share that got less light
-    than a well exposed picture, by down to a sixteenth: dusk, rooms, fades. `neutral` is the share of pairs
-    whose sharp side takes over the very low frequencies of the blurred side: averaging linear light brightens
-    (mean(x) ** (1/g) >= mean(x ** (1/g))), cameras differ in it, and a network that learns one camera's
-    change shifts the brightness of all others.
+    of a photograph (both log-uniform). `defocused` is the share of scenes that are soft on both sides: half
+    all over, as a missed focus or an enlarged video is, half in part, as with a shallow depth of field; half
+    of either do not move. `dark` is the share that got less light than a well exposed picture, by down to a
+    sixteenth: dusk, rooms, fades. `neutral` is the share of pairs whose sharp side takes over the very low
+    frequencies of the blurred side: averaging linear light brightens (mean(x) ** (1/g) >= mean(x ** (1/g))),
+    cameras differ in it, and a network that learns one camera's change shifts the brightness of all others.
     """
 
     size: int = 256
@@ -131,36 +131,41 @@ def make_pair(
 ) -> Pair:
     """One random pair of `settings.size` pixels a side."""
     s = settings or BlurSettings()
-    response = sensor.random_response(rng)
+    response = sensor.make_response(*sensor.random_curve(rng))
     highlight = (float(rng.uniform(0.75, 0.95)), float(np.exp(rng.uniform(0.0, np.log(8.0)))))
     lifted = rng.random() < s.highlights
-    defocus = _random_defocus(rng) if s.defocused and rng.random() < s.defocused else None
+    soft = s.defocused > 0 and rng.random() < s.defocused
+    shallow = soft and rng.random() < 0.5
+    defocus = _random_defocus(rng) if soft and not shallow else None
     exposure = random_exposure(rng) if s.dark and rng.random() < s.dark else 1.0
     ground = _source(rng, photographs, s)
 
-    def light_of(picture: Picture) -> sensor.Light:
-        light = response.light(picture if defocus is None else defocus(picture))
+    def layer(picture: Picture, cover: Mask, pose: Pose) -> _Layer:
+        light = response.light(picture)
         if lifted:
             light = sensor.lift_highlights(light, *highlight)
-            if highlight[1] > sensor.GLOWING:
-                # Part of the scene for both sides: what a lens scatters is no motion and stays.
-                light = sensor.add_glow(light)
-        return np.asarray(light * np.float32(exposure))
+        focus = _random_depth(rng) if shallow else defocus
+        if focus is not None:
+            light, cover = focus(light), np.minimum(focus(cover), np.float32(1))
+        if lifted and highlight[1] > sensor.GLOWING:
+            # Part of the scene for both sides: what a lens scatters is no motion and stays.
+            light = sensor.add_glow(light)
+        return _Layer(light * np.float32(exposure) * cover[..., None], cover, pose)
 
-    still = rng.random() < (s.still if defocus is None else max(s.still, 0.5))
+    still = rng.random() < (max(s.still, 0.5) if soft else s.still)
     length = 0.0 if still else float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
-    layers = int(rng.integers(1, 4)) if rng.random() < s.layers else 0
+    layers = int(rng.integers(1, 4)) if shallow or rng.random() < s.layers else 0
     lengths = [0.0 if still else _layer_length(rng, length, s) for _ in range(layers)]
-    count = _sub_frames(rng, max([length, *lengths]), s)
+    count = sub_frames(rng, max([length, *lengths]), s)
 
     moves = _motion(rng, count, length, s.size)
-    scene = [_Layer(light_of(ground), np.ones((s.size, s.size), np.float32), moves)]
+    scene = [layer(ground, np.ones((s.size, s.size), np.float32), moves)]
     for own in lengths:
         parallax = float(rng.uniform(0.0, 1.5)) if rng.random() < 0.6 else 0.0
         pose = _motion(rng, count, own, s.size)
         pose[:, :, 2] += parallax * moves[:, :, 2]
         cover = soft_mask(rng, s.size, s.size)
-        scene.append(_Layer(light_of(_source(rng, photographs, s)) * cover[..., None], cover, pose))
+        scene.append(layer(_source(rng, photographs, s), cover, pose))
 
     middle = count // 2
     sharp_light = _expose(scene, [middle])
@@ -239,30 +244,41 @@ def _source(rng: np.random.Generator, photographs: Sequence[Picture], s: BlurSet
     return np.asarray(picture, np.uint8)
 
 
-def _random_defocus(rng: np.random.Generator) -> Callable[[Picture], Picture]:
-    """A missed focus (a disc or a Gaussian), or a picture that was small once and has been enlarged."""
+def _random_defocus(rng: np.random.Generator) -> Callable[[sensor.Light], sensor.Light]:
+    """A missed focus (a Gaussian or a disc), or a picture that was small once and has been enlarged."""
     cv2 = opencv()
     kind = rng.random()
     if kind < 0.4:
         sigma = float(np.exp(rng.uniform(np.log(0.9), np.log(3.0))))
-        return lambda picture: np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
+        return lambda light: np.asarray(cv2.GaussianBlur(light, (0, 0), sigma), np.float32)
     if kind < 0.7:
-        radius = float(np.exp(rng.uniform(np.log(1.2), np.log(5.0))))
-        reach = int(np.ceil(radius))
-        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        disc = np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0).astype(np.float32)
-        disc /= disc.sum()
-        return lambda picture: np.asarray(cv2.filter2D(picture, -1, disc), np.uint8)
+        return _disc(float(np.exp(rng.uniform(np.log(1.2), np.log(5.0)))))
     scale = float(rng.uniform(1.5, 4.0))
     way = [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4][int(rng.integers(3))]
 
-    def enlarge(picture: Picture) -> Picture:
-        height, width = picture.shape[:2]
+    def enlarge(light: sensor.Light) -> sensor.Light:
+        height, width = light.shape[:2]
         size = round(width / scale), round(height / scale)
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(small, (width, height), interpolation=way), np.uint8)
+        small = cv2.resize(light, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, (width, height), interpolation=way).clip(0), np.float32)
 
     return enlarge
+
+
+def _random_depth(rng: np.random.Generator) -> Callable[[sensor.Light], sensor.Light] | None:
+    """What a lens does with a thing at some distance: nothing (in focus), or a disc for each point."""
+    if rng.random() < 0.4:
+        return None
+    return _disc(float(np.exp(rng.uniform(np.log(1.2), np.log(12.0)))))
+
+
+def _disc(radius: float) -> Callable[[sensor.Light], sensor.Light]:
+    cv2 = opencv()
+    reach = int(np.ceil(radius))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0).astype(np.float32)
+    disc /= disc.sum()
+    return lambda light: np.asarray(cv2.filter2D(light, -1, disc).clip(0), np.float32)
 
 
 def _layer_length(rng: np.random.Generator, camera: float, s: BlurSettings) -> float:
@@ -271,7 +287,7 @@ def _layer_length(rng: np.random.Generator, camera: float, s: BlurSettings) -> f
     return float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
 
 
-def _sub_frames(rng: np.random.Generator, length: float, s: BlurSettings) -> int:
+def sub_frames(rng: np.random.Generator, length: float, s: BlurSettings) -> int:
     """An odd number, so that one sub-frame is the middle; at times as few as a 240 fps camera would give."""
     if rng.random() < s.few_frames:
         return int(rng.choice([7, 9, 11, 13]))

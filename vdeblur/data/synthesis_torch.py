@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vdeblur.data import device_scenery as scenery
 from vdeblur.data import sensor
-from vdeblur.data.synthesis import BlurSettings, random_exposure
+from vdeblur.data.synthesis import BlurSettings, random_exposure, sub_frames
 
 AT_ONCE = 256  # warped pictures in memory at a time, in batches of all sub-frames
 _UNLIKE = 0.2  # how much lengths within a batch differ: natural logarithm
@@ -56,41 +56,43 @@ class DevicePairs:
         soft = rng.random() < s.defocused
         if soft:
             still |= rng.random(n) < 0.5
-        layers = int(rng.integers(1, 4)) if rng.random() < s.layers else 0
+        shallow = soft and rng.random() < 0.5
+        layers = int(rng.integers(1, 4)) if shallow or rng.random() < s.layers else 0
         longest = float(np.exp(rng.uniform(np.log(s.shortest_px), np.log(s.longest_px))))
-        frames = _sub_frames(rng, longest * np.exp(_UNLIKE), s)
+        frames = sub_frames(rng, longest * np.exp(_UNLIKE), s)
 
-        curves = [_random_curve(rng) for _ in range(n)]
+        curves = [sensor.random_curve(rng) for _ in range(n)]
         to_light = self._of([sensor.make_response(*curve).to_light for curve in curves])
         gamma, contrast = (self._column([curve[i] for curve in curves]) for i in (0, 1))
         threshold = self._column(rng.uniform(0.75, 0.95, n))
         lift = np.where(rng.random(n) < s.highlights, np.exp(rng.uniform(0, np.log(8.0), n)), 1.0)
         exposure = [random_exposure(rng) if s.dark and rng.random() < s.dark else 1.0 for _ in range(n)]
-        defocus = scenery.random_defocus(rng) if soft else None
+        defocus = scenery.random_defocus(rng) if soft and not shallow else None
 
-        def light() -> Tensor:
+        def layer(cover: Tensor, poses: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
             picture = scenery.sources(rng, self.pictures, self.drawings, n, s)
-            if defocus is not None:
-                picture = defocus(picture)
             level = picture.round().clamp(0, 255).long()
             linear = to_light.gather(1, level.flatten(1)).view_as(picture)
-            lifted = lift_highlights(linear, threshold, self._column(lift))
-            return self._column(exposure) * add_glow(lifted, self._column(lift > sensor.GLOWING))
+            light = lift_highlights(linear, threshold, self._column(lift))
+            focus = scenery.random_depth(rng) if shallow else defocus
+            if focus is not None:
+                light, cover = focus(light), focus(cover).clamp(max=1)
+            light = add_glow(light, self._column(lift > sensor.GLOWING))
+            return self._column(exposure) * light * cover, cover, self._of(poses)
 
         # Lengths within a batch are alike; in scenes with layers the camera moves less at times.
         camera = longest * np.exp(rng.uniform(-_UNLIKE, _UNLIKE, n))
         if layers:
             camera *= np.where(rng.random(n) < 0.25, rng.random(n), 1.0)
         moves = random_poses(rng, np.where(still, 0.0, camera), frames, s.size)
-        scene = [(light(), torch.ones(n, 1, s.size, s.size, device=self.device), self._of(moves))]
+        scene = [layer(torch.ones(n, 1, s.size, s.size, device=self.device), moves)]
         for _ in range(layers):
             own = np.exp(rng.uniform(np.log(s.shortest_px), np.log(longest + 1e-6), n))
             own = np.where(still | (rng.random(n) < 0.2), 0.0, own)
             poses = random_poses(rng, own, frames, s.size)
             parallax = np.where(rng.random(n) < 0.6, rng.uniform(0, 1.5, n), 0.0)
             poses[:, :, :, 2] += parallax[:, None, None] * moves[:, :, :, 2]
-            cover = scenery.soft_masks(random, n, s.size, self.device)
-            scene.append((light() * cover, cover, self._of(poses)))
+            scene.append(layer(scenery.soft_masks(random, n, s.size, self.device), poses))
 
         sharp_light = expose([(a, b, p[:, frames // 2 : frames // 2 + 1]) for a, b, p in scene])
         blurred_light = expose(scene)
@@ -128,7 +130,6 @@ def expose(scene: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
             (NxTx2x3): the affine map from output to source pixels in each sub-frame, `warpAffine`'s
     """
     count, frames = scene[0][2].shape[:2]
-    size = scene[0][0].shape[-1]
     total = torch.zeros_like(scene[0][0])
     step = max(1, AT_ONCE // count)
     for first in range(0, frames, step):
@@ -140,7 +141,6 @@ def expose(scene: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
             picture = moved if picture is None else picture * (1 - moved[:, :, 3:]) + moved[:, :, :3]
         assert picture is not None
         total += picture.sum(1)
-    assert total.shape[-1] == size
     return (total / frames).clamp_(min=0)
 
 
@@ -238,22 +238,6 @@ def _walks(rng: np.random.Generator, n: int, frames: int, axes: int) -> NDArray[
         velocity[:, i] = keep * velocity[:, i - 1] + np.sqrt(1 - keep * keep) * velocity[:, i]
     walk = velocity.cumsum(axis=1)
     return np.asarray(walk - walk[:, frames // 2 : frames // 2 + 1])
-
-
-def _sub_frames(rng: np.random.Generator, length: float, s: BlurSettings) -> int:
-    if rng.random() < s.few_frames:
-        return int(rng.choice([7, 9, 11, 13]))
-    return int(np.clip(np.ceil(length * 1.1) // 2 * 2 + 1, s.fewest, s.most))
-
-
-def _random_curve(rng: np.random.Generator) -> tuple[float, float]:
-    """(gamma, contrast) as `sensor.random_response` draws them."""
-    kind = rng.random()
-    if kind < 0.3:
-        return 1.0, 0.0
-    if kind < 0.7:
-        return float(rng.uniform(1.6, 2.6)), 0.0
-    return float(rng.uniform(1.6, 2.4)), float(rng.uniform(0.1, 0.7))
 
 
 def _quantised(planes: Tensor, table: Tensor, scale: Tensor) -> Tensor:
