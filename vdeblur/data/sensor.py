@@ -44,16 +44,16 @@ class Response:
         return self.to_code[(np.clip(light, 0.0, 1.0) * _STEPS + 0.5).astype(np.int32)]
 
 
-def random_response(rng: np.random.Generator) -> Response:
-    """Identity (3 in 10), a power of 1.6 to 2.6 (4 in 10), or a power with an S curve like a camera's (3 in
-    10).
+def random_curve(rng: np.random.Generator) -> tuple[float, float]:
+    """(gamma, contrast) of `make_response`: the identity (3 in 10), a power of 1.6 to 2.6 (4 in 10), or one
+    with an S curve like a camera's (3 in 10).
     """
     kind = rng.random()
     if kind < 0.3:
-        return make_response(1.0, 0.0)
+        return 1.0, 0.0
     if kind < 0.7:
-        return make_response(float(rng.uniform(1.6, 2.6)), 0.0)
-    return make_response(float(rng.uniform(1.6, 2.4)), float(rng.uniform(0.1, 0.7)))
+        return float(rng.uniform(1.6, 2.6)), 0.0
+    return float(rng.uniform(1.6, 2.4)), float(rng.uniform(0.1, 0.7))
 
 
 def make_response(gamma: float, contrast: float) -> Response:
