@@ -70,6 +70,12 @@ def test_importing_the_package_is_silent_and_light(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_public_names_are_listed_before_they_are_used() -> None:
+    program = "import vdeblur; print(*dir(vdeblur))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert {"Deblurrer", "deblur_array", "deblur_file"} <= set(done.stdout.split())
+
+
 def test_the_program_ends_beside_a_thread_that_is_stuck(tmp_path: Path) -> None:
     """As with a camera that never answers: the exit code counts, nothing is torn down under the thread."""
     stuck = """

@@ -39,3 +39,9 @@ def test_rates_count_what_their_names_say(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_frame_whose_planes_do_not_fit_its_layout_is_refused() -> None:
     with pytest.raises(ValueError, match="4x2"):
         dataclasses.replace(frame(0, Fate.SOURCE), planes=(np.zeros((4, 4), np.uint8),))
+
+
+def test_a_long_run_is_shown_in_a_notebook_in_a_few_words() -> None:
+    ledger = Ledger()
+    ledger.restore((number, Fate.PASSED) for number in range(10_000))
+    assert len(repr(ledger)) < 500

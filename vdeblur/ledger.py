@@ -30,13 +30,15 @@ class Ledger:
     first_frame_s: float | None = None
     last_frame_s: float | None = None
     fates: Counter[Fate] = field(default_factory=Counter)
-    times: array[int] = field(default_factory=lambda: array("q"))  # pts of the frames, in order
+    times: array[int] = field(default_factory=lambda: array("q"), repr=False)  # pts of the frames, in order
     stages_s: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    looks: bytearray = field(default_factory=bytearray)  # of the latest frames (`video.looks`), where wanted
+    looks: bytearray = field(
+        default_factory=bytearray, repr=False
+    )  # of the latest frames (`video.looks`), where wanted
     restored: int = 0  # frames at the front that an earlier, interrupted run has done
-    _fates: bytearray = field(default_factory=bytearray)  # places in `Fate`
-    _written_s: array[float] = field(default_factory=lambda: array("d"))
+    _fates: bytearray = field(default_factory=bytearray, repr=False)  # places in `Fate`
+    _written_s: array[float] = field(default_factory=lambda: array("d"), repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def note(self, frame: Frame) -> None:
