@@ -41,6 +41,10 @@ class Goal:
     fps: float | None = None
     latency_s: float | None = None
 
+    def __str__(self) -> str:
+        parts = [] if self.fps is None else [f"{self.fps:g} fps"]
+        return " and ".join(parts if self.latency_s is None else [*parts, f"{self.latency_s * 1000:g} ms"])
+
     def need(self, work_s: float, age_s: float, source_fps: float | None) -> float:
         """What these times are of what is allowed; the goal is kept up to 1.
 

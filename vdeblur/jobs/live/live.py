@@ -1,7 +1,7 @@
 """Live: the loop from the newest picture to whoever watches.
 
     capture thread --newest--> Slot --> network (this thread) --> viewers, recording, output
-                                            `-- Ladder: which network, at which resolution
+                                            `-- Climber, Ladder: which network, at which resolution
 
 One thread runs the network and the viewers (windows want it to be the main one). Nothing queues between:
 the age of a picture is at most one interval of the source and one picture's work.
@@ -15,12 +15,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
-from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs.live.capture import Capture
-from vdeblur.jobs.live.ladder import Goal, Ladder
+from vdeblur.jobs.live.climber import Climber
 from vdeblur.jobs.live.meter import Meter
 from vdeblur.jobs.live.options import LiveOptions
 from vdeblur.jobs.live.picture import Captured, Screen, blended
@@ -117,23 +115,20 @@ class _Loop:
         tell: Callable[[str], None],
         watch: Callable[[Status], None],
     ) -> None:
-        self._options, self._capture, self._rungs = options, capture, rungs
+        self._options, self._capture = options, capture
         self._viewers, self._controls = viewers, controls
         self._tell, self._watch = tell, watch
         self.recordings = Recordings(options.record, controls, self._say)
         self._meter, self._screen = Meter(), Screen()
-        self._ladder: Ladder | None = None
-        self._rung = 0
+        self._climber = Climber(rungs, options.goal, self._say, tell)
         self._work_s = 0.0  # of the latest picture
         self._refused = 0  # by the guard: shown as they came
         self._passed_over = 0  # taken and not shown, while opening or frozen: dropped here
         self._said: tuple[str, float] | None = None  # a message, and until when it stands
-        self._notes: set[str] = set()
         self._broadcast: Broadcast | None = None
         self._latest: tuple[Captured, Frame, Picture | None] | None = None  # source, sharpened, source as RGB
         self._shown_strength = 1.0
         self._view: View | None = None
-        self._device = ""
         self._begin_s = time.monotonic()
 
     def run(self) -> None:
@@ -144,9 +139,9 @@ class _Loop:
                 if self._capture.slot.ended:
                     break
                 self._show_again()
-            elif self._ladder is None:
+            elif not self._climber.begun:
                 first = captured
-                self._ladder = self._begin(captured.frame)
+                self._climber.begin(captured.frame, self._capture.stated_rate)
                 self._begin_s = time.monotonic()
                 self._capture.go()
                 self._passed_over += 1  # it has grown old meanwhile
@@ -177,16 +172,16 @@ class _Loop:
             age_p50_s=self._meter.whole_age(0.50),
             age_p95_s=self._meter.whole_age(0.95),
             losses=self._capture.losses,
-            step=str(self._rungs.rungs[self._rung]),
+            step=self._climber.step,
             recordings=self.recordings.files,
         )
 
     def _one(self, captured: Captured) -> None:
         """A new picture: sharpened, shown, recorded, served; and what it took decides about the next."""
         if self._latest is not None and captured.frame.layout != self._latest[0].frame.layout:
-            self._resized(captured.frame)
+            self._climber.resized(captured.frame)
         begin = time.monotonic()
-        sharp = self._rungs.correct(self._rung, captured.frame)
+        sharp = self._climber.correct(captured.frame)
         self._refused += sharp.fate is Fate.REFUSED
         before = self._screen.rgb(captured.frame, captured.look) if self._viewers else None
         self._latest = captured, sharp, before
@@ -199,71 +194,9 @@ class _Loop:
             self._serve(Captured(after, captured.at_s, captured.look), rate)
         self._take_snapshot()
         self._work_s = now - begin
-        self._climb(captured, self._work_s, now - captured.at_s)
+        source_fps = self._capture.slot.rate(now) or None
+        self._climber.climb(captured.frame, now, self._work_s, now - captured.at_s, source_fps)
         self._watch(self._status(now))
-
-    def _begin(self, first: Frame) -> Ladder:
-        """Open the rung that is expected to do; the pictures of that time are dropped."""
-        goal, rungs = self._options.goal, self._rungs
-        names = " and ".join(dict.fromkeys(rung.model for rung in rungs.rungs))
-        self._tell(f"{first.layout.width}x{first.layout.height}; opening {names}")
-        costs = rungs.costs(first.layout) if len(rungs.rungs) > 1 else [1.0]
-        fps = self._capture.stated_rate
-        wait_s = 1 / fps if fps else 0.04
-        fits = (n for n, cost in enumerate(costs) if goal.need(cost, cost + wait_s, fps) <= 1.0)
-        start = next(fits, len(costs) - 1)
-        self._rung = start = self._open_from(start, first)
-        described = rungs.describe(start)
-        self._device = f"{described['device_name']}, {described['precision']}, {described['backend']}"
-        self._say(f"{rungs.rungs[start]} on {self._device}")
-        return Ladder(costs, goal, start)
-
-    def _resized(self, first: Frame) -> None:
-        """The source gives other pictures from now on: networks are opened anew for them."""
-        assert self._ladder is not None
-        self._say(f"the picture is now {first.layout.width}x{first.layout.height}")
-        self._rung = self._open_from(self._rung, first)
-        self._ladder.forget(self._rung)
-
-    def _open_from(self, start: int, first: Frame) -> int:
-        """Open this rung, or the next one that can be opened: those below come before those above."""
-        number, *others = [*range(start, len(self._rungs.rungs)), *reversed(range(start))]
-        while True:
-            try:
-                self._rungs.open(number, first)
-                return number
-            except VdeblurError as error:
-                if isinstance(error, InputError) or not others:
-                    raise
-                self._say(f"{self._rungs.rungs[number]} is left out: {error}")
-            number = others.pop(0)
-
-    def _climb(self, captured: Captured, work_s: float, age_s: float) -> None:
-        """Ask the ladder, and change the rung once the new one is open."""
-        assert self._ladder is not None
-        for note in self._rungs.notes:
-            if note not in self._notes:
-                self._notes.add(note)
-                self._tell(f"note: {note}")
-        if len(self._rungs.rungs) == 1:
-            return
-        now = time.monotonic()
-        if self._ladder.rung == self._rung:
-            self._ladder.note(now, work_s, age_s, self._capture.slot.rate(now) or None)
-        wanted = self._ladder.rung
-        if wanted == self._rung:
-            return
-        try:
-            ready = self._rungs.ready(wanted, captured.frame)
-        except VdeblurError as error:
-            self._ladder.close(wanted, self._rung)
-            self._say(f"{self._rungs.rungs[wanted]} is left out: {error}")
-            return
-        if ready:
-            up = wanted < self._rung
-            self._rung = wanted
-            why = "there is room" if up else "to hold " + _words(self._options.goal)
-            self._say(f"{self._rungs.rungs[wanted]}: {'up' if up else 'down'}, {why}")
 
     def _present(self, now: float) -> Frame:
         """Hand the latest picture to the viewers at the strength asked for; answers with what was shown."""
@@ -352,19 +285,10 @@ class _Loop:
             shown=self._meter.count,
             dropped=dropped + self._passed_over,
             refused=self._refused,
-            step=str(self._rungs.rungs[self._rung]),
-            device=self._device,
+            step=self._climber.step,
+            device=self._climber.device,
             message=self._message(now),
             recording=self.recordings.target,
             strength=self._controls.strength,
             frozen=self._controls.frozen,
         )
-
-
-def _words(goal: Goal) -> str:
-    parts: list[Any] = []
-    if goal.fps is not None:
-        parts.append(f"{goal.fps:g} fps")
-    if goal.latency_s is not None:
-        parts.append(f"{goal.latency_s * 1000:g} ms")
-    return " and ".join(parts)
