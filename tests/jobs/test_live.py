@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -830,6 +832,30 @@ def test_a_stream_that_stalls_goes_on_where_it_is() -> None:
     assert quiet, "the silence was not noticed"
     assert seen[-1][1].shown > seen[quiet[-1]][1].shown + 5
     assert "no new picture" not in (seen[-1][1].message or "")
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_playlist_that_is_not_closed_is_a_stream_that_can_be_lost(is_live: bool, tmp_path: Path) -> None:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *words: object) -> None: ...
+
+    options = {"hls_flags": "omit_endlist"} if is_live else {}
+    with av.open(str(tmp_path / "live.m3u8"), "w", format="hls", options=options) as file:
+        stream = file.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for _ in range(15):
+            file.mux(stream.encode(av.VideoFrame(96, 64, "yuv420p")))
+        file.mux(stream.encode(None))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    source = open_source(SourceAsk(f"http://127.0.0.1:{server.server_port}/live.m3u8"))
+    assert source.read() is not None
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(VdeblurError, match="the sender has ended it") if is_live else nullcontext():
+        while source.read() is not None:
+            pass
+    source.close()
 
 
 @pytest.mark.slow

@@ -171,11 +171,13 @@ class Stream:
         rate = self._video.average_rate or self._video.guessed_rate
         self.rate = Fraction(rate) if rate and rate <= 1000 else ask.rate
         self._pictures = _decoded(self._container, self._video)
-        # What is no stream but lies on a server, whole or in parts, comes faster than it is to be shown.
-        self._ends = ask.kind == "stream" and (self._container.size > 0 or bool(self._container.duration))
-        stored = self._ends or self._container.format.name in ("hls", "dash")
-        self._pace = Pace(self.rate) if stored else None
-        self.waits = stored
+        # What is no stream but lies on a server, whole or in parts, comes faster than it is to be shown. Of
+        # parts nobody but the list knows whether more will come, and the list's own size says nothing.
+        in_parts = self._container.format.name in ("hls", "dash")
+        whole = self._container.size > 0 and not in_parts
+        self._ends = ask.kind == "stream" and (whole or bool(self._container.duration))
+        self.waits = self._ends or in_parts
+        self._pace = Pace(self.rate) if self.waits else None
 
     def read(self) -> Captured | None:
         try:
