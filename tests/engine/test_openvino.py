@@ -509,14 +509,9 @@ def test_a_cache_that_takes_no_graph_stops_no_run_that_did_not_ask_for_one(
 ) -> None:
     from vdeblur.jobs import quantising
 
-    def quantise(*asked: object, **more: object) -> object:
-        return quantised.write(
-            places.cache_folder() / "int8" / "x", quantised.Facts("", False, 1, 1, 1, ""), b"", b""
-        )
-
+    monkeypatch.setattr(quantising, "_material", pytest.fail)  # it is found out before the work
     (tmp_path / "file").write_text("a file where the folder should be")
     monkeypatch.setenv("VDEBLUR_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(quantising, "quantise", quantise)
     monkeypatch.setattr(decision, "has_int8", lambda: True)
     monkeypatch.setattr(decision, "has_nncf", lambda: True)
     weights = tmp_path / "mine.safetensors"

@@ -74,13 +74,15 @@ def quantise(
 
     Takes a minute or more, and needs openvino and nncf.
     """
+    loaded = load_arrays(weights, ensemble=ensemble)
+    path = target or quantised.cached(loaded.sha256, ensemble)
+    quantised.make_folder(path)  # before the minutes that the graph takes
     import nncf
     import openvino
 
     from vdeblur.engine.openvino import bodies_of
     from vdeblur.engine.openvino_int8 import gains_db, quantised_body, serialised
 
-    loaded = load_arrays(weights, ensemble=ensemble)
     pictures, pairs = _material(photographs)
     tell(f"{weights.name}: making an int8 graph from {len(pictures)} pictures, once; a minute or more")
     body = quantised_body(loaded, pictures)
@@ -96,7 +98,6 @@ def quantise(
         pairs=len(pairs),
         made_with=f"nncf {nncf.__version__}, openvino {openvino.__version__.partition('-')[0]}",
     )
-    path = target or quantised.cached(loaded.sha256, ensemble)
     return Judged(quantised.write(path, facts, xml, constants), exact, coarse)
 
 

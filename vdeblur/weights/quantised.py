@@ -7,11 +7,13 @@ cache folder.  A graph of other weights, or of another version of these bodies, 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,8 +84,17 @@ def cached(checksum: str, ensemble: bool) -> Path:
     return places.cache_folder() / "int8" / f"{checksum[:32]}{rotations}-v{VERSION}{SUFFIX}"
 
 
+def make_folder(path: Path) -> None:
+    """The folder of a graph, before it is made; InputError where there can be none or it takes no file."""
+    with _in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def write(path: Path, facts: Facts, xml: bytes, weights: bytes) -> Quantised:
     """Write a graph beside its place and rename it there; InputError where the folder cannot take it."""
+    make_folder(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     parts = {
         "facts.json": json.dumps(asdict(facts), indent=1).encode(),
@@ -91,19 +102,25 @@ def write(path: Path, facts: Facts, xml: bytes, weights: bytes) -> Quantised:
         "body.bin": weights,
     }
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for name, data in parts.items():
-                archive.writestr(zipfile.ZipInfo(name, _STAMP), data, zipfile.ZIP_DEFLATED)
-        os.replace(beside, path)
-    except OSError as error:
-        raise InputError(
-            f"{path.parent}: cannot be written ({error.strerror}); VDEBLUR_CACHE names another folder"
-        ) from None
+        with _in_words(path):
+            with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+                for name, data in parts.items():
+                    archive.writestr(zipfile.ZipInfo(name, _STAMP), data, zipfile.ZIP_DEFLATED)
+            os.replace(beside, path)
     finally:
         with suppress(OSError):
             beside.unlink()
     return Quantised(path, facts)
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: cannot be written ({error.strerror}); VDEBLUR_CACHE names another folder"
+        ) from None
 
 
 def _facts(path: Path) -> Facts | None:
