@@ -12,7 +12,7 @@ from engine import standins
 from engine.pictures import FORMATS, layout, noise_frame, smooth_frame
 from engine.test_rewrite import NETWORKS, trained_a_little
 
-from vdeblur.engine import opening
+from vdeblur.engine import opening, ways
 from vdeblur.engine.corrector import trial_picture
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.frame import Fate, Frame, Plane
@@ -29,6 +29,7 @@ DONE = Fate.DEBLURRED
 def _the_first_way_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Libraries choose kernels, and compile them, for every way and batch: one test here tries them all."""
     monkeypatch.setattr(opening, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(ways, "SEARCH_S", 1.0)
 
 
 def gentle(make: Callable[[], DeblurNetwork], seed: int = 0) -> DeblurNetwork:
@@ -99,6 +100,7 @@ def test_planes_of_every_format_come_back_to_the_bit(name: str) -> None:
 def test_every_way_and_batch_holds_where_triton_is(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton")
     monkeypatch.setattr(opening, "PATIENCE_S", 600.0)
+    monkeypatch.setattr(ways, "SEARCH_S", 20.0)
     engine = Deblurrer(gentle(lambda: MimoUNet(channels=32, blocks=2)), device="cuda:0", precision="fp16")
     list(engine.deblur([smooth_frame(LAY)] * 2))
     assert not engine.notes
