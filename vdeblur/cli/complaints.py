@@ -11,12 +11,12 @@ FAILURES = (VdeblurError, OSError, MemoryError, RuntimeError, ValueError)
 """What files, disks and libraries do to us; anything else is our own fault and shows its traceback."""
 
 
-def complain(error: BaseException, words: str | None = None, *, debug: bool) -> int:
-    """Say it, in `words` or in its own; answers with the exit code."""
+def complain(error: BaseException, *, debug: bool) -> int:
+    """Say it; answers with the exit code."""
     if debug:
         text = without_secrets("".join(traceback.format_exception(error)))
     else:
-        text = presentable(f"vdeblur: {words or _sentence(error)}")
+        text = presentable(f"vdeblur: {_sentence(error)}")
     print(text, file=sys.stderr)
     if isinstance(error, KeyboardInterrupt):
         return 130

@@ -135,8 +135,10 @@ def _run_all(items: list[tuple[Item, Options]], asked: argparse.Namespace) -> in
                 claimed.add(error.target)
                 skipped += 1
                 continue
-            said = f"{item.source}: would replace {error.target} of this same run; give it its own -o"
-            failed, worst = failed + 1, max(worst, complain(error, said, debug=asked.debug))
+            own = InputError(
+                f"{item.source}: would replace {error.target} of this same run; give it its own -o"
+            )
+            failed, worst = failed + 1, max(worst, complain(own, debug=asked.debug))
         except FAILURES as error:
             failed, worst = failed + 1, max(worst, complain(error, debug=asked.debug))
     if not asked.quiet:

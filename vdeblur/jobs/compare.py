@@ -63,13 +63,9 @@ def compared(before: Frame, after: Frame, mode: Literal["side", "split"], rotati
 
 def _length(layout: PlaneLayout, frame: Frame, plane: int, axis: int, mode: str) -> int:
     """How much of a plane to take along the axis, so that all planes stay in step."""
-    luma = (layout.height, layout.width)[axis]
-    if mode == "side":
-        luma //= 2
-    full = (frame.layout.height, frame.layout.width)[axis]
-    if frame.planes[plane].shape[axis] == full:
-        return luma
-    return -(-luma // (layout.subsampling[1], layout.subsampling[0])[axis])
+    is_full = frame.planes[plane].shape[axis] == (frame.layout.height, frame.layout.width)[axis]
+    length = ((layout.height, layout.width) if is_full else layout.chroma_size)[axis]
+    return length // 2 if mode == "side" else length
 
 
 def _beside(first: Plane, second: Plane, axis: int, length: int) -> Plane:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from vdeblur.errors import InputError, SuspectError
 from vdeblur.frame import Fate, Frame
@@ -39,16 +39,7 @@ from vdeblur.video.segments import Rule
 __all__ = ["Event", "Note", "Progress", "Result", "Started", "Tell", "Waiting", "deblur_file", "run"]
 
 Say = Callable[[str], None]
-
-
-class _Ends(Protocol):
-    """The source's frames, and what writes them: a video in pieces or in one go, or pictures."""
-
-    def frames(self) -> Iterator[Frame]: ...
-    def said(self) -> list[str]: ...
-    def write(self, frame: Frame) -> None: ...
-    def finish(self) -> Path: ...
-    def abandon(self) -> None: ...
+Ends = Keeping | Once | KeepingPictures
 
 
 def deblur_file(source: str | Path, target: str | Path | None = None, **options: Any) -> Result:
@@ -180,7 +171,7 @@ def _take_over(journal: Journal, ledger: Ledger, inspection: Inspection, note: S
         note("the source cannot be read again: if this run is stopped, it has to begin anew")
 
 
-def _open_ends(plan: Plan, stack: ExitStack, inspection: Inspection, journal: Journal, rule: Rule) -> _Ends:
+def _open_ends(plan: Plan, stack: ExitStack, inspection: Inspection, journal: Journal, rule: Rule) -> Ends:
     if plan.clip.pictures:
         return KeepingPictures(plan, journal, inspection)
     if journal.keeps:
