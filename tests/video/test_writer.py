@@ -21,9 +21,8 @@ from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video.clip import probe
 from vdeblur.video.formats import views
-from vdeblur.video.sink import Sink
+from vdeblur.video.sink import Sink, check_target
 from vdeblur.video.verify import verify
-from vdeblur.video.writer import check_target
 
 
 def seconds(made: media.Made) -> list[Fraction]:

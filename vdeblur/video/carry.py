@@ -38,7 +38,7 @@ from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.languages import language_for
 from vdeblur.video.restarts import CONCATENATED
 from vdeblur.video.sound import LOSSLESS, SoundConverter, is_held_by_ts
-from vdeblur.video.subtitles import TextConverter
+from vdeblur.video.subtitles import TEXT, TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
 
 ROOM = 256 << 20
@@ -46,7 +46,6 @@ ROOM = 256 << 20
 _EACH = 720
 """What a packet takes beside its bytes (measured)."""
 
-_TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 # muxer -> (subtitle codecs that it takes as they are, what text is converted to)
 _SUBTITLES: dict[str, tuple[frozenset[str], str | None]] = {
     "mp4": (frozenset({"mov_text", "dvd_subtitle"}), "mov_text"),
@@ -164,7 +163,7 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action,
         as_is, text = _SUBTITLES[muxer]
         if stream.codec in as_is:
             return Action.COPY, ""
-        if stream.codec in _TEXT and text:
+        if stream.codec in TEXT and text:
             return Action.CONVERT, f"to {text}"
         return Action.DROP, f"{name} files hold no {stream.codec or 'such'} subtitles; .mkv may"
     if stream.kind == "data":
@@ -245,16 +244,17 @@ class Carry:
                 return None
             return self._waiting[0][0] - float(self._reader.shift)
 
-    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
-        """Make the output's streams in the source's order; `add_video` makes the deblurred one."""
+    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> Any:
+        """Make the output's streams in the source's order; returns the deblurred one, made by `add_video`."""
+        video: Any = None
         clip = self.plan.clip
         actions = {c.stream.index: c for c in self.plan.streams}
         inputs = {s.index: s for s in self._reader.container.streams}
         for stream in clip.streams:
             if stream.index == clip.picture.index:
-                made = add_video(output)
-                self._label(made, stream, encoded_anew=True)
-                if self._reader.shift and made.metadata.pop("timecode", None):
+                video = add_video(output)
+                self._label(video, stream, encoded_anew=True)
+                if self._reader.shift and video.metadata.pop("timecode", None):
                     self.warnings.append("the timecode is left out: it belongs to the source's beginning")
             elif stream.index in self.lost:
                 continue
@@ -266,6 +266,7 @@ class Carry:
         if chapters and self.plan.muxer != "mpegts":
             output.set_chapters(chapters)
         output.metadata.update(tags.container_tags(clip.tags))
+        return video
 
     def _beginning(self) -> dict[str, str]:
         """Recordings count from anywhere, which players show as hours of nothing: they begin at zero."""
@@ -317,8 +318,7 @@ class Carry:
         if not isinstance(cause, av.error.ArgumentError | av.error.InvalidDataError):
             raise error
         del self._into[index]
-        self.lost[index] = f"given up at {at_s:.2f} s: {self.plan.muxer} refuses its packets"
-        self.warnings.append(f"stream {index} is {self.lost[index]}")
+        self._lose(index, f"given up at {at_s:.2f} s: {self.plan.muxer} refuses its packets")
 
     def _give_up_the_largest(self) -> None:
         """More waits than there is room for; under the lock."""
@@ -326,11 +326,16 @@ class Carry:
         packets = self._take_out(index)
         self._moving.discard(index)
         begins = (float(p.pts * p.time_base) for p in packets if p.pts is not None)
-        self.lost[index] = (
-            f"given up at {next(begins, 0.0):.2f} s: {_words(self._room)} of packets were waiting for their "
-            "pictures, most of them its own; save the source as a file first, and nothing is lost"
+        room = f"{self._room >> 20} MiB" if self._room >= 1 << 20 else f"{self._room >> 10} KiB"
+        self._lose(
+            index,
+            f"given up at {next(begins, 0.0):.2f} s: {room} of packets were waiting for their pictures, most "
+            "of them its own; save the source as a file first, and nothing is lost",
         )
-        self.warnings.append(f"stream {index} is {self.lost[index]}")
+
+    def _lose(self, index: int, how: str) -> None:
+        self.lost[index] = how
+        self.warnings.append(f"stream {index} is {how}")
 
     def _take_out(self, index: int) -> list[Any]:
         """All that waits of one stream; under the lock."""
@@ -375,8 +380,7 @@ class Carry:
             made = converter.stream
         else:
             if not accepts(self.plan.muxer, stream):
-                self.lost[index] = f"cannot be carried: the {self.plan.muxer} muxer refuses it"
-                self.warnings.append(f"stream {index} {self.lost[index]}")
+                self._lose(index, f"left out: the {self.plan.muxer} muxer refuses it")
                 return
             made = add_template(output, stream)
         self._into[index] = made
@@ -408,14 +412,9 @@ class Carry:
             with self._lock:
                 found = self._take_out(index)
             if not found:
-                self.lost[index] = "came too late to be attached"
-                self.warnings.append(f"the cover picture (stream {index}) {self.lost[index]}")
+                self._lose(index, "left out: this cover picture came too late to be attached")
                 continue
             kind = "png" if carried.stream.codec == "png" else "jpg"
             name = carried.stream.metadata.get("filename", f"cover.{kind}")
             mimetype = carried.stream.metadata.get("mimetype", "image/png" if kind == "png" else "image/jpeg")
             output.add_attachment(name, mimetype, bytes(found[0]))
-
-
-def _words(size: int) -> str:
-    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"

@@ -26,9 +26,8 @@ from vdeblur.video.clip import side_data
 from vdeblur.video.pieces import Piece, Pieces
 from vdeblur.video.siting import siting_of
 from vdeblur.video.source import choose_video, demux, is_of_another_variant, opened
-from vdeblur.video.subtitles import in_utf8
+from vdeblur.video.subtitles import TEXT, in_utf8
 
-TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 _FRUITLESS = 300  # packets without a picture, after which none is expected
 _HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
 _DYNAMIC = ("DYNAMIC", "DOVI", "AMBIENT", "S12M", "A53")

@@ -140,17 +140,11 @@ class FfmpegWriter:
         mux_in_step(self._carry, self._sink, packet)
 
     def _begin(self, encoded: Any) -> Any:
-        made: list[Any] = []
-
-        def add_video(output: Any) -> Any:
-            made.append(add_template(output, encoded))
-            return made[0]
-
-        self._carry.add_streams(self._sink.container, add_video)
-        tag_colour(made[0].codec_context, self._clip, self._choice)  # NUT holds none
-        dress_video(made[0], self._clip, self._choice)
+        stream = self._carry.add_streams(self._sink.container, lambda output: add_template(output, encoded))
+        tag_colour(stream.codec_context, self._clip, self._choice)  # NUT holds none
+        dress_video(stream, self._clip, self._choice)
         self._sink.start()
-        return made[0]
+        return stream
 
 
 class _Program:

@@ -25,7 +25,7 @@ from vdeblur.video.segments import Segment
 from vdeblur.video.sink import Approve, Sink
 from vdeblur.video.templates import add_template
 from vdeblur.video.trust import options_for_file
-from vdeblur.video.writer import begin_at_zero, dress_video, mux_in_step
+from vdeblur.video.writer import dress_video, mux_in_step
 
 _STEP_S = Fraction(1, 10)  # between packets that are decoded before anything is shown
 
@@ -132,7 +132,6 @@ def join(
         with av.open(f"file:{folder / segments[0].file}", options=options_for_file()) as first:
             clock = passing.clock()
             begun = next(clock, None)  # covers come before the first picture, and belong into the header
-            begin_at_zero(sink, choice, segments[0].times[0])
             stream = _begin(sink, clip, choice, carry, first.streams.video[0], tick)
         own = joined(segments, folder, stream, tick)
         waiting = next(own, None)
@@ -199,15 +198,8 @@ def _leads(segments: Sequence[Segment], depth: int, muxer: str, tick: Fraction) 
 
 
 def _begin(sink: Sink, clip: Clip, choice: OutputChoice, carry: Carry, template: Any, tick: Fraction) -> Any:
-    made: list[Any] = []
-
-    def add_video(output: Any) -> Any:
-        made.append(add_template(output, template))
-        return made[0]
-
     sink.scale_times(choice, tick)
-    carry.add_streams(sink.container, add_video)
-    stream = made[0]
+    stream = carry.add_streams(sink.container, lambda output: add_template(output, template))
     stream.time_base = tick
     stream.codec_context.framerate = rate_of(clip)
     dress_video(stream, clip, choice)

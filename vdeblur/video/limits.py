@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vdeblur.video.contents import TEXT, Contents, Track
+from vdeblur.video.contents import Contents, Track
 from vdeblur.video.languages import language_for, same_language
 from vdeblur.video.sound import is_held_by_ts
+from vdeblur.video.subtitles import TEXT
 from vdeblur.video.tags import in_boxes, marks, marks_kept, moment, without_box
 
 # How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.

@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from vdeblur.errors import InputError
-from vdeblur.frame import Frame, Plane, PlaneLayout
+from vdeblur.frame import Frame, Plane
 from vdeblur.video import formats, jpeg
 from vdeblur.video.names import JPEG
 
@@ -67,7 +67,7 @@ def encode(frame: Frame, source: Path, target: Path) -> None:
     """Write the frame's planes to `target`; metadata is taken from `source` where the formats agree."""
     suffix = target.suffix.lower()
     if suffix == ".png":
-        data = _png(_picture(frame))
+        data = _png(frame)
         same = source.suffix.lower() == ".png" and source.is_file()
         target.write_bytes(_with_chunks(data, source.read_bytes()) if same else data)
     elif suffix in (".tif", ".tiff"):
@@ -81,7 +81,7 @@ def write_png(path: Path, pixels: Plane) -> None:
     wide = pixels.dtype == np.uint16
     name = ("gray16le" if wide else "gray") if pixels.ndim == 2 else ("rgb48le" if wide else "rgb24")
     layout = formats.layout_of(name, pixels.shape[1], pixels.shape[0], range_tag=2)
-    path.write_bytes(_png(_picture(Frame((pixels,), layout, 0, Fraction(1, 25), 1, 0))))
+    path.write_bytes(_png(Frame((pixels,), layout, 0, Fraction(1, 25), 1, 0)))
 
 
 def rgb_of(frame: Frame) -> Plane:
@@ -101,30 +101,23 @@ def _picture(frame: Frame) -> av.VideoFrame:
     return picture
 
 
-def _plain(frame: Frame) -> av.VideoFrame:
-    """The picture as packed grey or RGB, with or without alpha, in words of 8 or 16 bits."""
-    picture, name = _picture(frame), _plain_name(frame.layout)
-    return picture if frame.layout.name == name else picture.reformat(format=name, dst_color_range=2)
-
-
-def _plain_name(layout: PlaneLayout) -> str:
+def _plain(frame: Frame, order: str = "le") -> av.VideoFrame:
+    """The picture as packed grey or RGB, with or without alpha, in words of 8 or 16 bits (in this order)."""
+    layout = frame.layout
     deep, alpha = layout.depth > 8, layout.alpha is not None
     if layout.kind == "gray":
-        return ("ya16le" if deep else "ya8") if alpha else ("gray16le" if deep else "gray")
-    return ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")
+        name = ("ya16" if deep else "ya8") if alpha else ("gray16" if deep else "gray")
+    else:
+        name = ("rgba64" if deep else "rgba") if alpha else ("rgb48" if deep else "rgb24")
+    name += order if deep else ""
+    picture = _picture(frame)
+    return picture if layout.name == name else picture.reformat(format=name, dst_color_range=2)
 
 
-def _png(picture: av.VideoFrame) -> bytes:
+def _png(frame: Frame) -> bytes:
     """The picture as a PNG file; formats that PNG does not know become RGB."""
-    known = {"rgb24", "rgba", "gray", "ya8"}
-    big = {"rgb48le": "rgb48be", "rgba64le": "rgba64be", "gray16le": "gray16be", "ya16le": "ya16be"}
-    name = picture.format.name
-    if name not in known:
-        alpha = any(part.is_alpha for part in picture.format.components)
-        deep = picture.format.components[0].bits > 8
-        plain = ("rgba64be" if alpha else "rgb48be") if deep else ("rgba" if alpha else "rgb24")
-        picture = picture.reformat(format=big.get(name, plain), dst_color_range=2)
-        picture.pts, picture.time_base = 0, Fraction(1, 25)
+    picture = _plain(frame, "be")
+    picture.pts, picture.time_base = 0, Fraction(1, 25)
     context = av.CodecContext.create("png", "w")
     context.width, context.height, context.pix_fmt = picture.width, picture.height, picture.format.name
     context.time_base = Fraction(1, 25)

@@ -14,6 +14,7 @@ from typing import Any
 import av
 from av.subtitles.subtitle import SubtitleSet
 
+TEXT = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 _MILLISECOND = Fraction(1, 1000)
 _UTF16 = (b"\xfe\xff", b"\xff\xfe")
 

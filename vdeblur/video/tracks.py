@@ -12,11 +12,12 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from vdeblur.video.alignment import NO_TIME
-from vdeblur.video.contents import TEXT, Contents, Track
+from vdeblur.video.contents import Contents, Track
 from vdeblur.video.limits import OTHER_CLOCKS, UNKNOWN_CLOCK, family
 from vdeblur.video.receipt import Fault
 from vdeblur.video.restarts import BACK_S, CONCATENATED
 from vdeblur.video.sound import LOSSLESS
+from vdeblur.video.subtitles import TEXT
 
 _CUE_S = Fraction(2, 1000)  # a subtitle's length: both of its ends are rounded
 _SOUND_S = Fraction(

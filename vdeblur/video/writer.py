@@ -18,23 +18,21 @@ from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import Encoding, rate_of
 from vdeblur.video.shapes import shape_of
-from vdeblur.video.sink import Approve, Sink, check_target
-
-__all__ = ["Alone", "Writer", "begin_at_zero", "check_target", "dress_video", "mux_in_step"]
+from vdeblur.video.sink import Approve, Sink
 
 
 class Passes(Protocol):
     """What a file holds beside the deblurred stream: `Carry`, or nothing."""
 
-    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None: ...
+    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> Any: ...
     def drain(self, sink: Sink, until_s: float | None) -> None: ...
 
 
 class Alone:
     """Stands where `Carry` stands, for files that hold nothing else."""
 
-    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> None:
-        add_video(output)
+    def add_streams(self, output: Any, add_video: Callable[[Any], Any]) -> Any:
+        return add_video(output)
 
     def drain(self, sink: Sink, until_s: float | None) -> None: ...
 
@@ -95,18 +93,13 @@ class Writer:
             mux_in_step(self._carry, self._sink, packet)
 
     def _begin(self, first: Frame) -> Encoding:
-        made: list[Any] = []
-
         def add_video(output: Any) -> Any:
-            stream = output.add_stream(self._choice.encoder, rate=rate_of(self._clip))
-            made.append(stream)
-            return stream
+            return output.add_stream(self._choice.encoder, rate=rate_of(self._clip))
 
         self._sink.scale_times(self._choice, first.time_base)
-        begin_at_zero(self._sink, self._choice, first.pts)
-        self._carry.add_streams(self._sink.container, add_video)
-        dress_video(made[0], self._clip, self._choice)
-        encoding = Encoding(made[0], self._choice, self._clip, first)
+        stream = self._carry.add_streams(self._sink.container, add_video)
+        dress_video(stream, self._clip, self._choice)
+        encoding = Encoding(stream, self._choice, self._clip, first)
         self._sink.start()
         return encoding
 
@@ -117,15 +110,6 @@ def mux_in_step(carry: Passes, sink: Sink, packet: Any) -> None:
     if when is not None:
         carry.drain(sink, float(when * packet.time_base))
     sink.mux(packet)
-
-
-def begin_at_zero(sink: Sink, choice: OutputChoice, first_pts: int) -> None:
-    """Move all streams alike where the pictures begin before zero, as MP4 and MOV would hide those.
-
-    FFmpeg gives such times where the clock of an MPEG-TS, which has 33 bits, wraps within the file.
-    """
-    if first_pts < 0 and choice.container in ("mp4", "mov"):
-        sink.container.container_options["avoid_negative_ts"] = "make_zero"
 
 
 def dress_video(stream: Any, clip: Clip, choice: OutputChoice) -> None:
