@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vdeblur.video.pictures import write_png
+from vdeblur.video.picture_files import write_png
 
 SIZE = (16, 24)
 

@@ -14,7 +14,7 @@ from video import media
 from vdeblur.cli.main import main
 from vdeblur.jobs import deblur
 from vdeblur.jobs.plan import Plan
-from vdeblur.video.pictures import write_png
+from vdeblur.video.picture_files import write_png
 
 ZERO = ("--strength", "0")
 

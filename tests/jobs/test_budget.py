@@ -18,7 +18,7 @@ from vdeblur.engine.device import free_bytes
 from vdeblur.errors import InputError
 from vdeblur.jobs import memory
 from vdeblur.jobs.plan import Options, make_plan
-from vdeblur.video.pictures import write_png
+from vdeblur.video.picture_files import write_png
 
 MIB = 1 << 20
 

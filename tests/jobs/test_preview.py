@@ -19,7 +19,7 @@ from vdeblur.cli.main import main
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.jobs.preview import _shown_at
 from vdeblur.video.clip import probe
-from vdeblur.video.pictures import write_png
+from vdeblur.video.picture_files import write_png
 from vdeblur.video.reader import Reader
 
 

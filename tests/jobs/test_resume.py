@@ -713,7 +713,7 @@ def test_what_python_callers_give_can_be_written_down(
 
 
 def pictures(folder: Path, count: int = 50) -> Path:
-    from vdeblur.video.pictures import write_png
+    from vdeblur.video.picture_files import write_png
 
     source = folder / "shots"
     source.mkdir()

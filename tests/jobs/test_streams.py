@@ -233,8 +233,8 @@ def test_of_a_badly_woven_stream_the_sound_is_given_up_in_one_line(
 
 def test_a_pipe_without_a_picture_is_given_up_in_one_line(badly_woven: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from vdeblur.cli.main import main; from vdeblur.video import source; "
-        "source._MOST_HEAD = 1 << 20; sys.exit(main(['-', '-o', 'out.mkv', '--strength', '0']))"
+        "import sys; from vdeblur.cli.main import main; from vdeblur.video import pipe; "
+        "pipe._MOST_HEAD = 1 << 20; sys.exit(main(['-', '-o', 'out.mkv', '--strength', '0']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

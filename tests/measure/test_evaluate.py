@@ -21,7 +21,7 @@ from vdeblur.frame import Frame
 from vdeblur.measure import evaluate as module
 from vdeblur.measure.evaluate import evaluate
 from vdeblur.models.contract import DeblurNetwork
-from vdeblur.video.pictures import write_png
+from vdeblur.video.picture_files import write_png
 
 NETWORK: dict[str, Any] = {"model": "stand-in"}
 Use = Callable[[DeblurNetwork], None]

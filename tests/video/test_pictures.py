@@ -15,13 +15,13 @@ from video import media
 from vdeblur.errors import InputError
 from vdeblur.frame import Fate, Frame
 from vdeblur.video.clip import Clip, probe
+from vdeblur.video.picture_files import write_png
 from vdeblur.video.pictures import (
     PictureWriter,
     check_target,
     default_target,
     is_pictures,
     read_pictures,
-    write_png,
 )
 
 

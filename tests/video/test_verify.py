@@ -21,7 +21,7 @@ from vdeblur.cli.main import main
 from vdeblur.errors import InputError
 from vdeblur.video import verify as verifying
 from vdeblur.video.alignment import Times, matched
-from vdeblur.video.pictures import write_png
+from vdeblur.video.picture_files import write_png
 from vdeblur.video.receipt import Announced, Receipt
 from vdeblur.video.verify import verify
 

@@ -16,7 +16,7 @@ from vdeblur.jobs.interrupts import Interrupts
 from vdeblur.jobs.network import Work
 from vdeblur.jobs.pump import Pump
 from vdeblur.ledger import Ledger
-from vdeblur.video.source import stop_pipe
+from vdeblur.video import pipe
 
 QUEUE = 4  # frames waiting between two stages; more only costs memory
 
@@ -74,7 +74,7 @@ def flow(
         finished.stop()
     finally:
         decoded.stop()
-        stop_pipe()
+        pipe.stop()
         for thread in threads:
             thread.join()
     if failures:

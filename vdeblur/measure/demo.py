@@ -21,7 +21,7 @@ from vdeblur.engine.device import guess_kind
 from vdeblur.errors import InputError
 from vdeblur.jobs import deblur
 from vdeblur.jobs.plan import Options, check_options, make_plan
-from vdeblur.video.pictures import write_png
+from vdeblur.video.picture_files import write_png
 from vdeblur.video.sink import hidden_beside
 from vdeblur.weights import store
 

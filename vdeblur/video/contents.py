@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 
 from vdeblur.errors import InputError
 from vdeblur.video.alignment import NO_TIME, Times
-from vdeblur.video.clip import side_data
+from vdeblur.video.clip import aspect_of, side_data
 from vdeblur.video.pieces import Piece, Pieces
 from vdeblur.video.siting import siting_of
 from vdeblur.video.source import choose_video, demux, is_of_another_variant, opened
@@ -214,9 +214,15 @@ def picture_times(source: str, index: int) -> Times:
         tick = Fraction(video.time_base or Fraction(1, 1000))
         found = array("q")
         for frame in decoded(container, video):
-            scale = Fraction(frame.time_base) / tick if frame.time_base else Fraction(1)
-            found.append(NO_TIME if frame.pts is None else round(frame.pts * scale))
+            found.append(time_of(frame, tick))
         return Times(found, tick)
+
+
+def time_of(picture: av.VideoFrame, tick: Fraction) -> int:
+    """When it is shown, in these units (a decoder may count in its own); NO_TIME where nobody says."""
+    if picture.pts is None:
+        return NO_TIME
+    return round(picture.pts * Fraction(picture.time_base or tick) / tick)
 
 
 def decoded(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
@@ -312,11 +318,10 @@ def _decoded(video: VideoStream, packet: Packet) -> list[av.VideoFrame]:
 def _look(video: VideoStream, frame: av.VideoFrame, stated: int) -> Look:
     side = side_data(frame, video.codec_context.codec.name)
     matrix = side.get("DISPLAYMATRIX")
-    ratio = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio
     return Look(
         size=(frame.width, frame.height),
         pix_fmt=frame.format.name,
-        aspect=Fraction(ratio) if ratio else Fraction(1),
+        aspect=aspect_of(video) or Fraction(1),
         rotation=int(frame.rotation),
         matrix=None if matrix is None else _integers(matrix),
         colour=_colour(video, frame, stated),

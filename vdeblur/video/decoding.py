@@ -11,15 +11,16 @@ import errno
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from typing import Any, TypeAlias, cast
+from typing import cast
 
 import av
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from vdeblur.video import pipe
 from vdeblur.video.clip import Clip
-from vdeblur.video.contents import Gathering
+from vdeblur.video.contents import Gathering, Packet
 from vdeblur.video.restarts import CONCATENATED, Restarts
 from vdeblur.video.soundness import index_end
 from vdeblur.video.source import (
@@ -30,10 +31,8 @@ from vdeblur.video.source import (
     is_url,
     open_source,
     opened,
-    pipe_is_cut,
 )
 
-Packet: TypeAlias = "av.Packet[Any]"
 OnPacket = Callable[[Packet], None]
 
 _RECENT = 64  # more than any decoder holds back
@@ -58,7 +57,7 @@ class Decoding:
         wanted: frozenset[int],
         *,
         steady: bool,
-        timeout_s: float,
+        timeout_s: float = 10.0,
         gathers: bool = False,
     ) -> None:
         self._clip, self._on_packet, self._wanted = clip, on_packet, wanted
@@ -115,20 +114,13 @@ class Decoding:
             if self.failed_packets == failed:
                 return
 
-    def pass_on_until(self, end: Fraction) -> None:
-        """Read on without decoding until the other streams have come to `end` too (on the file's clock)."""
-        for _ in self.passing(end):
-            pass
-
     def passing(self, end: Fraction | None) -> Iterator[Fraction | None]:
         """Read without decoding, to the end of the file or until all streams have come to `end`.
 
         Yields the time of each packet of the video (on the file's clock), None for all others.
         """
         sounds = {s.index for s in self.container.streams if s.type == "audio"} & self._wanted
-        self._last_video = (
-            None  # what was decoded last is not the file's last picture: nothing follows from it
-        )
+        self._last_video = None  # what was decoded last is not the file's last picture
         while True:
             if end is not None:
                 ahead = max(self._reached.values(), default=end)
@@ -172,7 +164,7 @@ class Decoding:
         """
         if self._threads != "AUTO" or self._clip.source == "-":
             return False
-        again = Decoding(self._clip, lambda packet: None, frozenset(), steady=True, timeout_s=10.0)
+        again = Decoding(self._clip, lambda packet: None, frozenset(), steady=True)
         try:
             again.seek(pts * self.tick)
             for _ in again.pictures():
@@ -185,7 +177,7 @@ class Decoding:
         """For sources of unknown size, which could not be judged before: did all come that was promised?"""
         if self._clip.size_bytes is not None:
             return False
-        if self._clip.source == "-" and pipe_is_cut():
+        if self._clip.source == "-" and pipe.is_cut():
             return True
         return self.container.format.name.startswith("mov") and index_end(self.video) > self._furthest
 

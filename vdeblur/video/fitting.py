@@ -31,7 +31,7 @@ class Fitting:
         elif name not in (layout.name, shown.pix_fmt) and not self._clip.by_gpu:
             self._warn(f"the pixel format changes in the middle: {name} is converted to {layout.name}")
         elif name == layout.name:
-            return formats.upright(picture) if any(p.line_size < 0 for p in picture.planes) else picture
+            return formats.upright(picture)
         return self._reformatter.reformat(picture, layout.width, layout.height, layout.name)
 
     def _compare_tags(self, picture: av.VideoFrame, video: VideoStream) -> None:

@@ -57,20 +57,6 @@ _REPLACED = {
     "uyva": "yuva444p",
     "vuyx": "yuv444p",
     "vyu444": "yuv444p",
-    "rgb0": "gbrp",
-    "bgr0": "gbrp",
-    "0rgb": "gbrp",
-    "0bgr": "gbrp",
-    "rgb565le": "gbrp",
-    "bgr565le": "gbrp",
-    "rgb555le": "gbrp",
-    "bgr555le": "gbrp",
-    "rgb444le": "gbrp",
-    "bgr444le": "gbrp",
-    "rgb8": "gbrp",
-    "bgr8": "gbrp",
-    "rgb4_byte": "gbrp",
-    "bgr4_byte": "gbrp",
     "x2rgb10le": "gbrp10le",
     "x2bgr10le": "gbrp10le",
     "xyz12le": "gbrp12le",
@@ -103,6 +89,9 @@ def lossless_form(name: str) -> tuple[str, str | None]:
         return form, loss if _LOSSY.search(name) else None
     shape = av.VideoFormat(name, 16, 16)
     parts = shape.components
+    small = all(part.bits <= 8 and not part.is_alpha for part in parts)
+    if shape.is_rgb and small and not (shape.is_bayer or shape.is_bit_stream):
+        return "gbrp", None
     # Nothing is tried that FFmpeg may not know: its converter crashes on some formats of floats.
     if not parts or any(part.bits > 16 for part in parts) or re.search(r"f(16|32)", name):
         raise InputError(f"pictures in FFmpeg's format {name} are not supported")
@@ -186,10 +175,12 @@ def clip_to_depth(planes: tuple[Plane, ...], layout: PlaneLayout) -> None:
 
 
 def upright(frame: av.VideoFrame) -> av.VideoFrame:
-    """A copy whose rows lie from top to bottom; some decoders give bottom-up pictures (negative line sizes).
+    """The picture, or a copy whose rows lie from top to bottom; some decoders give bottom-up ones.
 
     Times, colour tags and the key-frame mark come along; side data does not.
     """
+    if all(plane.line_size >= 0 for plane in frame.planes):
+        return frame
     copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
     for target, source in zip(copy.planes, frame.planes, strict=True):
         stride, rows = -source.line_size, source.height

@@ -20,8 +20,8 @@ from vdeblur import colour
 from vdeblur.errors import InputError
 from vdeblur.frame import Component, Plane, PlaneLayout
 from vdeblur.video import formats
-from vdeblur.video.alignment import NO_TIME, Times, matched
-from vdeblur.video.contents import Choose, decoded, first_choice
+from vdeblur.video.alignment import Times, matched
+from vdeblur.video.contents import Choose, decoded, first_choice, time_of
 from vdeblur.video.receipt import Fault
 from vdeblur.video.source import opened
 
@@ -94,8 +94,7 @@ def looks_of(source: str, choose: Choose = first_choice) -> Looks:
         found = Looks(Times.of((), tick))
         reformatter = VideoReformatter()
         for picture in decoded(container, video):
-            scale = Fraction(picture.time_base) / tick if picture.time_base else Fraction(1)
-            found.times.ticks.append(NO_TIME if picture.pts is None else round(picture.pts * scale))
+            found.times.ticks.append(time_of(picture, tick))
             found.data += _look_at(picture, reformatter)
         return found
 
@@ -184,7 +183,6 @@ def _look_at(picture: av.VideoFrame, reformatter: VideoReformatter) -> bytes:
         return bytes(BYTES)
     if form != picture.format.name:
         picture = reformatter.reformat(picture, format=form)
-    if any(plane.line_size < 0 for plane in picture.planes):
-        picture = formats.upright(picture)
+    picture = formats.upright(picture)
     layout = formats.layout_of(form, picture.width, picture.height, range_tag=int(picture.color_range))
     return look(formats.views(picture), layout)

@@ -23,19 +23,9 @@ from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.video import formats, trust
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
 from vdeblur.video.names import JPEG, PICTURES, files_below, is_picture, is_result, is_video
-from vdeblur.video.picture_files import encode, is_cut_jpeg, refuse_several, write_png
+from vdeblur.video.picture_files import encode, is_cut_jpeg, refuse_several
 from vdeblur.video.sink import hidden_beside
 from vdeblur.video.source import is_url
-
-__all__ = [
-    "PictureWriter",
-    "check_target",
-    "default_target",
-    "is_pictures",
-    "probe_pictures",
-    "read_pictures",
-    "write_png",
-]
 
 INSIDE = "pictures"  # stands for a folder's own name inside it
 _TICK = Fraction(1, 25)  # pictures have no time; messages count them
@@ -302,8 +292,7 @@ def _shaped(frame: av.VideoFrame) -> tuple[av.VideoFrame, PlaneLayout]:
     if alpha is not None and (formats.views(frame)[0][..., alpha] == 255).all():
         form = "rgb24"
         frame = frame.reformat(format=form)
-    if any(plane.line_size < 0 for plane in frame.planes):
-        frame = formats.upright(frame)
+    frame = formats.upright(frame)
     # Pictures are full range unless they say otherwise, as lossy WebP does.
     tag = 1 if frame.color_range == 1 else 2
     return frame, formats.layout_of(

@@ -35,7 +35,7 @@ class Restarts:
         self._part: dict[int, int] = {}  # stream -> the part that it has come to
         self._last: dict[int, Fraction] = {}  # stream -> its latest time, continued
         self._said: set[tuple[int, Fraction]] = set()
-        self._held: list[Any] = []
+        self._held: list[tuple[Any, Fraction]] = []  # packets and their times
         self.warnings: list[str] = []
 
     @property
@@ -58,18 +58,16 @@ class Restarts:
         if self._part[index] < len(self._shifts):
             yield self._moved(packet, when)
             return
-        self._held.append(packet)
+        self._held.append((packet, when))
         if len(self._held) > _HELD:
             yield from self.rest()
 
     def rest(self) -> Iterator[Any]:
         """What was held back; unmoved where the pictures have not come to its part."""
         held, self._held = self._held, []
-        for packet in held:
-            index = packet.stream_index
-            self._part[index] = len(self._shifts) - 1
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            yield self._moved(packet, stamp * Fraction(packet.time_base))
+        for packet, when in held:
+            self._part[packet.stream_index] = len(self._shifts) - 1
+            yield self._moved(packet, when)
 
     def _picture(self, pts: int, when: Fraction) -> bool:
         """Whether a part begins with this one, as `pace` will say of the picture."""
