@@ -21,8 +21,7 @@ import numpy as np
 import torch
 
 from vdeblur.data import sensor
-from vdeblur.data.drawings import Picture
-from vdeblur.data.opencv import opencv
+from vdeblur.data.samples import read_picture
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.metrics import psnr
 from vdeblur.weights.catalogue import ENSEMBLE
@@ -50,18 +49,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    model = ENSEMBLE if options.ensemble else "auto"
     for weights in options.weights:
-        with open_deblurrer(
-            weights, options.precision, options.backend, ensemble=options.ensemble
+        with Deblurrer.load(
+            model, weights=weights, device="cpu", precision=options.precision, backend=options.backend
         ) as deblurrer:
             rows = score(deblurrer, options.pairs, options.every, options.crf)
         print(brief(weights, rows) if options.brief else table(weights, rows), flush=True)
-
-
-def open_deblurrer(path: Path, precision: str, backend: str, *, ensemble: bool = False) -> Deblurrer:
-    """The production engine with a file of weights, or with the average of a run's checkpoint."""
-    model = ENSEMBLE if ensemble else "auto"
-    return Deblurrer.load(model, weights=path, device="cpu", precision=precision, backend=backend)
 
 
 Row = dict[str, float]
@@ -73,7 +67,7 @@ def score(deblurrer: Deblurrer, pairs: Path, every: int, crf: int | None = None)
     for clip in sorted(path.parent for path in pairs.glob("*/*/blur")):
         frames: dict[str, list[float]] = defaultdict(list)
         for path in sorted((clip / "blur").glob("*.png"))[::every]:
-            blurred, sharp = read(path), read(clip / "sharp" / path.name)
+            blurred, sharp = read_picture(path), read_picture(clip / "sharp" / path.name)
             if crf is not None:
                 [blurred] = sensor.h264([blurred], crf)
             result, untouched = deblurrer.deblur_array(blurred), deblurrer.deblur_array(sharp)
@@ -157,14 +151,6 @@ def mean(rows: dict[str, Row] | dict[int, Row]) -> Row:
     members = list(rows.values())
     result = {key: float(np.mean([row[key] for row in members])) for key in members[0]}
     return result | {"worst": min(row["worst"] for row in members)}
-
-
-def read(path: Path) -> Picture:
-    cv2 = opencv()
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        sys.exit(f"{path} does not open as a picture")
-    return np.ascontiguousarray(picture[..., ::-1])
 
 
 if __name__ == "__main__":

@@ -23,12 +23,14 @@ import torch
 import torch.distributed as dist
 
 from vdeblur.data.feed import Feed, Share
+from vdeblur.data.material import load_photographs
 from vdeblur.data.samples import Samples, SynthesisedPairs
-from vdeblur.data.synthesis import BlurSettings, load_photographs
+from vdeblur.data.synthesis import BlurSettings
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.learn import checkpoint
 from vdeblur.learn.events import Event, Figures, Scored, Started
-from vdeblur.learn.judge import held_out_pairs, judge_made, validate
+from vdeblur.learn.judge import judge_made, validation_pairs
+from vdeblur.learn.judge import score as score_on
 from vdeblur.learn.recipe import changes, read_recipe
 from vdeblur.learn.train import train
 from vdeblur.learn.widen import widen
@@ -88,7 +90,8 @@ def run(options: argparse.Namespace) -> None:
     share = Share(settings.batch, rank, ranks, settings.accumulate)
     pairs = SynthesisedPairs(load_photographs(options.photographs), settings.motion, settings.seed)
     samples = Samples(pairs, settings.pool_of_slot(), settings.augmentation, share.slots, settings.seed)
-    judge = judge_made(held_out_pairs(options.photographs, settings.motion)) if rank == 0 else None
+    held = load_photographs(options.photographs, validation=True)
+    judge = judge_made(validation_pairs(held, settings.motion)) if rank == 0 else None
     outcome = train(
         network,
         settings,
@@ -155,8 +158,8 @@ def score(files: list[Path], photographs: Path) -> None:
     The 64 moving pairs are those of the default `BlurSettings` without soft scenes. What did not move must
     stay: there the figure is PSNR between input and result, 99 where they are the same.
     """
-    pairs = held_out_pairs(photographs, BlurSettings(defocused=0.0))
     sharp = load_photographs(photographs, validation=True)
+    pairs = validation_pairs(sharp, BlurSettings(defocused=0.0))
     still = {
         "sharp": sharp,
         "softened by sigma 1.2": [cv2.GaussianBlur(picture, (0, 0), 1.2) for picture in sharp],
@@ -165,7 +168,7 @@ def score(files: list[Path], photographs: Path) -> None:
         "sharp, codes times 0.3": [cv2.convertScaleAbs(picture, alpha=0.3) for picture in sharp],
     }
     for file in files:
-        gain_db = validate(load_network(file).network, pairs)
+        gain_db = score_on(load_network(file).network, iter(pairs)).gain_db
         print(f"{file.name}: {gain_db:+.3f} dB on {len(pairs)} synthetic pairs")
         with Deblurrer.load(weights=file, device="cpu", precision="fp32", backend="torch") as deblurrer:
             for kind, pictures in still.items():

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from vdeblur.data.feed import Feed, Share
+from vdeblur.data.material import load_photographs
 from vdeblur.data.samples import Samples, SynthesisedPairs
-from vdeblur.data.synthesis import BlurSettings, held_out, load_photographs
+from vdeblur.data.synthesis import BlurSettings, held_out
 from vdeblur.learn.events import Event
 from vdeblur.learn.judge import judge_made, validation_pairs
 from vdeblur.learn.settings import Settings

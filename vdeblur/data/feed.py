@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -111,12 +112,8 @@ class _Guarded(Dataset[_Part | VdeblurError]):
 def _split(places: list[tuple[int, int]], workers: int) -> list[list[tuple[int, int]]]:
     """Slots for each worker. The loader hands out lists in turns, so a worker always gets the same slots and
     finds their pairs in its memory."""
-    return [list(part) for part in _chunks(places, workers)]
-
-
-def _chunks(places: list[tuple[int, int]], count: int) -> Iterator[list[tuple[int, int]]]:
-    for number in range(count):
-        yield places[len(places) * number // count : len(places) * (number + 1) // count]
+    ends = [len(places) * number // workers for number in range(workers + 1)]
+    return [places[begin:end] for begin, end in pairwise(ends)]
 
 
 def _collate(items: list[_Part | VdeblurError]) -> Batch | VdeblurError:

@@ -74,6 +74,19 @@ def sharp_pictures(
     return training, validation, faults
 
 
+def load_photographs(folder: Path, validation: bool = False) -> list[Picture]:
+    """The training photographs of a folder in full size, or those held out, sorted by name.
+
+    Raises InputError where there are none, or one does not open.
+    """
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    chosen = [p for p in paths if held_out(p.name) == validation]
+    if not chosen:
+        kind = "validation" if validation else "training"
+        raise InputError(f"{folder}: no photographs (.jpg, .png) for {kind} in it")
+    return [read_picture(path) for path in chosen]
+
+
 def drawings(count: int, size: int, seed: int) -> list[Picture]:
     """Drawn pictures of size x size pixels: material that needs no file."""
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from vdeblur.data.partners import PairedClip, PairedFrame
@@ -21,21 +21,6 @@ def window(clip: PairedClip, index: int, k: int) -> tuple[PairedFrame, ...]:
     before = _walk(clip.frames, index, -1, step, k // 2)
     after = _walk(clip.frames, index, 1, step, k // 2)
     return (*reversed(before), clip.frames[index], *after)
-
-
-def windows(clip: PairedClip, k: int) -> Iterator[tuple[PairedFrame, ...]]:
-    """The window around every frame of a clip, in order."""
-    for index in range(len(clip.frames)):
-        yield window(clip, index, k)
-
-
-def runs(clip: PairedClip) -> Iterator[tuple[PairedFrame, ...]]:
-    """The clip in pieces without a leap in the frame numbers."""
-    step, start = _step(clip.frames), 0
-    for index in range(1, len(clip.frames) + 1):
-        if index == len(clip.frames) or clip.frames[index].number - clip.frames[index - 1].number != step:
-            yield clip.frames[start:index]
-            start = index
 
 
 def _step(frames: Sequence[PairedFrame]) -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
-from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -102,28 +101,6 @@ class _Layer:
 def held_out(name: str) -> bool:
     """Whether a photograph never enters training: those whose file name has a CRC-32 divisible by ten."""
     return crc32(name.encode()) % 10 == 0
-
-
-def load_photographs(folder: Path, validation: bool = False) -> list[Picture]:
-    """The training photographs of a folder, or those held out, sorted by name.
-
-    Raises:
-        InputError: there are none.
-    """
-    cv2 = opencv()
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    chosen = [p for p in paths if held_out(p.name) == validation]
-    if not chosen:
-        raise InputError(
-            f"No photographs (.jpg, .png) for {'validation' if validation else 'training'} in {folder}."
-        )
-    pictures = []
-    for path in chosen:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InputError(f"{path} does not open as a picture.")
-        pictures.append(np.ascontiguousarray(picture[..., ::-1]))
-    return pictures
 
 
 def make_pair(

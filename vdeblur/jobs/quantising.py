@@ -103,7 +103,8 @@ def quantise(
 
 def _material(folder: Path | None) -> tuple[list[Picture], list[tuple[Picture, Picture]]]:
     """Pictures as a decoder gives them (blurred, sharp, dark), and pairs from other photographs."""
-    from vdeblur.data.synthesis import BlurSettings, load_photographs, make_pair
+    from vdeblur.data.material import load_photographs
+    from vdeblur.data.synthesis import BlurSettings, make_pair
 
     if folder is None:
         shown, apart = _of_scikit_image()

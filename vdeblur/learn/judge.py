@@ -11,7 +11,7 @@ import numpy as np
 
 from vdeblur.data.drawings import Picture
 from vdeblur.data.samples import read_pair
-from vdeblur.data.synthesis import BlurSettings, Pair, load_photographs, make_pair
+from vdeblur.data.synthesis import BlurSettings, Pair, make_pair
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.metrics import psnr
 from vdeblur.models.contract import DeblurNetwork
@@ -87,13 +87,3 @@ def judge_files(files: Sequence[tuple[Path, Path]], count: int, device: str = "c
     """A judge by at most `count` pairs of picture files, evenly spread over the list, read each time anew."""
     chosen = [files[len(files) * i // count] for i in range(count)] if len(files) > count else list(files)
     return lambda network: score(network, (read_pair(*pair) for pair in chosen), device)
-
-
-def validate(network: DeblurNetwork, pairs: Sequence[Pair]) -> float:
-    """Mean gain in PSNR over the blurred input, in dB; pairs blurred by less than one level are left out."""
-    return score(network, iter(pairs)).gain_db
-
-
-def held_out_pairs(photographs: Path, motion: BlurSettings) -> list[Pair]:
-    """The validation pairs of a folder of photographs."""
-    return validation_pairs(load_photographs(photographs, validation=True), motion)
