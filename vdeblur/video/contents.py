@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import blake2b
@@ -183,20 +184,15 @@ def read_contents(source: str, choose: Choose = first_choice) -> Contents:
         video = choose(container)
         gathering = Gathering(container, video)
         pending, broken = _FRUITLESS, False
-        packets = demux(container)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError):
-                broken = True
-                break
-            if packet is None:
-                break
-            if packet.stream_index == video.index and gathering.look is None and pending:
-                pending -= 1
-                for frame in _decoded(video, packet)[:1]:
-                    gathering.picture(frame)
-            gathering.packet(packet)
+        try:
+            for packet in demux(container):
+                if packet.stream_index == video.index and gathering.look is None and pending:
+                    pending -= 1
+                    for frame in _decoded(video, packet)[:1]:
+                        gathering.picture(frame)
+                gathering.packet(packet)
+        except (av.FFmpegError, OSError):
+            broken = True
         return gathering.contents(source, broken=broken)
 
 
@@ -227,18 +223,9 @@ def time_of(picture: av.VideoFrame, tick: Fraction) -> int:
 
 def decoded(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
     """All pictures that decode, in order of presentation."""
-    packets = demux(container, video)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, OSError):
-            return
-        if packet is None:
-            return
-        try:
-            yield from video.codec_context.decode(packet if packet.size else None)
-        except av.FFmpegError:
-            continue
+    with suppress(av.FFmpegError, OSError):
+        for packet in demux(container, video):
+            yield from _decoded(video, packet)
 
 
 def _track(stream: Any) -> Track:

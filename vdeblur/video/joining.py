@@ -52,7 +52,7 @@ class Passing:
     ) -> None:
         self._idle = not plan.wanted
         clip = dataclasses.replace(clip, by_gpu=False)  # nothing is decoded here
-        self._decoding = Decoding(clip, self._offer, plan.wanted, steady=True, timeout_s=10.0)
+        self._decoding = Decoding(clip, self._offer, plan.wanted, steady=True)
         origin = self._decoding.origin
         self._begin = origin + start if start else None
         self._end = None if end is None else origin + end

@@ -24,7 +24,6 @@ from vdeblur.video import formats, trust
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
 from vdeblur.video.names import JPEG, PICTURES, files_below, is_picture, is_result, is_video
 from vdeblur.video.picture_files import encode, is_cut_jpeg, refuse_several
-from vdeblur.video.sink import hidden_beside
 from vdeblur.video.source import is_url
 
 INSIDE = "pictures"  # stands for a folder's own name inside it
@@ -155,19 +154,15 @@ def place_of(clip: Clip, target: Path) -> Path:
 
 
 class PictureWriter:
-    """Writes each frame as the picture it came from; `finish` gives the names, `abandon` leaves nothing.
+    """Writes each frame as the picture it came from; `finish` gives the names.
 
     target   a folder, or a file for a single picture
-    parts    a folder of somebody's where they are gathered, and stay when they are abandoned
+    parts    a folder, in the target's file system, where they are gathered
     """
 
-    def __init__(
-        self, target: Path, clip: Clip, *, overwrite: bool = False, parts: Path | None = None
-    ) -> None:
+    def __init__(self, target: Path, clip: Clip, *, parts: Path, overwrite: bool = False) -> None:
         check_target(clip, target, overwrite=overwrite)
-        self._target, self._clip = target, clip
-        self._keeps = parts is not None
-        self._unfinished = parts or hidden_beside(place_of(clip, target))
+        self._target, self._clip, self._parts = target, clip, parts
         self._done: list[tuple[Path, Path]] = []
 
     def take_over(self, numbers: Iterable[int]) -> None:
@@ -179,7 +174,7 @@ class PictureWriter:
         source = Path(self._clip.pictures[frame.index])
         part, goal = self._part_and_goal(frame.index)
         try:
-            self._unfinished.mkdir(exist_ok=True)
+            self._parts.mkdir(exist_ok=True)
             if _is_untouched(frame) and source.suffix.lower() == goal.suffix.lower():
                 shutil.copyfile(source, part)  # rather than coding a JPEG anew for nothing
             else:
@@ -191,7 +186,7 @@ class PictureWriter:
 
     def _part_and_goal(self, index: int) -> tuple[Path, Path]:
         goal = _goal(self._clip, self._target, self._clip.pictures[index])
-        return self._unfinished / f"{index:08d}{goal.suffix}", goal
+        return self._parts / f"{index:08d}{goal.suffix}", goal
 
     def finish(self) -> Path:
         """All results take their names; the folder, or the file of a single picture."""
@@ -201,15 +196,9 @@ class PictureWriter:
                 os.replace(part, goal)
         except OSError as error:
             raise VdeblurError(f"{self._target}: cannot be written ({error.strerror})") from error
-        self.abandon()
         if _is_single(self._clip):
             return _goal(self._clip, self._target, self._clip.pictures[0])
         return self._target
-
-    def abandon(self) -> None:
-        """Remove what has no name yet, if it is ours; never raises."""
-        if not self._keeps:
-            shutil.rmtree(self._unfinished, ignore_errors=True)
 
 
 def _is_untouched(frame: Frame) -> bool:

@@ -40,9 +40,9 @@ _CARRIERS = {
 }
 
 
-def options_for_file(protocol: str = "file") -> dict[str, str]:
+def options_for_file() -> dict[str, str]:
     """What FFmpeg is told of a file, a pipe or a file object: it is alone."""
-    return _sizes() | {"protocol_whitelist": protocol, "format_whitelist": _single()}
+    return _sizes() | {"protocol_whitelist": "file", "format_whitelist": _single()}
 
 
 def options_for_picture() -> dict[str, str]:
