@@ -218,8 +218,7 @@ def test_tags_of_the_old_encoding_do_not_describe_the_new_one() -> None:
         "DURATION": "1",
         "language": "ger",
     }
-    assert tags.stream_tags(old, encoded_anew=True) == {"title": "t", "language": "ger"}
-    assert tags.stream_tags(old, encoded_anew=False) == old
+    assert tags.about_the_film(old) == {"title": "t", "language": "ger"}
     doubled = {"location": "+1/", "location-eng": "+1/", "encoder": "Lavf", "my-own": "kept"}
     assert tags.container_tags(doubled) == {"location": "+1/", "my-own": "kept"}
 

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import av
 
@@ -37,6 +37,7 @@ from vdeblur.video.cut import Cut, Reads
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.languages import language_for
 from vdeblur.video.restarts import CONCATENATED
+from vdeblur.video.sink import Sink
 from vdeblur.video.sound import LOSSLESS, SoundConverter, is_held_by_ts
 from vdeblur.video.subtitles import TEXT, TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
@@ -189,12 +190,6 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action,
     return Action.COPY, ""
 
 
-class _Muxes(Protocol):
-    @property
-    def container(self) -> Any: ...
-    def mux(self, packet: Any) -> None: ...
-
-
 class Carry:
     """Carries out a plan, between a reader's packets and an output container."""
 
@@ -253,7 +248,7 @@ class Carry:
         for stream in clip.streams:
             if stream.index == clip.picture.index:
                 video = add_video(output)
-                self._label(video, stream, encoded_anew=True)
+                self._label(video, stream, tags.about_the_film(stream.metadata))
                 if self._reader.shift and video.metadata.pop("timecode", None):
                     self.warnings.append("the timecode is left out: it belongs to the source's beginning")
             elif stream.index in self.lost:
@@ -276,7 +271,7 @@ class Carry:
             return {}
         return {"output_ts_offset": f"{-(source.start_time or 0)}us"}
 
-    def drain(self, sink: _Muxes, until_s: float | None) -> None:
+    def drain(self, sink: Sink, until_s: float | None) -> None:
         """Write what is due up to this time (None: everything)."""
         due = None if until_s is None else until_s + float(self._reader.shift)
         while (packet := self._next(due)) is not None:
@@ -291,7 +286,7 @@ class Carry:
         if until_s is None:
             self.finish(sink)
 
-    def finish(self, sink: _Muxes) -> None:
+    def finish(self, sink: Sink) -> None:
         """After the last packet: write what the converters still hold, say what never began."""
         inputs = (s for s in self._reader.container.streams if s.index in self._into)
         for index in self._cut.without_beginning(inputs):
@@ -345,7 +340,7 @@ class Carry:
         del self._taken[index]
         return found
 
-    def _put(self, sink: _Muxes, index: int, packet: Any) -> None:
+    def _put(self, sink: Sink, index: int, packet: Any) -> None:
         converter = self._converters.get(index)
         if converter is None:
             packet.stream = self._into[index]
@@ -384,7 +379,7 @@ class Carry:
                 return
             made = add_template(output, stream)
         self._into[index] = made
-        self._label(made, carried.stream, encoded_anew=False)
+        self._label(made, carried.stream, dict(carried.stream.metadata))
 
     def _converter(self, output: Any, stream: Any) -> TextConverter | SoundConverter:
         if stream.type == "audio":
@@ -393,8 +388,7 @@ class Carry:
         assert wanted is not None
         return TextConverter(output, stream, wanted, self.warnings)
 
-    def _label(self, made: Any, stream: Stream, *, encoded_anew: bool) -> None:
-        labels = tags.stream_tags(stream.metadata, encoded_anew=encoded_anew)
+    def _label(self, made: Any, stream: Stream, labels: dict[str, str]) -> None:
         if "language" in labels:
             spoken = language_for(self.plan.muxer, labels["language"])
             labels["language"] = spoken or labels["language"]

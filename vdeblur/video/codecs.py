@@ -62,7 +62,6 @@ CONTAINERS = {
 _INSTEAD = {".mxf": (".mov", ".mkv"), ".3gp": (".mp4", ".mkv"), ".3g2": (".mp4", ".mkv"), ".f4v": (".mp4",)}
 _MP4S = (".mp4", ".m4v", ".3gp", ".3g2")
 _SPEECH = frozenset({"amr_nb", "amr_wb"})  # the sound of old phones, which FFmpeg's MP4 refuses and MOV takes
-_FAMILIES = frozenset({"h264", "h265", "hevc", "av1", "vp9", "ffv1", "prores"})  # need no hardware
 _MULTILAYER = 1 << 21  # FFmpeg's disposition of streams with several views (spatial video)
 _BY_FORMAT = {"mov,mp4,m4a,3gp,3g2,mj2": ".mp4", "matroska,webm": ".mkv", "mpegts": ".ts", "mxf": ".mxf"}
 
@@ -134,7 +133,7 @@ def choose_output(
         hdr10=table.hdr10,
         asked=frozenset(asked),
     )
-    by_hand = asked or preset is not None or codec not in (None, *_FAMILIES)
+    by_hand = asked or preset is not None or codec in ENCODERS  # one by its name may need hardware
     if encoder == "ffmpeg":
         from vdeblur.video.ffmpeg import check_binary_has
 

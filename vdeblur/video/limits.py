@@ -14,7 +14,7 @@ from vdeblur.video.contents import Contents, Track
 from vdeblur.video.languages import language_for, same_language
 from vdeblur.video.sound import is_held_by_ts
 from vdeblur.video.subtitles import TEXT
-from vdeblur.video.tags import in_boxes, marks, marks_kept, moment, without_box
+from vdeblur.video.tags import OF_TRACKS, in_boxes, marks, marks_kept, moment, without_box
 
 # How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.
 CLOCKS = {"mov": Fraction(0), "matroska": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
@@ -25,7 +25,6 @@ UNKNOWN_CLOCK = Fraction(2, 1000)
 _DEFAULT_MARK, _SEVERAL_VIEWS = 1, 1 << 21
 _PICTURE_TEXT = frozenset({"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub", "dvb_teletext"})
 _VP9_MATRICES = frozenset({1, 2, 5, 6, 7, 9})
-_QUICKTIME_TAGS = frozenset({"language", "handler_name", "creation_time", "title", "name", "timecode"})
 _OF_THE_FILE = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|vendor_id|duration(-.*)?|_statistics.*|"
     r"bps(-.*)?|number_of_(frames|bytes)(-.*)?|variant_bitrate",
@@ -349,7 +348,7 @@ LIMITS = (
     Limit(
         "tag",
         "MP4 and MOV have no place for it in a stream",
-        lambda c: c.new is not None and c.into == "mov" and c.key not in _QUICKTIME_TAGS,
+        lambda c: c.new is not None and c.into == "mov" and c.key not in OF_TRACKS,
     ),
     Limit(
         "tag",

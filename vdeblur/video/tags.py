@@ -107,26 +107,21 @@ def without_box(muxer: str, tags: dict[str, str]) -> list[str]:
     ]
 
 
-def stream_tags(tags: dict[str, str], *, encoded_anew: bool) -> dict[str, str]:
-    """A stream's tags; of a stream that is encoded anew without those that describe the old encoding."""
-    if not encoded_anew:
-        return dict(tags)
+def about_the_film(tags: dict[str, str]) -> dict[str, str]:
+    """A stream's tags without those that describe its encoding."""
     return {k: v for k, v in tags.items() if not k.lower().startswith(_OF_THE_ENCODING)}
 
 
-# Tags of single streams that a container has a place for; Matroska takes any but the time of creation.
-_STREAM_TAGS = {
-    "mp4": {"language", "handler_name", "creation_time", "title", "name", "timecode"},
-    "mov": {"language", "handler_name", "creation_time", "title", "name", "timecode"},
-}
+OF_TRACKS = frozenset({"language", "handler_name", "creation_time", "title", "name", "timecode"})
+"""Tags of single streams for which MP4 and MOV have a place; Matroska takes any but the time of creation."""
 
 
 def stream_tags_lost(muxer: str, tags: dict[str, str], container: dict[str, str]) -> list[str]:
     """Names of a stream's tags for which this container has no place and that say something of their own."""
-    kept = _STREAM_TAGS.get(muxer, set(tags) - {"creation_time"})
+    kept = OF_TRACKS if muxer in ("mp4", "mov") else set(tags) - {"creation_time"}
     return [
         key
-        for key, value in container_tags(stream_tags(tags, encoded_anew=True)).items()
+        for key, value in container_tags(about_the_film(tags)).items()
         if (key not in kept or (key == "creation_time" and not in_boxes(value)))
         and container.get(key) != value
     ]
