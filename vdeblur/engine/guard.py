@@ -62,12 +62,12 @@ def figures_of(difference: np.ndarray[Any, Any]) -> list[float]:
     return [float(figure) for figure in figures]
 
 
-def is_sound(difference: Tensor, bounds: Bounds = BOUNDS) -> bool:
+def is_sound(difference: Tensor) -> bool:
     """Whether a difference is finite and within the bounds."""
-    return within(figures(difference).tolist(), bounds)
+    return within(figures(difference).tolist())
 
 
-def within(found: Sequence[float], bounds: Bounds = BOUNDS) -> bool:
+def within(found: Sequence[float]) -> bool:
     """Whether `figures` keep the bounds (NaN and infinities break every comparison)."""
     rms, shift, block_rms = found
-    return bool(rms <= bounds.rms and shift <= bounds.shift and block_rms <= bounds.block_rms)
+    return bool(rms <= BOUNDS.rms and shift <= BOUNDS.shift and block_rms <= BOUNDS.block_rms)

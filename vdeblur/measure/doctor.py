@@ -137,10 +137,8 @@ def _gpus() -> Iterator[Finding]:
             yield str(error).partition(": ")[2].partition(";")[0], False
             continue
         if kind == "mps":
-            yield (
-                f"{choose('mps', 'auto', 'auto').name}, precision {choose('mps', 'auto', 'auto').precision}",
-                True,
-            )
+            choice = choose("mps", "auto", "auto")
+            yield f"{choice.name}, precision {choice.precision}", True
             continue
         import torch
 
