@@ -285,6 +285,10 @@ def test_a_pipe_that_brings_an_index_too_late_is_refused_as_such(tmp_path: Path)
     assert "InputError: stdin: no video that a pipe can carry (save an MP4 with its index" in done.stderr
 
 
+def test_a_pipe_through_which_nothing_comes_is_named() -> None:
+    assert "InputError: stdin: nothing came through" in _through_stdin(b"").stderr
+
+
 def test_a_pipe_that_ends_too_early_is_noticed(tmp_path: Path) -> None:
     data = media.make("b_frames_mkv", tmp_path).path.read_bytes()
     done = _through_stdin(data[: len(data) * 7 // 10])

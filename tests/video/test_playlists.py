@@ -57,7 +57,7 @@ def test_the_best_of_several_variants_is_taken_with_its_own_sound(
     target = tmp_path / "out.mp4"
     assert main([f"{address}/master.m3u8", "-o", str(target), "--strength", "0"]) == 0
     said = capsys.readouterr()
-    assert "several qualities" in said.err
+    assert "in several qualities: stream 2 is taken, --video-stream can be 0, 2, 4" in said.err
     assert "kept: 1 audio; 40 of 40 frames" in said.out
     with av.open(str(target)) as container:
         assert [(s.type, getattr(s, "width", None)) for s in container.streams] == [

@@ -233,8 +233,9 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
             warnings.append("cannot be carried: the word that this is 360° video; mark the result again")
         streams = [s for s in container.streams if not is_of_another_variant(s, video)]
         if len(streams) < len(container.streams):
-            said = "offers the film in several qualities: of the highest bit rate, or as --video-stream asks"
-            warnings.append(said)
+            there = ", ".join(str(s.index) for s in container.streams.video)
+            said = f"stream {video.index} is taken, --video-stream can be {there}"
+            warnings.append(f"the film is there in several qualities: {said}")
         return Clip(
             source=source,
             container=container.format.name,

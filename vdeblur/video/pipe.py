@@ -77,6 +77,11 @@ def stop() -> None:
         _pipe.stop()
 
 
+def is_empty() -> bool:
+    """After reading: whether nothing came through at all."""
+    return _pipe is not None and not _pipe.read_bytes
+
+
 def is_cut() -> bool:
     """After reading: whether what came through stdin was not all of the file."""
     return _pipe is not None and _pipe.is_cut()

@@ -263,7 +263,8 @@ def _why(error: Exception, name: str, source: str) -> str:
         return f"{name}: no answer within the time limit; is the sender running?"
     if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
         if source == "-":
-            return NOT_BY_PIPE
+            nothing = "stdin: nothing came through the pipe; look at the command before it"
+            return nothing if pipe.is_empty() else NOT_BY_PIPE
         if not is_url(source) and soundness.lacks_index(Path(without_scheme(source))):
             return (
                 f"{name}: an MP4/MOV without its index (moov): cut off, or the recording was never finished"
