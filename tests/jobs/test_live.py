@@ -562,20 +562,7 @@ def test_ctrl_c_leaves_a_recording_that_plays(clip: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_the_command_ends_cleanly_on_a_signal(clip: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    words = [
-        sys.executable,
-        "-m",
-        "vdeblur",
-        "live",
-        str(clip),
-        "--loop",
-        "--headless",
-        "--model",
-        "mimo-unet-tiny",
-    ]
-    process = subprocess.Popen(
-        [*words, "--record", str(target)], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    )
+    process = started(clip, "--record", str(target))
     deadline = time.monotonic() + 120
     unfinished: set[Path] = set()  # one that lasts: another is there for a moment, to try the folder
     while time.monotonic() < deadline and not unfinished & (now := set(tmp_path.glob(".out*"))):
@@ -861,19 +848,7 @@ def test_a_playlist_that_is_not_closed_is_a_stream_that_can_be_lost(is_live: boo
 @pytest.mark.slow
 def test_the_picture_is_served_on(clip: Path) -> None:
     port = 20000 + (os.getpid() + 7) % 20000
-    words = [
-        sys.executable,
-        "-m",
-        "vdeblur",
-        "live",
-        str(clip),
-        "--loop",
-        "--headless",
-        "--model",
-        "mimo-unet-tiny",
-    ]
-    words += ["--output", f"udp://127.0.0.1:{port}"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    process = started(clip, "--output", f"udp://127.0.0.1:{port}")
     times: list[float] = []
     try:
         with av.open(f"udp://127.0.0.1:{port}", timeout=90) as received:
@@ -994,6 +969,16 @@ def test_a_weights_file_as_an_ensemble_is_opened_as_one() -> None:
     engine = options.load(named)
     assert engine.describe()["model"] == named == "mimo-unet-tiny.safetensors@ensemble"
     engine.close()
+
+
+def started(clip: Path, *more: str) -> subprocess.Popen[str]:
+    words = ["live", str(clip), "--loop", "--headless", "--model", "mimo-unet-tiny", *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "vdeblur", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
 
 
 def frame_of(pix_fmt: str, size: tuple[int, int]) -> Frame:

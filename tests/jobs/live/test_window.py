@@ -222,6 +222,18 @@ def test_why_no_window_opens_is_said_in_few_words() -> None:
     assert _reason("")
 
 
+def test_ctrl_c_while_the_window_opens_leaves_nothing_that_the_program_waits_for(
+    display: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", display.name)
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        Window(Controls())
+    await_(lambda: "Timer" not in str([t for t in threading.enumerate() if not t.daemon]), "no timer")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
 @pytest.mark.parametrize(
     ("name", "reason"), [("", "DISPLAY is not set"), (":4711", "connect to display :4711")]

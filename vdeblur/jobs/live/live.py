@@ -51,12 +51,13 @@ class LiveResult:
 
     def line(self) -> str:
         """In one sentence."""
+        ages = f"; age {self.age_p50_s * 1000:.0f} ms (p50), {self.age_p95_s * 1000:.0f} ms (p95)"
         refused = f"; {self.refused} {Fate.REFUSED}" if self.refused else ""
         lost = f"; source lost {self.losses} times" if self.losses else ""
         return (
             f"{self.seconds:.1f} s: {self.captured} captured, {self.shown} shown "
-            f"({self.shown / max(self.seconds, 1e-6):.1f} fps), {self.dropped} dropped; "
-            f"age {self.age_p50_s * 1000:.0f} ms (p50), {self.age_p95_s * 1000:.0f} ms (p95){refused}{lost}"
+            f"({self.shown / max(self.seconds, 1e-6):.1f} fps), {self.dropped} dropped"
+            f"{ages if self.shown else ''}{refused}{lost}"
         )
 
 

@@ -127,7 +127,7 @@ class Rungs:
 
     def close(self) -> None:
         if self._opening is not None:
-            self._opening.join(10.0)
+            self._opening.join(2.0)
             if self._opening.is_alive():  # on a busy machine: what it works on must stay
                 return
         for engine in self._engines.values():

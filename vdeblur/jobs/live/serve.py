@@ -201,7 +201,8 @@ class VirtualCamera:
             self._camera = module.Camera(width, height, max(rate, 1.0), device=device)
         except RuntimeError as error:
             raise VdeblurError(
-                f"{device} cannot be used as a virtual camera ({error}); Linux: modprobe v4l2loopback"
+                f"{device} cannot be used as a virtual camera ({error}); "
+                "Linux: modprobe v4l2loopback exclusive_caps=1"
             ) from error
 
     def send(self, captured: Captured) -> None:

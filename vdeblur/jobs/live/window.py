@@ -47,12 +47,17 @@ class Window:
             assert self._process.stdout is not None
             self._to, self._from = self._process.stdin, self._process.stdout
             impatience = threading.Timer(_PATIENCE_S, self._process.kill)
+            impatience.daemon = True  # after a Ctrl-C the program would wait for it
             impatience.start()
-            opened = self._from.readline().strip() == b"open"
-            impatience.cancel()
+            opened = False
+            try:
+                opened = self._from.readline().strip() == b"open"
+            finally:
+                impatience.cancel()
+                if not opened:
+                    self._process.kill()
+                    self._process.communicate()
             if not opened:
-                self._process.kill()
-                self._process.communicate()
                 said.seek(0)
                 raise MissingRuntimeError(_no_window(_reason(said.read().decode(errors="replace"))))
         for work in (self._send, self._hear):
