@@ -32,6 +32,54 @@ class Count:
     judged_step: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """All that steps change."""
+
+    network: DeblurNetwork
+    average: DeblurNetwork
+    optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler
+    adversary: Adversary | None
+    at: Count
+
+    def state(self) -> dict[str, Any]:
+        """All that a run needs to go on, as plain values and tensors."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "scaler": self.scaler.state_dict(),
+            "adversary": self.adversary.state() if self.adversary is not None else None,
+            **{name: getattr(self.at, name) for name in Count.__slots__},
+        }
+
+    def restore(self, last: Path, settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Put everything back; returns the settings that differ from the run's of before, as (before, now).
+
+        settings   of now, as they will be saved; earlier versions did not save all of them
+        """
+        state = load(last)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
+            if self.adversary is not None and state.get("adversary") is not None:
+                self.adversary.restore(state["adversary"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise InputError(
+                f"{last}: is the checkpoint of another network or optimizer; give another --output"
+            ) from error
+        if self.scaler.is_enabled() and state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
+        for name in Count.__slots__:
+            if name in state:
+                setattr(self.at, name, state[name])
+        now, before = _named(settings), _named(state.get("settings", {}))
+        return {key: (before[key], new) for key, new in now.items() if key in before and before[key] != new}
+
+
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint such that a crash leaves either the old file or the new one, never half of one.
 
@@ -63,60 +111,6 @@ def load(path: Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, UnpicklingError) as error:
         raise InputError(f"{path}: is no checkpoint, or damaged; move it away to begin anew") from error
     return state
-
-
-def gather(
-    network: DeblurNetwork,
-    average: DeblurNetwork,
-    optimizers: list[torch.optim.Optimizer],
-    scaler: torch.amp.GradScaler,
-    adversary: Adversary | None,
-    at: Count,
-) -> dict[str, Any]:
-    """All that a run needs to go on, as plain values and tensors."""
-    return {
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "scaler": scaler.state_dict(),
-        "adversary": adversary.state() if adversary is not None else None,
-        **{name: getattr(at, name) for name in Count.__slots__},
-    }
-
-
-def restore(
-    last: Path,
-    network: DeblurNetwork,
-    average: DeblurNetwork,
-    optimizers: list[torch.optim.Optimizer],
-    scaler: torch.amp.GradScaler,
-    adversary: Adversary | None,
-    at: Count,
-    settings: Mapping[str, Any],
-) -> dict[str, tuple[Any, Any]]:
-    """Put everything back; returns the settings that differ from the run's of before, as (before, now).
-
-    settings   of now, as they will be saved; earlier versions did not save all of them
-    """
-    state = load(last)
-    try:
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
-        if adversary is not None and state.get("adversary") is not None:
-            adversary.restore(state["adversary"])
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{last}: is the checkpoint of another network or optimizer; give another --output"
-        ) from error
-    if scaler.is_enabled() and state.get("scaler"):
-        scaler.load_state_dict(state["scaler"])
-    for name in Count.__slots__:
-        if name in state:
-            setattr(at, name, state[name])
-    now, before = _named(settings), _named(state.get("settings", {}))
-    return {key: (before[key], value) for key, value in now.items() if key in before and before[key] != value}
 
 
 def plain(settings: Any) -> dict[str, Any]:

@@ -93,10 +93,11 @@ def train(
     scaler = torch.amp.GradScaler(device.type, FIRST_SCALE, enabled=precision == "fp16")
     adversary = Adversary(s.rate, device) if s.adversarial else None
     at = checkpoint.Count()
+    learner = checkpoint.Learner(network, average, optimizers, scaler, adversary, at)
     plain = checkpoint.plain(s) | dict(kept)
     changed: dict[str, tuple[Any, Any]] = {}
     if last.exists():
-        changed = checkpoint.restore(last, network, average, optimizers, scaler, adversary, at, plain)
+        changed = learner.restore(last, plain)
         notes += tuple(f"{key} is {now} now, it was {before}" for key, (before, now) in changed.items())
     model = shared(Scaled(network), device)
 
@@ -118,8 +119,7 @@ def train(
 
         def saved() -> None:
             if rank == 0:
-                state = checkpoint.gather(network, average, optimizers, scaler, adversary, at)
-                checkpoint.save(last, state | {"settings": plain})
+                checkpoint.save(last, learner.state() | {"settings": plain})
 
         def judged() -> None:
             if judge is None or log is None or at.judged_step == at.step:
