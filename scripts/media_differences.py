@@ -58,7 +58,8 @@ def _frames(a: Facts, b: Facts, said: str) -> list[Finding]:
         return found
     exact = b.container.startswith("mov")
     tolerance = Fraction(0) if exact else Fraction(1, 90000) if b.container == "mpegts" else Fraction(1, 1000)
-    shift = Fraction(0) if exact or not new or new[0] is None else new[0] - (times[0] or 0)
+    still = exact and a.container not in ("mpegts", "mpeg", "hls")  # recordings begin at zero elsewhere
+    shift = Fraction(0) if still or not new or new[0] is None else new[0] - (times[0] or 0)
     worst = max(
         (abs((y or 0) - shift - (x or 0)) for x, y in zip(times, new, strict=False)), default=Fraction(0)
     )
