@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vdeblur.errors import InputError
@@ -26,7 +25,7 @@ from vdeblur.video.alignment import NO_TIME, Times
 from vdeblur.video.clip import aspect_of, side_data
 from vdeblur.video.pieces import Piece, Pieces
 from vdeblur.video.siting import siting_of
-from vdeblur.video.source import choose_video, demux, is_of_another_variant, opened
+from vdeblur.video.source import choose_video, demux, is_cover, is_of_another_variant, opened
 from vdeblur.video.subtitles import TEXT, in_utf8
 
 _FRUITLESS = 300  # packets without a picture, after which none is expected
@@ -119,7 +118,7 @@ def video_at(place: int, count: int) -> Choose:
     """The video at a place among `count`; the default one of a file that has not as many."""
 
     def choose(container: InputContainer) -> VideoStream:
-        there = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        there = [s for s in container.streams.video if not is_cover(s)]
         if len(there) != count:
             return choose_video(container, container.name, None)
         return there[place]
@@ -230,11 +229,10 @@ def decoded(container: InputContainer, video: VideoStream) -> Iterator[av.VideoF
 
 def _track(stream: Any) -> Track:
     context = stream.codec_context
-    is_cover = stream.type == "video" and stream.disposition & Disposition.attached_pic
     codec = stream.name if context is None else context.codec.canonical_name
     track = Track(
         index=stream.index,
-        kind="cover" if is_cover else stream.type,
+        kind="cover" if stream.type == "video" and is_cover(stream) else stream.type,
         codec=codec,
         disposition=int(stream.disposition),
         tags=dict(stream.metadata),

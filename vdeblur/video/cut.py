@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any, Protocol
 
-from av.stream import Disposition
+from vdeblur.video.source import is_cover
 
 _NOTICEABLE = Fraction(1, 10)  # seconds
 _BEFORE = 1  # a range begins where it was asked for, or less than one tick of its pictures before
@@ -38,7 +38,7 @@ class Cut:
     def is_far_outside(self, packet: Any) -> bool:
         """Whether a packet cannot belong to the range, before it is known where exactly that begins."""
         begin, end = self._reader.span
-        if packet.pts is None or _is_cover(packet.stream):
+        if packet.pts is None or is_cover(packet.stream):
             return False
         begins, lasts = packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base
         if end is not None and begins >= end:
@@ -50,7 +50,7 @@ class Cut:
         shift, end = self._reader.shift, self._reader.span[1]
         if self._reader.span == (None, None):
             return True
-        if _is_cover(packet.stream):
+        if is_cover(packet.stream):
             return True
         if packet.pts is None:
             return packet.dts is None
@@ -92,7 +92,7 @@ class Cut:
         """After the last packet: which of the copied videos have no key frame in the range."""
         for stream in streams:
             is_cut = stream.type == "video" and self._reader.span != (None, None)
-            if is_cut and not _is_cover(stream) and stream.index not in self._keyed:
+            if is_cut and not is_cover(stream) and stream.index not in self._keyed:
                 yield stream.index
 
     def _begun(self, packet: Any, late: Fraction) -> bool:
@@ -108,8 +108,3 @@ class Cut:
                 f"stream {stream.index} begins {float(late):.2f} s late, with its key frame"
             )
         return True
-
-
-def _is_cover(stream: Any) -> bool:
-    """Whether its one picture stands outside time."""
-    return bool(stream.disposition & Disposition.attached_pic)

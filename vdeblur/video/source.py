@@ -172,10 +172,9 @@ def choose_video(container: InputContainer, source: str, wanted: int | None) -> 
     film (HLS) that with the highest bit rate before all others.
     """
     name = shown_name(source)
-    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    covers = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
+    videos = [s for s in container.streams.video if not is_cover(s)]
     if not videos:
-        what = "holds no video" if not covers else "holds no video, only a cover picture"
+        what = "holds no video, only a cover picture" if container.streams.video else "holds no video"
         kinds = sorted({s.type for s in container.streams})
         raise InputError(f"{name}: {what} (its streams: {', '.join(kinds) or 'none'})")
     if any(stream.disposition & _TILE for stream in videos):
@@ -198,6 +197,11 @@ def choose_video(container: InputContainer, source: str, wanted: int | None) -> 
         videos,
         key=lambda s: (not s.disposition & Disposition.default, s.frames == 1, -(_variant(s) or 0), s.index),
     )
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether it is one picture that stands outside time."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def is_of_another_variant(stream: Any, video: VideoStream) -> bool:
