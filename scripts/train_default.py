@@ -77,7 +77,6 @@ def run(options: argparse.Namespace) -> None:
         dist.init_process_group("gloo")
     recipe = read_recipe(options.recipe, {"precision": "bf16"} | changes(options.set))
     settings = recipe.settings
-    settings.check(str(options.recipe))
     torch.manual_seed(settings.seed)
     network = recipe.make_network()
     if options.grow:

@@ -80,7 +80,6 @@ def main() -> None:
     if options.falling >= options.minutes > 0:
         parser.error("--falling must be shorter than --minutes: how fast steps are is seen before it")
     recipe = read_recipe(options.recipe, {"precision": "bf16", "on_device": True} | changes(options.set))
-    recipe.settings.check(str(options.recipe))
     device = torch.device(options.device)
     torch.backends.cudnn.benchmark = True
     training, held = photographs(options.photographs, device, recipe.settings)

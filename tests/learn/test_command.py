@@ -110,16 +110,6 @@ def test_a_run_that_goes_on_says_which_settings_have_changed(
     ):  # fmt: skip
         assert line in said
     assert said.count("now, it was") == 3
-    # A checkpoint of a version that kept less of the settings.
-    state = checkpoint.load(tmp_path / "last.pt")
-    del state["settings"]["dropout"]
-    state["settings"]["blur"] = state["settings"].pop("motion")
-    checkpoint.save(tmp_path / "last.pt", state)
-    assert main([*words, "--steps", "3", "--blur_jpeg", "0.25"]) == 0
-    said = capsys.readouterr().err
-    assert "going on from step 2 of 3" in said
-    assert "blur_jpeg is 0.25 now, it was 0.5" in said
-    assert said.count("now, it was") == 2
 
 
 @pytest.mark.parametrize(
@@ -303,13 +293,17 @@ def test_without_tensorboard_one_line_says_so(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([SMOKE, "--stepps", "3"], "there is no setting 'stepps'"),
+        ([SMOKE, "--stepps", "3"], "smoke.toml with --stepps 3: there is no setting 'stepps'"),
+        ([SMOKE, "--batch", "0"], "smoke.toml with --batch 0: batch is 0; it must be 1 at least"),
         ([SMOKE, "--steps"], "--steps: give it a value"),
         ([SMOKE, "more"], "more: not expected here"),
         (["--crop", "36", "--device=cpu", SMOKE], "crop is 36; this network needs a multiple of 8"),
         (["missing.toml"], "missing.toml: no such file or recipe; known are finetune-own-video, "),
         (["configs/smoke.toml"], "no such file or recipe; did you mean smoke, which comes with vdeblur?"),
         ([SMOKE, "--data", "."], "--data .: this recipe draws its own pictures"),
+        ([SMOKE, "--sharp", "."], "--sharp .: this recipe makes its blur itself"),
+        ([SMOKE, "--source", "sharp", "--data", ".", "--blur", "blur"], "--blur blur: this recipe makes its"),
+        ([SMOKE, "--source", "sharp", "--data", ".", "--validation", "a,b"], "--validation a,b: this recipe"),
         ([str(SHIPPED / "train-mimo-unet.toml")], "give --data FOLDER, this recipe learns from pairs"),
         ([str(SHIPPED / "mimo-unet-tiny.toml"), "--data", "nowhere"], "--data nowhere: no such file"),
         ([SMOKE, "--output", "notes.txt/run"], "notes.txt is a file; name a folder for the run"),

@@ -57,7 +57,7 @@ class Learner:
     def restore(self, last: Path, settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """Put everything back; returns the settings that differ from the run's of before, as (before, now).
 
-        settings   of now, as they will be saved; earlier versions did not save all of them
+        settings   of now, as they will be saved; only those that both sides have are compared
         """
         state = load(last)
         try:
@@ -120,13 +120,8 @@ def plain(settings: Any) -> dict[str, Any]:
 
 def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Plain settings by the names that recipes give them."""
-    named: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):  # of the blur: "motion", or "blur" in early versions
-            named |= {f"blur_{inner}": setting for inner, setting in value.items()}
-        else:
-            named[key] = value
-    return named
+    motion = {f"blur_{key}": value for key, value in settings.get("motion", {}).items()}
+    return {key: value for key, value in settings.items() if key != "motion"} | motion
 
 
 def export(path: Path, state_dict: dict[str, Tensor], facts: dict[str, str]) -> None:

@@ -106,10 +106,11 @@ def summary(recipe: Path) -> str:
 
 
 def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe in a TOML file, with single settings changed.
+    """The recipe in a TOML file, with single settings changed by options.
 
     Raises:
-        InputError: no such file, no TOML, or a key or a value that the settings do not know.
+        InputError: no such file, no TOML, or a key or a value that the settings do not know; it names the
+            options beside the file, as either may be at fault.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -117,11 +118,13 @@ def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
         raise InputError(f"{path}: does not open ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is no TOML ({error})") from error
-    return make_recipe({**values, **(changes or {})}, str(path))
+    changes = changes or {}
+    options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in changes.items())
+    return make_recipe({**values, **changes}, f"{path}{options and ' with'}{options}")
 
 
 def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
-    """Sort flat values to where they belong; `origin` is named in messages."""
+    """Sort flat values to where they belong; InputError, naming `origin`, for what no run can have."""
     network, settings, motion = NetworkSettings(), Settings(), BlurSettings()
     known: dict[str, tuple[Any, str]] = {}
     for record, prefix in ((network, ""), (settings, ""), (motion, "blur_")):
@@ -137,10 +140,9 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         changed[id(record)][name] = _fitting(value, getattr(record, name), f"{origin}: {key}")
     network = replace(network, **changed[id(network)])
     network.check(origin)
-    return Recipe(
-        network,
-        replace(settings, **changed[id(settings)], motion=replace(motion, **changed[id(motion)])),
-    )
+    settings = replace(settings, **changed[id(settings)], motion=replace(motion, **changed[id(motion)]))
+    settings.check(origin)
+    return Recipe(network, settings)
 
 
 def changes(words: Iterable[str]) -> dict[str, Any]:

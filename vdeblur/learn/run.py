@@ -47,6 +47,7 @@ def find(settings: Settings, data: Path | None, sharp: Path | None) -> Found:
     if settings.source == "drawn":
         if data is not None:
             raise InputError(f'--data {data}: this recipe draws its own pictures (source = "drawn")')
+        _refuse_pairs(settings, sharp)
         return Found(None, [], [])
     if data is None:
         wanted = "pairs of blurred and sharp pictures" if settings.source == "pairs" else "sharp pictures"
@@ -54,8 +55,7 @@ def find(settings: Settings, data: Path | None, sharp: Path | None) -> Found:
     if not data.exists():
         raise InputError(f"--data {data}: no such file or folder")
     if settings.source == "sharp":
-        if sharp is not None:
-            raise InputError(f'--sharp {sharp}: this recipe makes its blur itself (source = "sharp")')
+        _refuse_pairs(settings, sharp)
         blurred = blurred_side(data)
         if blurred is not None:
             raise InputError(
@@ -70,6 +70,16 @@ def find(settings: Settings, data: Path | None, sharp: Path | None) -> Found:
     if not judging:
         notes.append("a single clip: nothing is held out, so nothing is scored; of two one would judge")
     return Found(data, training, judging, tuple(filter(None, notes)))
+
+
+def _refuse_pairs(settings: Settings, sharp: Path | None) -> None:
+    """InputError for what can be said of pairs only."""
+    asked = {"sharp": sharp, "blur": settings.blur, "validation": ",".join(settings.validation)}
+    for name, value in asked.items():
+        if value:
+            raise InputError(
+                f'--{name} {value}: this recipe makes its blur itself (source = "{settings.source}")'
+            )
 
 
 def run(
