@@ -474,6 +474,7 @@ def test_a_long_video_makes_the_graph_first_and_a_stopped_run_knows_it_again(
     from safetensors.numpy import save_file
 
     from vdeblur.jobs import deblur, identity, plan, quantising
+    from vdeblur.jobs.dry_run import described
     from vdeblur.video.segments import Rule
 
     monkeypatch.setattr(quantising, "PICTURES", 2)
@@ -492,7 +493,7 @@ def test_a_long_video_makes_the_graph_first_and_a_stopped_run_knows_it_again(
 
     monkeypatch.setattr(plan, "LONG_PX", 1)
     long = plan.make_plan(str(source), tmp_path / "long.mkv", options)
-    assert "made first" in dict(long.describe())["device"]
+    assert "made first" in dict(described(long))["device"]
     before = identity.made_with(long, Rule())
     said: list[str] = []
     deblur.run(long, lambda event: said.append(event.text) if isinstance(event, deblur.Note) else None)

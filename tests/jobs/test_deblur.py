@@ -22,6 +22,7 @@ from video import media
 from vdeblur.cli.main import main
 from vdeblur.frame import Fate, Frame
 from vdeblur.jobs import deblur
+from vdeblur.jobs.dry_run import described
 from vdeblur.jobs.plan import Options, make_plan
 
 
@@ -184,9 +185,9 @@ def test_the_plan_tells_every_option_from_its_default(tmp_path: Path) -> None:
     others |= {"memory": 4 << 30}
     apart = {"device", "weights", "encoder"}  # what differs then is this machine's own
     assert {*others, *apart} == {field.name for field in dataclasses.fields(Options)}
-    plain = make_plan(str(made.path), None, Options()).describe()
+    plain = described(make_plan(str(made.path), None, Options()))
     for name, other in others.items():
-        assert make_plan(str(made.path), None, Options(**{name: other})).describe() != plain, name
+        assert described(make_plan(str(made.path), None, Options(**{name: other}))) != plain, name
 
 
 def test_interlaced_video_is_warned_of_before_the_run_and_once(tmp_path: Path) -> None:

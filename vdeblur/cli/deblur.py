@@ -90,8 +90,9 @@ def resume(words: list[str]) -> int:
 def _run(plan: Plan, asked: argparse.Namespace) -> None:
     if asked.dry_run:
         from vdeblur.cli import show
+        from vdeblur.jobs.dry_run import described
 
-        show.pairs(plan.describe())
+        show.pairs(described(plan))
         return
     from vdeblur.cli import progress
     from vdeblur.jobs.deblur import run

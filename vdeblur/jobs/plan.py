@@ -35,10 +35,6 @@ GPU_MEGAPIXELS_S = 92.0
 """What a network on a GPU may well give: 100 frames a second of 1280x720."""
 FAST_MEGAPIXELS_S = 70.0
 """What a core decodes and looks at of frames that the network is spared: 76 a second of 1280x720."""
-_SHOWN_AS_GIVEN = (
-    *("compare", "deinterlace", "video_stream", "hwaccel", "memory", "verify"),
-    *("keep_partial", "restart", "keep_journal", "overwrite"),
-)
 LONG_PX = 2e9
 """Pixels of a video (2170 frames of 1280x720) for which making an int8 graph of the weights, a minute or two,
 is made up for by its speed."""
@@ -142,77 +138,6 @@ class Plan:
     def quality(self) -> str:
         """Which it is and why, in words."""
         return f"{self.options.quality}: {quality.reason(self.options)}"
-
-    def describe(self) -> list[tuple[str, str]]:
-        """The plan in words, for `--dry-run`."""
-        layout, options = self.clip.picture.layout, self.options
-        rate = self.clip.picture.rate
-        how_many = f", {len(self.clip.pictures)} pictures" if self.clip.pictures else ""
-        rows = [
-            ("source", f"{self.clip.source}{how_many}"),
-            (
-                "picture",
-                f"{layout.width}x{layout.height} {self.clip.picture.pix_fmt}, {self.clip.picture.codec}, "
-                f"{layout.range} range, {layout.matrix}"
-                + (f", {float(rate):.6g} frames/s in the header" if rate else ""),
-            ),
-            ("target", str(self.target)),
-        ]
-        if self.output is not None:
-            encoder = "your ffmpeg" if options.encoder == "ffmpeg" else self.output.encoder
-            chosen = " ".join(f"{key}={value}" for key, value in self.output.options.items())
-            rows.append(
-                ("encoder", f"{encoder} {self.output.pix_fmt} in {self.output.container} {chosen}".strip())
-            )
-        if self.carried is not None:
-            rows += [("carried", line) for line in self.carried.lines()]
-        if options.start is not None or options.end is not None:
-            end = "the end" if options.end is None else f"{float(options.end):g} s"
-            rows.append(("range", f"{float(options.start or 0):g} s to {end}"))
-        if asked := self._asked_for():
-            rows.append(("asked for", asked))
-        if self.weights is None:
-            rows.append(("network", "none (strength 0: frames pass as they are)"))
-        else:
-            rows.append(("quality", self.quality))
-            rows.append(("network", f"{self.weights.name} ({self.weights.path})"))
-            rows.append(("device", self._runs_on()))
-            rows.append(("tile", options.tile))
-            rows.append(("strength", f"{options.strength:g}"))
-            if options.skip_sharp:
-                rows.append(("skipped", f"frames of sharpness {options.skip_sharp:g} and more"))
-        if self._is_begun():
-            way = "begins anew" if options.restart else "goes on from there, if nothing that matters changed"
-            rows.append(("unfinished", f"an earlier run of it was stopped; this one {way}"))
-        rows += [("note", note) for note in self.notes]
-        return rows
-
-    def _asked_for(self) -> str:
-        """Options that no other line of the plan shows, as they are written."""
-        words = []
-        for name in _SHOWN_AS_GIVEN:
-            value = getattr(self.options, name)
-            if value == getattr(Options(), name):
-                continue
-            word = "" if value is True else f" {value >> 20}M" if name == "memory" else f" {value}"
-            words.append(f"--{name.replace('_', '-')}{word}")
-        return ", ".join(words)
-
-    def _is_begun(self) -> bool:
-        from vdeblur.jobs.journal import MANIFEST, folder_of
-
-        target = pictures.place_of(self.clip, self.target) if self.clip.pictures else self.target
-        return (folder_of(target) / MANIFEST).is_file()
-
-    def _runs_on(self) -> str:
-        """What is decided of it without torch: all on a processor, on a GPU what was asked for."""
-        options, decision = self.options, self.decision()
-        if decision is None:
-            return f"{options.device}, precision {options.precision}, backend {options.backend}"
-        choice = decision.choice
-        why = f" ({decision.why})" if decision.why else ""
-        precision = "int8 (made first, a minute or more)" if self.makes_int8 else f"{choice.precision}{why}"
-        return f"{choice.name}, precision {precision}, backend {choice.backend}"
 
 
 def make_plan(source: str, target: Path | None, options: Options, *, folder: Path | None = None) -> Plan:
