@@ -44,6 +44,7 @@ from vdeblur.jobs.live.serve import _MUXERS, Encoded
 from vdeblur.jobs.live.sources import SourceAsk, open_source
 from vdeblur.jobs.live.view import Controls, Status, View
 from vdeblur.video import formats
+from vdeblur.video.sink import Sink
 from vdeblur.video.writer import Writer
 from vdeblur.weights.store import find
 
@@ -346,9 +347,9 @@ def test_a_recording_that_fails_is_given_up_and_the_picture_goes_on(
     begun, ended = [], threading.Event()
     init, write, finish = Writer.__init__, Writer.write, Writer.finish
 
-    def begin(self: Writer, target: Path, *asked: Any, **more: Any) -> None:
-        begun.append(target.name)
-        init(self, target, *asked, **more)
+    def begin(self: Writer, sink: Sink, *rest: Any) -> None:
+        begun.append(sink.target.name)
+        init(self, sink, *rest)
 
     def fails(self: Writer, frame: Frame) -> None:
         if len(begun) > 1:

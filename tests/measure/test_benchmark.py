@@ -38,7 +38,7 @@ from vdeblur.measure import (
 from vdeblur.measure.bench_rows import Bench, Work
 from vdeblur.measure.benchmark import Asked, bench, check
 from vdeblur.video.clip import probe
-from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.sink import Sink
 from vdeblur.video.writer import Writer
 from vdeblur.weights import loading
 
@@ -193,9 +193,9 @@ def test_the_encoder_alone_has_the_preset_that_it_has_in_the_whole(
     options = Asked(weights=weights).engine()
     seen: list[dict[str, str]] = []
 
-    def written(target: Path, clip: Any, output: OutputChoice, *rest: Any, **more: Any) -> Writer:
-        seen.append(dict(output.options))
-        return Writer(target, clip, output, *rest, **more)
+    def written(sink: Sink, *rest: Any) -> Writer:
+        seen.append(dict(sink.choice.options))
+        return Writer(sink, *rest)
 
     monkeypatch.setattr("vdeblur.video.writer.Writer", written)
     monkeypatch.setattr(plan, "guess_kind", lambda device: "cuda")

@@ -27,8 +27,7 @@ CUES = ((0.05, 0.2, "one"), (0.25, 0.4, "two – žluť"))
 
 
 def other(index: int, kind: Any, codec: str | None, **more: Any) -> Stream:
-    values: dict[str, Any] = {"metadata": {}, "disposition": 0, "language": None, "title": None}
-    return Stream(index, kind, codec, "", time_base=Fraction(1, 1000), **(values | more))
+    return Stream(index, kind, codec, time_base=Fraction(1, 1000), **more)
 
 
 def with_streams(*streams: Stream, **more: Any) -> Clip:

@@ -56,8 +56,7 @@ def test_colour_hdr_rotation_aspect_fields(tmp_path: Path) -> None:
 
     full = probe(str(media.make("full_range", tmp_path).path)).picture
     assert full.layout.range == "full"
-    assert probe(str(media.make("alpha", tmp_path).path)).picture.has_alpha
-    assert probe(str(media.make("b_frames_mkv", tmp_path).path)).picture.has_b_frames
+    assert probe(str(media.make("alpha", tmp_path).path)).picture.layout.alpha is not None
 
 
 def test_an_unstated_matrix_is_guessed_aloud(tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_an_opaque_gif_has_no_alpha(tmp_path: Path) -> None:
     picture = probe(str(made.path)).picture
     assert picture.pix_fmt == "bgra"
     assert picture.layout.name == "gbrp"
-    assert not picture.has_alpha
+    assert picture.layout.alpha is None
 
 
 def test_a_video_with_a_palette_has_no_alpha(tmp_path: Path) -> None:
@@ -149,7 +148,7 @@ def test_vp8_is_bt601_with_alpha_too(tmp_path: Path) -> None:
         video_tags={"alpha_mode": "1"},
     )
     picture = probe(str(made.path)).picture
-    assert (picture.has_alpha, picture.colour.matrix) == (True, 5)
+    assert (picture.layout.alpha is not None, picture.colour.matrix) == (True, 5)
 
 
 def test_raw_motion_jpeg_is_a_video(tmp_path: Path) -> None:

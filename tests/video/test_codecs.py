@@ -32,28 +32,15 @@ def clip_of(
     values: dict[str, Any] = {
         "index": 0,
         "codec": codec,
-        "codec_tag": "",
         "pix_fmt": pix_fmt,
         "layout": layout,
-        "time_base": Fraction(1, 1000),
-        "rate": Fraction(25),
-        "frames_from_header": None,
-        "duration_from_header_s": None,
-        "first_pts": 0,
-        "bit_rate": None,
-        "sample_aspect_ratio": None,
-        "display_matrix": None,
-        "rotation": 0,
-        "field_order": 1,
-        "interlaced": False,
         "colour": Colour(1, 1, 1, 1),
-        "hdr": Hdr(),
-        "has_alpha": layout.alpha is not None,
-        "has_b_frames": True,
+        "time_base": Fraction(1, 1000),
+        "first_pts": 0,
+        "rate": Fraction(25),
     }
-    stream = Stream(0, "video", codec, "", None, None, 1, {}, Fraction(1, 1000))
-    picture = Picture(**(values | more))
-    return Clip(name, "mov,mp4,m4a,3gp,3g2,mj2", (stream,), picture, 0, {}, None, None)
+    stream = Stream(0, "video", codec, disposition=1, time_base=Fraction(1, 1000))
+    return Clip(name, "mov,mp4,m4a,3gp,3g2,mj2", (stream,), Picture(**(values | more)))
 
 
 def chosen(choice: OutputChoice) -> tuple[str, str, str]:
@@ -186,7 +173,7 @@ def test_multi_view_and_dynamic_metadata_are_said() -> None:
 
 def test_mp4_times_are_exact_for_every_stream() -> None:
     clip = clip_of(time_base=Fraction(1, 57600))
-    sound = Stream(1, "audio", "aac", "", None, None, 1, {}, Fraction(1, 48000))
+    sound = Stream(1, "audio", "aac", disposition=1, time_base=Fraction(1, 48000))
     options = choose_output(dataclasses.replace(clip, streams=(*clip.streams, sound)), None).container_options
     assert options["video_track_timescale"] == "57600"
     assert int(options["movie_timescale"]) % 57600 == int(options["movie_timescale"]) % 48000 == 0

@@ -165,7 +165,7 @@ def test_palettes_become_rgb_and_alpha_only_where_it_is_used(tmp_path: Path) -> 
     Image.fromarray(scene()).quantize(16).save(tmp_path / "p.png")
     assert probe(str(tmp_path / "p.png")).picture.layout.name == "rgb24"
     Image.fromarray(scene()).quantize(16).save(tmp_path / "t.png", transparency=3)
-    assert probe(str(tmp_path / "t.png")).picture.has_alpha
+    assert probe(str(tmp_path / "t.png")).picture.layout.alpha is not None
 
 
 def test_another_format_by_the_name_of_the_target(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from vdeblur.video.clip import Clip, probe
 from vdeblur.video.codecs import choose_output
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.reader import Reader
+from vdeblur.video.sink import Sink
 from vdeblur.video.writer import Writer
 
 
@@ -56,7 +57,7 @@ def through(
     with Reader(clip, start=start, end=end, deinterlace=deinterlace, wanted=plan.wanted) as reader:
         carry = Carry(plan, reader)
         reader.on_packet = carry.offer
-        writer = kind(target, clip, choice, carry, overwrite=True)
+        writer = kind(Sink(target, choice, overwrite=True), clip, carry)
         try:
             for frame in reader:
                 writer.write(change(frame))

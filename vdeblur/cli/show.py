@@ -57,7 +57,7 @@ def clip(found: Clip) -> None:
         ("time base", str(picture.time_base)),
         ("first pts", str(picture.first_pts)),
     ]
-    if picture.has_alpha:
+    if layout.alpha is not None:
         rows.append(("alpha", "kept as it is"))
     if picture.rotation:
         rows.append(("rotation", f"{picture.rotation} degrees (kept, not applied)"))

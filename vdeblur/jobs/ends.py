@@ -21,6 +21,7 @@ from vdeblur.video.ffmpeg import FfmpegWriter
 from vdeblur.video.joining import Passing, join
 from vdeblur.video.reader import Reader, digest
 from vdeblur.video.segments import Borders, Rule, Segment, SegmentWriter
+from vdeblur.video.sink import Sink
 from vdeblur.video.writer import Writer
 
 _CHECKED = 3  # place of the frame that is remembered: filters may give the first ones after a seek otherwise
@@ -168,15 +169,14 @@ class Once:
     def _open(self) -> Writer | FfmpegWriter:
         plan = self._plan
         assert plan.output is not None
-        return _writer(plan)(
+        sink = Sink(
             plan.target,
-            plan.clip,
             plan.output,
-            self._carry,
             overwrite=plan.options.overwrite,
             approve=self._inspection.approve,
             folder=self._folder,
         )
+        return _writer(plan)(sink, plan.clip, self._carry)
 
 
 def _reader(plan: Plan, **more: Any) -> Reader:

@@ -138,6 +138,7 @@ def encode_alone(
     from vdeblur.jobs.plan import Options, make_plan
     from vdeblur.video.carry import Carry
     from vdeblur.video.reader import Reader
+    from vdeblur.video.sink import Sink
     from vdeblur.video.writer import Writer
 
     plan = make_plan(clip.source, target, Options(**engine, end=end, overwrite=True))
@@ -146,7 +147,8 @@ def encode_alone(
     with Reader(clip, end=end) as reader:  # for the other streams' templates; nothing is read
         begin, begin_cpu = time.perf_counter(), time.process_time()
         stamps = [begin]
-        writer = Writer(target, clip, plan.output, Carry(plan.carried, reader), overwrite=True)
+        sink = Sink(target, plan.output, overwrite=True)
+        writer = Writer(sink, clip, Carry(plan.carried, reader))
         try:
             for frame in frames:
                 writer.write(frame)

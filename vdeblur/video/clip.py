@@ -52,12 +52,12 @@ class Stream:
     index: int
     kind: StreamKind
     codec: str | None
-    codec_tag: str
-    language: str | None
-    title: str | None
-    disposition: int
-    metadata: dict[str, str]
-    time_base: Fraction | None
+    codec_tag: str = ""
+    language: str | None = None
+    title: str | None = None
+    disposition: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+    time_base: Fraction | None = None
     is_cover: bool = False
 
     @property
@@ -91,7 +91,7 @@ class Hdr:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The video stream that is deblurred, seen through its first decoded frame.
+    """The video stream that is deblurred, seen through its first decoded frame; defaults: nothing is stated.
 
     pix_fmt        FFmpeg's name of what the decoder gives
     layout         how frames reach the engine (pix_fmt itself, or the lossless planar form of packed formats)
@@ -106,24 +106,22 @@ class Picture:
 
     index: int
     codec: str
-    codec_tag: str
     pix_fmt: str
     layout: PlaneLayout
-    time_base: Fraction
-    rate: Fraction | None
-    frames_from_header: int | None
-    duration_from_header_s: float | None
-    first_pts: int | None
-    bit_rate: int | None
-    sample_aspect_ratio: Fraction | None
-    display_matrix: bytes | None
-    rotation: int
-    field_order: int
-    interlaced: bool
     colour: Colour
-    hdr: Hdr
-    has_alpha: bool
-    has_b_frames: bool
+    time_base: Fraction
+    first_pts: int | None
+    rate: Fraction | None = None
+    codec_tag: str = ""
+    frames_from_header: int | None = None
+    duration_from_header_s: float | None = None
+    bit_rate: int | None = None
+    sample_aspect_ratio: Fraction | None = None
+    display_matrix: bytes | None = None
+    rotation: int = 0
+    field_order: int = 1
+    interlaced: bool = False
+    hdr: Hdr = Hdr()
     chroma_siting: str | None = None
     captions: bool = False
 
@@ -140,12 +138,12 @@ class Clip:
     container: str
     streams: tuple[Stream, ...]
     picture: Picture
-    chapters: int
-    tags: dict[str, str]
-    bit_rate: int | None
-    size_bytes: int | None
+    chapters: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+    bit_rate: int | None = None
+    size_bytes: int | None = None
     warnings: tuple[str, ...] = ()
-    pictures: tuple[str, ...] = field(default=())
+    pictures: tuple[str, ...] = ()
     broken: str | None = None
     broken_at_s: float | None = None
     by_gpu: bool = False
@@ -343,8 +341,6 @@ def _picture(
             interlaced=bool(frame.interlaced_frame),
             colour=colour,
             hdr=Hdr(side.get("MASTERING_DISPLAY_METADATA"), side.get("CONTENT_LIGHT_LEVEL"), dynamic),
-            has_alpha=layout.alpha is not None,
-            has_b_frames=bool(context.has_b_frames),
             chroma_siting=siting_of(video) if layout.subsampling == (2, 2) else None,
             captions="A53_CC" in side,
         ),

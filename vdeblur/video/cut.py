@@ -21,11 +21,10 @@ class Reads(Protocol):
     """What is needed of a reader: its open container, the range asked for, and the seconds taken off."""
 
     shift: Fraction
+    span: tuple[Fraction | None, Fraction | None]
 
     @property
     def container(self) -> Any: ...
-    @property
-    def span(self) -> tuple[Fraction | None, Fraction | None]: ...
 
 
 class Cut:

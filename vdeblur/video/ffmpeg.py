@@ -31,7 +31,7 @@ from vdeblur.video import hdr
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import colour_of, converted, picture_of, rate_of, tag_colour
-from vdeblur.video.sink import Approve, Sink
+from vdeblur.video.sink import Sink
 from vdeblur.video.templates import add_template
 from vdeblur.video.writer import Passes, dress_video, mux_in_step
 
@@ -79,19 +79,8 @@ class FfmpegWriter:
     shown   times of the frames in the order in which their packets were written, in ticks of the program's
     """
 
-    def __init__(
-        self,
-        target: Path,
-        clip: Clip,
-        choice: OutputChoice,
-        carry: Passes,
-        *,
-        overwrite: bool = False,
-        approve: Approve | None = None,
-        folder: Path | None = None,
-    ) -> None:
-        self._clip, self._choice, self._carry = clip, choice, carry
-        self._sink = Sink(target, choice, overwrite=overwrite, approve=approve, folder=folder)
+    def __init__(self, sink: Sink, clip: Clip, carry: Passes) -> None:
+        self._sink, self._clip, self._choice, self._carry = sink, clip, sink.choice, carry
         self._program: _Program | None = None
         self._stream: Any = None
         self._durations: dict[Fraction, Fraction] = {}
@@ -102,7 +91,7 @@ class FfmpegWriter:
     def write(self, frame: Frame) -> None:
         """Send one frame; the planes are read during the call only."""
         if self._program is None:
-            self._sink.scale_times(self._choice, frame.time_base)
+            self._sink.scale_times(frame.time_base)
             self._first = frame.pts * frame.time_base
             self._program = _Program(self._clip, self._choice, frame)
         self._durations[frame.pts * frame.time_base] = frame.duration * frame.time_base

@@ -36,6 +36,8 @@ class Passing:
     start, end, moved   as the reader of the pictures had (seconds) or found (ticks) them
     room                bytes of packets that may wait
 
+    tick, span, shift   as the reader's: the time base of the pictures, the range, what is taken off all times
+
     Of a range nothing is missed: but for MP4 and MOV the file is read from its start, and everywhere until
     all sound has come to the range's end.
     """
@@ -54,30 +56,21 @@ class Passing:
         clip = dataclasses.replace(clip, by_gpu=False)  # nothing is decoded here
         self._decoding = Decoding(clip, self._offer, plan.wanted, steady=True)
         origin = self._decoding.origin
-        self._begin = origin + start if start else None
-        self._end = None if end is None else origin + end
-        self.shift = moved * self._decoding.tick
+        begin = origin + start if start else None
+        self.span = begin, None if end is None else origin + end
+        self.tick = self._decoding.tick
+        self.shift = moved * self.tick
         self._short = {s.index for s in self.container.streams if s.type == "audio"} & plan.wanted
         # In MP4 and MOV every stream is entered at its own place.  Elsewhere there is one for all, and what
         # belongs to the range may lie before it: a subtitle that is on screen, sound that is woven badly.
-        if self._begin is not None and self.container.format.name.startswith("mov"):
-            self._decoding.seek(self._begin)
+        if begin is not None and self.container.format.name.startswith("mov"):
+            self._decoding.seek(begin)
         self.carry = Carry(plan, self, room)
 
     @property
     def container(self) -> Any:
         """The open container: templates for copies."""
         return self._decoding.container
-
-    @property
-    def tick(self) -> Fraction:
-        """The time base of the pictures."""
-        return self._decoding.tick
-
-    @property
-    def span(self) -> tuple[Fraction | None, Fraction | None]:
-        """The range on the source's own clock; None where it is open."""
-        return self._begin, self._end
 
     def clock(self) -> Iterator[float]:
         """Read on, handing packets to `carry`; yields the seconds up to which all may be written.
@@ -86,10 +79,11 @@ class Passing:
         """
         if self._idle:
             return
+        end = self.span[1]
         for when in self._decoding.passing(None):
             if when is not None:
                 # Streams with few packets say nothing; a second of video further on they would have come.
-                if self._end is not None and not self._short and when > self._end + 1:
+                if end is not None and not self._short and when > end + 1:
                     return
                 yield float(when - self.shift)
             elif (overdue_s := self.carry.overdue_s) is not None:
@@ -101,7 +95,8 @@ class Passing:
 
     def _offer(self, packet: Any) -> None:
         when = packet.dts if packet.dts is not None else packet.pts
-        if self._end is not None and when is not None and when * packet.time_base >= self._end:
+        end = self.span[1]
+        if end is not None and when is not None and when * packet.time_base >= end:
             self._short.discard(packet.stream.index)
         self.carry.offer(packet)
 
@@ -132,7 +127,7 @@ def join(
         with av.open(f"file:{folder / segments[0].file}", options=options_for_file()) as first:
             clock = passing.clock()
             begun = next(clock, None)  # covers come before the first picture, and belong into the header
-            stream = _begin(sink, clip, choice, carry, first.streams.video[0], tick)
+            stream = _begin(sink, clip, carry, first.streams.video[0], tick)
         own = joined(segments, folder, stream, tick)
         waiting = next(own, None)
         for when in chain([] if begun is None else [begun], clock):
@@ -197,11 +192,11 @@ def _leads(segments: Sequence[Segment], depth: int, muxer: str, tick: Fraction) 
     return [min(step, most * (depth - k)) for k, step in enumerate(steps)]
 
 
-def _begin(sink: Sink, clip: Clip, choice: OutputChoice, carry: Carry, template: Any, tick: Fraction) -> Any:
-    sink.scale_times(choice, tick)
+def _begin(sink: Sink, clip: Clip, carry: Carry, template: Any, tick: Fraction) -> Any:
+    sink.scale_times(tick)
     stream = carry.add_streams(sink.container, lambda output: add_template(output, template))
     stream.time_base = tick
     stream.codec_context.framerate = rate_of(clip)
-    dress_video(stream, clip, choice)
+    dress_video(stream, clip, sink.choice)
     sink.start()
     return stream

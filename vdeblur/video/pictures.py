@@ -21,7 +21,7 @@ import av
 from vdeblur.errors import BrokenSourceError, InputError, TargetExistsError, VdeblurError
 from vdeblur.frame import Fate, Frame, PlaneLayout
 from vdeblur.video import formats, trust
-from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
+from vdeblur.video.clip import Clip, Colour, Picture, Stream
 from vdeblur.video.names import JPEG, PICTURES, files_below, is_picture, is_result, is_video
 from vdeblur.video.picture_files import encode, is_cut_jpeg, refuse_several
 from vdeblur.video.source import is_url
@@ -54,33 +54,19 @@ def probe_pictures(source: str) -> Clip:
     picture = Picture(
         index=0,
         codec=codec,
-        codec_tag="",
         pix_fmt=pix_fmt,
         layout=layout,
-        time_base=_TICK,
-        rate=None,
-        frames_from_header=len(paths),
-        duration_from_header_s=None,
-        first_pts=0,
-        bit_rate=None,
-        sample_aspect_ratio=None,
-        display_matrix=None,
-        rotation=rotation,
-        field_order=1,
-        interlaced=False,
         colour=colour,
-        hdr=Hdr(),
-        has_alpha=layout.alpha is not None,
-        has_b_frames=False,
+        time_base=_TICK,
+        first_pts=0,
+        frames_from_header=len(paths),
+        rotation=rotation,
     )
     return Clip(
         source=source,
         container=container,
-        streams=(Stream(0, "video", codec, "", None, None, 0, {}, _TICK),),
+        streams=(Stream(0, "video", codec, time_base=_TICK),),
         picture=picture,
-        chapters=0,
-        tags={},
-        bit_rate=None,
         size_bytes=sum(path.stat().st_size for path in paths),
         warnings=() if loss is None else (loss,),
         pictures=tuple(str(path) for path in paths),

@@ -82,6 +82,7 @@ class Reader:
     done         frames that are not wanted again: those that follow are given, as if they had been
     gathers      note what is read (see `gathered`): for a source that cannot be read again
 
+    origin, span seconds on the source's own clock: where it starts, and the range, None where it is open
     shift        seconds taken off all times (0 unless a range was asked for); set before the first frame
                  is given, so that the other streams can be cut and moved alike
     warnings     sentences, each once, growing while frames are read
@@ -118,15 +119,15 @@ class Reader:
         self._decoding = Decoding(
             clip, self._offer, wanted, steady=keep_partial, timeout_s=timeout_s, gathers=gathers
         )
-        origin = self._decoding.origin
-        self._begin = origin + start if start else None
-        self._end = None if end is None else origin + end
+        self.origin = self._decoding.origin
+        begin = self.origin + start if start else None
+        self.span = begin, None if end is None else self.origin + end
         self._until_s: float | None = None  # the end of the last good frame
         self._fitting = Fitting(clip, self._warn)
-        if self._begin is not None:
+        if begin is not None:
             try:
                 # Here, not when frames are asked for: it may open the source anew, and `container` must last.
-                self._decoding.seek(self._begin)
+                self._decoding.seek(begin)
             except BaseException:
                 self.close()
                 raise
@@ -148,16 +149,6 @@ class Reader:
     def video(self) -> VideoStream:
         """The stream that is decoded."""
         return self._decoding.video
-
-    @property
-    def span(self) -> tuple[Fraction | None, Fraction | None]:
-        """The range on the source's own clock; None where it is open."""
-        return self._begin, self._end
-
-    @property
-    def origin(self) -> Fraction:
-        """Seconds on the source's own clock at which it starts."""
-        return self._decoding.origin
 
     @property
     def corrupt_frames(self) -> int:
@@ -211,8 +202,8 @@ class Reader:
                 return
             self.warnings[:] = said
             self._decoding.restart()
-            if self._begin is not None:
-                self._decoding.seek(self._begin)
+            if self.span[0] is not None:
+                self._decoding.seek(self.span[0])
         frames = self._chosen()
         if not self._passes(done, frames, 0):
             raise VdeblurError(
@@ -243,14 +234,14 @@ class Reader:
             pictures = Deinterlacer().through(pictures)
         stamped = (_stamped(picture, tick) for picture in pictures)
         for timed in paced(stamped, tick, self.clip.picture.rate, self.warnings):
-            self._until_s = float((timed.pts + timed.duration) * tick - self._decoding.origin)
+            self._until_s = float((timed.pts + timed.duration) * tick - self.origin)
             if timed.item.interlaced_frame and not self._deinterlace:
                 self._warn(INTERLACED if self.clip.picture.interlaced else _LATE_FIELDS)
             yield timed
 
     def _cut(self, moved: int | None = None) -> Iterator[Timed[av.VideoFrame]]:
         """The frames of the range, with times from zero; `moved` where it is known by how much they move."""
-        tick, begin, end = self._decoding.tick, self._begin, self._end
+        tick, (begin, end) = self._decoding.tick, self.span
         dropped = False
         if moved is not None:
             self._move(moved)
@@ -267,7 +258,7 @@ class Reader:
                 return
             if moved is None:
                 # A cut video starts with its first frame; one that starts late in the range stays late.
-                zero = self._decoding.origin if begin is None else begin
+                zero = self.origin if begin is None else begin
                 moved = timed.pts if dropped else min(timed.pts, int(zero / tick))
                 self._move(moved)
             duration = timed.duration

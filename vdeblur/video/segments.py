@@ -23,6 +23,7 @@ from vdeblur.frame import Frame
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.ffmpeg import FfmpegWriter
+from vdeblur.video.sink import Sink
 from vdeblur.video.trust import options_for_file
 from vdeblur.video.writer import Alone, Writer
 
@@ -154,15 +155,8 @@ class SegmentWriter:
     def _open(self) -> _Open:
         path = self._folder / f"{self._number:06d}{self._choice.suffix}"
         self._number += 1
-        writer = self._kind(
-            self._target,
-            self._clip,
-            self._choice,
-            Alone(),
-            approve=lambda hidden: path,
-            folder=self._folder,
-        )
-        return _Open(path, writer)
+        sink = Sink(self._target, self._choice, approve=lambda hidden: path, folder=self._folder)
+        return _Open(path, self._kind(sink, self._clip, Alone()))
 
     def _close(self, *, last: bool) -> None:
         self._settle()

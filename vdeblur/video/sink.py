@@ -113,11 +113,11 @@ class Sink:
         target: Path,
         choice: OutputChoice,
         *,
-        overwrite: bool,
+        overwrite: bool = False,
         approve: Approve | None = None,
         folder: Path | None = None,
     ) -> None:
-        self.target = target
+        self.target, self.choice = target, choice
         self._approve = approve
         self._overwrite = overwrite
         self._unfinished = hidden_beside((folder or target.parent) / f"{target.stem}{choice.suffix}")
@@ -131,10 +131,10 @@ class Sink:
                 metadata_errors="surrogateescape",
             )
 
-    def scale_times(self, choice: OutputChoice, time_base: Fraction) -> None:
+    def scale_times(self, time_base: Fraction) -> None:
         """Let an MP4 or MOV count in the frames' own time base, so that every time is exact."""
         options = self.container.container_options
-        if choice.container not in ("mp4", "mov"):
+        if self.choice.container not in ("mp4", "mov"):
             return
         options["video_track_timescale"] = str(time_base.denominator)
         if int(options.get("movie_timescale", "1")) % time_base.denominator:

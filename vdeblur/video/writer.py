@@ -18,7 +18,7 @@ from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import Encoding, rate_of
 from vdeblur.video.shapes import shape_of
-from vdeblur.video.sink import Approve, Sink
+from vdeblur.video.sink import Sink
 
 
 class Passes(Protocol):
@@ -43,19 +43,8 @@ class Writer:
     shown   times of the frames in the order in which their packets were written
     """
 
-    def __init__(
-        self,
-        target: Path,
-        clip: Clip,
-        choice: OutputChoice,
-        carry: Passes,
-        *,
-        overwrite: bool = False,
-        approve: Approve | None = None,
-        folder: Path | None = None,
-    ) -> None:
-        self._clip, self._choice, self._carry = clip, choice, carry
-        self._sink = Sink(target, choice, overwrite=overwrite, approve=approve, folder=folder)
+    def __init__(self, sink: Sink, clip: Clip, carry: Passes) -> None:
+        self._sink, self._clip, self._choice, self._carry = sink, clip, sink.choice, carry
         self._encoding: Encoding | None = None
         self.shown = array("q")
 
@@ -96,7 +85,7 @@ class Writer:
         def add_video(output: Any) -> Any:
             return output.add_stream(self._choice.encoder, rate=rate_of(self._clip))
 
-        self._sink.scale_times(self._choice, first.time_base)
+        self._sink.scale_times(first.time_base)
         stream = self._carry.add_streams(self._sink.container, add_video)
         dress_video(stream, self._clip, self._choice)
         encoding = Encoding(stream, self._choice, self._clip, first)

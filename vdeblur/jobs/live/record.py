@@ -22,10 +22,10 @@ from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.jobs.live.picture import TICK, Look
 from vdeblur.jobs.live.view import Controls
 from vdeblur.video import formats
-from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream, display_matrix
+from vdeblur.video.clip import Clip, Colour, Picture, Stream, display_matrix
 from vdeblur.video.codecs import CONTAINERS, choose_output
 from vdeblur.video.encoders import OutputChoice
-from vdeblur.video.sink import check_target
+from vdeblur.video.sink import Sink, check_target
 from vdeblur.video.writer import Alone, Writer
 
 QUEUE = 8  # pictures that wait for the encoder; more only costs memory
@@ -102,7 +102,7 @@ class Recording:
         clip = clip_of(first.layout, look, rate)
         choice = ask.choice(clip, target)
         self.notes = choice.notes
-        self._writer = Writer(target, clip, choice, Alone(), overwrite=ask.overwrite)
+        self._writer = Writer(Sink(target, choice, overwrite=ask.overwrite), clip, Alone())
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
 
@@ -257,32 +257,22 @@ def clip_of(layout: PlaneLayout, look: Look, rate: float) -> Clip:
     picture = Picture(
         index=0,
         codec="h264",
-        codec_tag="",
         pix_fmt=written.name,
         layout=written,
-        time_base=TICK,
-        rate=Fraction(rate).limit_denominator(1001) if rate > 0 else None,
-        frames_from_header=None,
-        duration_from_header_s=None,
-        first_pts=0,
-        bit_rate=None,
-        sample_aspect_ratio=look.aspect if look.aspect != 1 else None,
-        display_matrix=display_matrix(look.rotation) if look.rotation else None,
-        rotation=look.rotation,
-        field_order=1,
-        interlaced=False,
         colour=Colour(
             tag,
             matrix,
             look.primaries if look.primaries != 2 else 1 if matrix in (1, 9) else 6,
             look.transfer if look.transfer != 2 else 1,
         ),
-        hdr=Hdr(),
-        has_alpha=False,
-        has_b_frames=False,
+        time_base=TICK,
+        first_pts=0,
+        rate=Fraction(rate).limit_denominator(1001) if rate > 0 else None,
+        sample_aspect_ratio=look.aspect if look.aspect != 1 else None,
+        display_matrix=display_matrix(look.rotation) if look.rotation else None,
+        rotation=look.rotation,
     )
-    stream = Stream(0, "video", "h264", "", None, None, 1, {}, TICK)
-    return Clip("live", "live", (stream,), picture, 0, {}, None, None)
+    return Clip("live", "live", (Stream(0, "video", "h264", disposition=1, time_base=TICK),), picture)
 
 
 def _stand_in() -> Clip:
