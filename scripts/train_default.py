@@ -28,7 +28,7 @@ from vdeblur.data.samples import Samples, SynthesisedPairs
 from vdeblur.data.synthesis import BlurSettings
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.learn import checkpoint
-from vdeblur.learn.events import Event, Figures, Scored, Started
+from vdeblur.learn.events import Event, line
 from vdeblur.learn.judge import judge_made, validation_pairs
 from vdeblur.learn.judge import score as score_on
 from vdeblur.learn.recipe import changes, read_recipe
@@ -104,19 +104,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def tell(event: Event) -> None:
-    """A plain line for what is worth one."""
-    line = ""
-    if isinstance(event, Started) and event.step:
-        line = f"going on from step {event.step}"
-    elif isinstance(event, Figures):
-        line = (
-            f"step {event.step}  loss {event.loss:.4f}  norm {event.norm:.2f}  rate {event.rate:.2e}  "
-            f"{event.samples_per_s:.1f} crops/s  skipped {event.skipped}  cpu {event.cpu_s / 60:.1f} min"
-        )
-    elif isinstance(event, Scored):
-        line = f"step {event.step}  synthetic gain {event.score.gain_db:+.3f} dB"
-    if line:
-        print(line, flush=True)
+    if words := line(event):
+        print(words, flush=True)
 
 
 def averaged(end: Path, other: Path | None, share: float) -> dict[str, torch.Tensor]:

@@ -33,7 +33,7 @@ from vdeblur.data.samples import read_picture
 from vdeblur.data.synthesis import Pair, held_out
 from vdeblur.data.synthesis_torch import DevicePairs
 from vdeblur.learn import checkpoint, parcels
-from vdeblur.learn.events import Event, Figures, Scored, Started
+from vdeblur.learn.events import Event, Figures, line
 from vdeblur.learn.judge import Score, score
 from vdeblur.learn.recipe import Recipe, changes, read_recipe
 from vdeblur.learn.settings import Settings
@@ -264,18 +264,8 @@ def throughput(recipe: Recipe, training: list[torch.Tensor], device: torch.devic
 
 
 def tell(event: Event) -> None:
-    line = ""
-    if isinstance(event, Started):
-        line = "; ".join([f"step {event.step} of {event.steps}", *event.notes])
-    elif isinstance(event, Figures):
-        line = (
-            f"step {event.step}  loss {event.loss:.4f}  norm {event.norm:.2f}  rate {event.rate:.2e}  "
-            f"{event.samples_per_s:.0f} pictures/s  skipped {event.skipped}"
-        )
-    elif isinstance(event, Scored):
-        line = f"step {event.step}  {event.score.gain_db:+.3f} dB, worst {event.score.worst_db:+.3f}"
-    if line:
-        print(line, flush=True)
+    if words := line(event):
+        print(words, flush=True)
 
 
 if __name__ == "__main__":

@@ -56,3 +56,17 @@ class Stepped:
 
 
 Event = Started | Figures | Judging | Scored | Stepped
+
+
+def line(event: Event) -> str:
+    """It in words, for whoever draws no bar; empty for what is not worth a line."""
+    if isinstance(event, Started):
+        return "; ".join([f"step {event.step} of {event.steps}", *event.notes])
+    if isinstance(event, Figures):
+        return (
+            f"step {event.step}  loss {event.loss:.4f}  norm {event.norm:.2f}  rate {event.rate:.2e}  "
+            f"{event.samples_per_s:.1f} pictures/s  skipped {event.skipped}  cpu {event.cpu_s / 60:.1f} min"
+        )
+    if isinstance(event, Scored):
+        return f"step {event.step}  {event.score.gain_db:+.3f} dB, worst {event.score.worst_db:+.3f}"
+    return ""

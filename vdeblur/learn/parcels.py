@@ -7,7 +7,7 @@ float16); everything else as it is. A run goes on from them almost as from the c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,18 @@ def pack(state: dict[str, Any], folder: Path, most_bytes: int = MOST_BYTES) -> l
     Files of an earlier packing are replaced, and those too many removed, after the new ones are written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Tensor] = {}
+
+    def taken(path: str, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        found[path] = _halved(path, leaf)
+        return None
+
+    plain = _rebuilt(state, taken)
     parts: list[dict[str, Tensor]] = [{}]
-    plain, used = _without_tensors(state), 200_000
-    for key, value in _tensors(state, ""):
-        small = _halved(key, value)
+    used = 200_000
+    for key, small in found.items():
         size = small.numel() * small.element_size() + 1000
         if used + size > most_bytes and parts[-1]:
             parts.append({})
@@ -71,43 +79,19 @@ def unpack(folder: Path) -> dict[str, Any]:
         if part["step"] != head["step"]:
             raise InputError(f"{file}: is of step {part['step']}, part-0.pt of step {head['step']}")
         tensors |= part["tensors"]
-    state: dict[str, Any] = _with_tensors(head["rest"], tensors, "")
+    state: dict[str, Any] = _rebuilt(
+        head["rest"], lambda path, leaf: _doubled(tensors[path]) if path in tensors else leaf
+    )
     return state
 
 
-def _tensors(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _tensors(inner, f"{path}/{key}")
-    elif isinstance(value, (list, tuple)):
-        for number, inner in enumerate(value):
-            yield from _tensors(inner, f"{path}/{number}")
-
-
-def _without_tensors(value: Any) -> Any:
-    """The same shape of things, with None for each tensor."""
-    if isinstance(value, Tensor):
-        return None
+def _rebuilt(value: Any, change: Callable[[str, Any], Any], path: str = "") -> Any:
+    """The same dicts and lists with `change(path, leaf)` for everything in them."""
     if isinstance(value, dict):
-        return {key: _without_tensors(inner) for key, inner in value.items()}
+        return {key: _rebuilt(inner, change, f"{path}/{key}") for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_without_tensors(inner) for inner in value)
-    return value
-
-
-def _with_tensors(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
-    if path in tensors:
-        found = tensors[path]
-        return found.float() if found.dtype in (torch.float16, torch.bfloat16) else found
-    if isinstance(value, dict):
-        return {key: _with_tensors(inner, tensors, f"{path}/{key}") for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(
-            _with_tensors(inner, tensors, f"{path}/{number}") for number, inner in enumerate(value)
-        )
-    return value
+        return type(value)(_rebuilt(inner, change, f"{path}/{number}") for number, inner in enumerate(value))
+    return change(path, value)
 
 
 def _halved(key: str, value: Tensor) -> Tensor:
@@ -115,3 +99,7 @@ def _halved(key: str, value: Tensor) -> Tensor:
         return value.detach().cpu().clone()
     kind = torch.float16 if key.startswith(("/network", "/average")) else torch.bfloat16
     return value.detach().to("cpu", kind)
+
+
+def _doubled(value: Tensor) -> Tensor:
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
