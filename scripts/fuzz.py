@@ -162,23 +162,23 @@ def make_journal(folder: Path) -> list[Path]:
 
 
 def run_weights(path: Path, seed: Path) -> int:
-    from vdeblur.errors import VdeblurError
     from vdeblur.weights.loading import load_network
 
-    try:
-        load_network(path)
-    except VdeblurError as error:
-        print(f"vdeblur: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return _code_of(load_network, path)
 
 
 def run_recipe(path: Path, seed: Path) -> int:
-    from vdeblur.errors import VdeblurError
     from vdeblur.learn.recipe import read_recipe
 
+    return _code_of(read_recipe, path)
+
+
+def _code_of(read: Callable[[Path], object], path: Path) -> int:
+    """What the command line would end with."""
+    from vdeblur.errors import VdeblurError
+
     try:
-        read_recipe(path)
+        read(path)
     except VdeblurError as error:
         print(f"vdeblur: {error}", file=sys.stderr)
         return error.exit_code

@@ -41,6 +41,7 @@ from vdeblur.video.clip import probe
 from vdeblur.video.sink import Sink
 from vdeblur.video.writer import Writer
 from vdeblur.weights import loading
+from vdeblur.weights.catalogue import PACKAGE_NAMES
 
 NUMBER, WORDS, MAYBE = (int, float), str, (int, float, type(None))
 LAPS = {
@@ -538,9 +539,9 @@ def test_published_figures_stand_at_their_size_each_with_its_gpu(found: Bench) -
 
 
 def test_a_sweep_goes_through_all_sizes_networks_and_precisions() -> None:
-    asked = list(sweep.combinations(Asked(device="cpu"), sweep.MODELS))
+    asked = list(sweep.combinations(Asked(device="cpu"), PACKAGE_NAMES))
     assert {each.size for each in asked} == set(sweep.SIZES)
-    assert {each.model for each in asked} == set(sweep.MODELS)
+    assert {each.model for each in asked} == set(PACKAGE_NAMES)
     assert {each.precision for each in asked} >= {"fp32", "int8"}
     assert [each.size for each in asked] == sorted(each.size for each in asked if each.size)
 

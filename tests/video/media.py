@@ -306,12 +306,7 @@ def _field_tagger(
 def _audio_stream(out: Any, track: dict[str, Any]) -> Any:
     stream = out.add_stream(track.get("codec", "aac"), rate=track.get("rate", 48000))
     stream.codec_context.layout = track.get("layout", "stereo")
-    for key in ("language", "title"):
-        if key in track:
-            stream.metadata[key] = track[key]
-    if "disposition" in track:
-        stream.disposition = track["disposition"]
-    return stream
+    return _dressed(stream, track)
 
 
 def _write_audio(out: Any, stream: Any, track: dict[str, Any], seconds: float) -> None:
@@ -334,6 +329,10 @@ def _subtitle_stream(out: Any, track: dict[str, Any]) -> Any:
     stream = out.add_stream(track.get("codec", "srt"))
     stream.codec_context.subtitle_header = _ASS_HEADER
     stream.time_base = Fraction(1, 1000)
+    return _dressed(stream, track)
+
+
+def _dressed(stream: Any, track: dict[str, Any]) -> Any:
     for key in ("language", "title"):
         if key in track:
             stream.metadata[key] = track[key]

@@ -21,18 +21,11 @@ from vdeblur.measure import report
 from vdeblur.measure.bench_report import rate
 from vdeblur.measure.bench_rows import FORM
 from vdeblur.measure.benchmark import Asked, Tell
+from vdeblur.weights.catalogue import PACKAGE_NAMES
 
 END_S = 20.0
 """For a benchmark that is to end; after that it is killed."""
 SIZES = ((360, 640), (720, 1280), (1080, 1920))
-MODELS = (
-    "mimo-unet-tiny",
-    "mimo-unet-small",
-    "mimo-unet",
-    "mimo-unet-plus",
-    "mimo-unet-plus-plus",
-    "deepdeblur",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +89,7 @@ def sweep(asked: Asked, target: Path | None, tell: Tell = lambda what: None) -> 
     network then.
     """
     done: list[dict[str, Any]] = []
-    models = ("auto",) if asked.weights else MODELS if asked.model == "auto" else (asked.model,)
+    models = ("auto",) if asked.weights else PACKAGE_NAMES if asked.model == "auto" else (asked.model,)
     with TemporaryDirectory(prefix="vdeblur-sweep-") as name:
         for each in combinations(asked, models):
             assert each.size is not None
