@@ -104,9 +104,7 @@ def _picture(a: Facts, b: Facts, said: str) -> list[Finding]:
             "transparency is lost",
         ),
         _judge("size", a.size == b.size, f"{a.size} became {b.size}", said),
-        _judge(
-            "aspect", a.aspect == b.aspect, f"{a.aspect} became {b.aspect}", said, "aspect ratio .* is lost"
-        ),
+        _judge("aspect", _same_aspect(a.aspect, b.aspect, b.size[0]), f"{a.aspect} became {b.aspect}", said),
         _judge(
             "rotation",
             a.rotation == b.rotation,
@@ -302,6 +300,11 @@ def _value(tags: dict[str, str], key: str) -> str | None:
     return plain.get(key.lower().replace(" ", "_"))
 
 
+def _same_aspect(old: Fraction, new: Fraction, width: int) -> bool:
+    """Matroska says how wide pictures are shown in whole pixels."""
+    return abs(old - new) * width <= 1
+
+
 def _probed(a: Facts, b: Facts, said: str) -> list[Finding]:
     if not a.probed or not b.probed:
         return [Finding("ffprobe", OK, "not asked" if not b.probed else "cannot read the source")]
@@ -320,6 +323,10 @@ def _probed(a: Facts, b: Facts, said: str) -> list[Finding]:
             if old:
                 wrong[key] = old
             continue
+        if key == "aspect" and _same_aspect(
+            Fraction(old.replace(":", "/")), Fraction(new.replace(":", "/")), b.size[0]
+        ):
+            continue
         if key == "side data":
             new = sorted(set(new) & set(old))  # its own age: it shows what stands in the bitstream only
         if key == "top first" and not a.probed["interlaced"]:
@@ -328,6 +335,5 @@ def _probed(a: Facts, b: Facts, said: str) -> list[Finding]:
             wrong[key] = f"{old} became {new}"
     fields = bool(wrong) and wrong.keys() <= {"interlaced", "top first"}
     words = [_FIELDS] if fields else []
-    words += [r"aspect ratio .* is lost"] if wrong.keys() == {"aspect"} else []
     words += ["HDR10 [^:]* (is|are) lost"] if wrong.keys() == {"side data"} else []
     return [_judge("ffprobe", not wrong, "; ".join(f"{k}: {v}" for k, v in wrong.items()), said, *words)]

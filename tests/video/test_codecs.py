@@ -98,9 +98,7 @@ def test_hdr10_data_goes_before_the_family_of_the_source() -> None:
     assert choose_output(clip_of("a.webm", "vp9", "yuv420p10le", hdr=hdr), None).encoder == "libsvtav1"
 
 
-def test_aspect_ratio_and_field_order_go_before_the_container() -> None:
-    sar = clip_of("a.webm", "vp9", sample_aspect_ratio=Fraction(4, 3))
-    assert chosen(choose_output(sar, None))[:2] == (".mkv", "libx265")
+def test_field_order_goes_before_the_family() -> None:
     fields = clip_of("a.mkv", "hevc", "yuv420p", interlaced=True, field_order=2)
     assert choose_output(fields, None).encoder == "libx264"
     assert choose_output(fields, None).interlaced

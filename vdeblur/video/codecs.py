@@ -40,20 +40,18 @@ class Container:
 
     muxer: str
     codecs: frozenset[str]
-    aspect: frozenset[str]  # families whose sample aspect ratio survives in it
     matrix: bool = True  # holds a display matrix (rotation)
 
 
 _ALL = frozenset({"h264", "hevc", "av1", "vp9", "ffv1", "prores"})
-_SPS = frozenset({"h264", "hevc"})  # write the aspect ratio into their own bitstream
-_MP4 = Container("mp4", frozenset({"h264", "hevc", "av1", "vp9"}), _ALL)
-_TS = Container("mpegts", frozenset({"h264", "hevc"}), _SPS, matrix=False)
+_MP4 = Container("mp4", frozenset({"h264", "hevc", "av1", "vp9"}))
+_TS = Container("mpegts", frozenset({"h264", "hevc"}), matrix=False)
 CONTAINERS = {
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": Container("mov", frozenset({"h264", "hevc", "prores"}), _ALL),
-    ".mkv": Container("matroska", _ALL, _SPS),
-    ".webm": Container("webm", frozenset({"vp9", "av1"}), frozenset()),
+    ".mov": Container("mov", frozenset({"h264", "hevc", "prores"})),
+    ".mkv": Container("matroska", _ALL),
+    ".webm": Container("webm", frozenset({"vp9", "av1"})),
     ".ts": _TS,
     ".m2ts": _TS,
     ".mts": _TS,
@@ -210,9 +208,6 @@ def _candidates(
                 lost["closed captions inside the pictures are lost"] = 30
             if interlaced and not table.fields:
                 lost["the field order of interlaced pictures is lost"] = 80
-            ratio = picture.sample_aspect_ratio
-            if ratio and ratio != 1 and table.family not in container.aspect:
-                lost[f"the pixel aspect ratio {ratio.numerator}:{ratio.denominator} is lost"] = 90
             if picture.display_matrix and not container.matrix:
                 lost["the rotation is lost"] = 90
             words = tuple(f"{WORDS[table.family]} in {suffix[1:]}: {word}" for word in lost)

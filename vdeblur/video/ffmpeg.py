@@ -131,7 +131,7 @@ class FfmpegWriter:
     def _begin(self, encoded: Any) -> Any:
         stream = self._carry.add_streams(self._sink.container, lambda output: add_template(output, encoded))
         tag_colour(stream.codec_context, self._clip, self._choice)  # NUT holds none
-        dress_video(stream, self._clip, self._choice)
+        dress_video(self._sink, stream, self._clip)
         self._sink.start()
         return stream
 

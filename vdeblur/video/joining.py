@@ -197,6 +197,6 @@ def _begin(sink: Sink, clip: Clip, carry: Carry, template: Any, tick: Fraction) 
     stream = carry.add_streams(sink.container, lambda output: add_template(output, template))
     stream.time_base = tick
     stream.codec_context.framerate = rate_of(clip)
-    dress_video(stream, clip, sink.choice)
+    dress_video(sink, stream, clip)
     sink.start()
     return stream

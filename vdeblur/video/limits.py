@@ -176,8 +176,14 @@ LIMITS = (
     ),
     Limit(
         "aspect",
-        "FFmpeg writes no pixel aspect of such streams into Matroska and WebM",
-        lambda c: c.into == "matroska" and c.b.video.codec in ("av1", "vp9", "vp8", "ffv1", "prores"),
+        "Matroska says how wide a picture is shown in whole pixels",
+        lambda c: (
+            c.into == "matroska"
+            and c.a.look is not None
+            and c.b.look is not None
+            and abs(c.a.look.aspect - c.b.look.aspect) * c.b.look.size[0] <= 1
+        ),
+        silent=True,
     ),
     Limit(
         "colour",

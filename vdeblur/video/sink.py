@@ -20,6 +20,7 @@ import av
 
 from vdeblur.errors import InputError, TargetExistsError, VdeblurError
 from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.matroska import write_aspect
 
 # Sees the closed file under its hidden name, and says under which name it shall stand.
 Approve = Callable[[Path], Path]
@@ -120,6 +121,7 @@ class Sink:
         self.target, self.choice = target, choice
         self._approve = approve
         self._overwrite = overwrite
+        self.aspect: tuple[int, Fraction] | None = None  # of which stream, where the muxer cannot be told
         self._unfinished = hidden_beside((folder or target.parent) / f"{target.stem}{choice.suffix}")
         self._open = True
         with self.speaking():
@@ -158,6 +160,9 @@ class Sink:
                 self._open = False
             if not self._unfinished.exists():
                 raise VdeblurError(f"{self.target}: nothing was written, no frame came out of the encoder")
+            if self.aspect is not None:
+                index, aspect = self.aspect
+                write_aspect(self._unfinished, index + 1, aspect)
             to_disk(self._unfinished)
         name = self.target if self._approve is None else self._approve(self._unfinished)
         with self.speaking():

@@ -15,7 +15,6 @@ import numpy as np
 
 from vdeblur.frame import Frame
 from vdeblur.video.clip import Clip
-from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.encoding import Encoding, rate_of
 from vdeblur.video.shapes import shape_of
 from vdeblur.video.sink import Sink
@@ -87,7 +86,7 @@ class Writer:
 
         self._sink.scale_times(first.time_base)
         stream = self._carry.add_streams(self._sink.container, add_video)
-        dress_video(stream, self._clip, self._choice)
+        dress_video(self._sink, stream, self._clip)
         encoding = Encoding(stream, self._choice, self._clip, first)
         self._sink.start()
         return encoding
@@ -101,13 +100,16 @@ def mux_in_step(carry: Passes, sink: Sink, packet: Any) -> None:
     sink.mux(packet)
 
 
-def dress_video(stream: Any, clip: Clip, choice: OutputChoice) -> None:
+def dress_video(sink: Sink, stream: Any, clip: Clip) -> None:
     """What the container itself says of the deblurred stream: rotation, shape of pixels, alpha, Apple's name
     for HEVC."""
+    choice, aspect = sink.choice, clip.picture.sample_aspect_ratio
     if clip.picture.display_matrix:
         stream.set_display_matrix([int(v) for v in np.frombuffer(clip.picture.display_matrix, "<i4")])
-    if clip.picture.sample_aspect_ratio:  # copies of packets come without it, and not every codec knows it
-        stream.codec_context.sample_aspect_ratio = clip.picture.sample_aspect_ratio
+    if aspect:  # copies of packets come without it, and not every codec knows it
+        stream.codec_context.sample_aspect_ratio = aspect
+        if aspect != 1 and choice.container in ("matroska", "webm"):
+            sink.aspect = stream.index, aspect
     if choice.family == "vp9" and shape_of(choice.pix_fmt).alpha:
         stream.metadata["alpha_mode"] = "1"  # it lies beside the stream, where nobody looks without a word
     if choice.family == "hevc" and choice.container in ("mp4", "mov"):
