@@ -5,9 +5,11 @@
     torchrun --nproc-per-node 2 scripts/train_default.py train configs/mimo-unet-small.toml \\
         --photographs PHOTOS --output runs/small --grow runs/tiny/last.pt
     python scripts/train_default.py export runs/small/last.pt --output mimo-unet-small.safetensors
+    python scripts/train_default.py revive runs/small/last.pt --photographs PHOTOS --output revived.pt
 
-`small` grows from the trained `tiny`: twice the width, the same results at its first step. One process a core
-is right (without torchrun there is one). Started again with the same output folder a run goes on from its
+`small` grows from the trained `tiny`: twice the width, the same results at its first step. `revive` gives new
+weights to units that a run has silenced, for `train --start`; `score` counts them. One process a core is
+right (without torchrun there is one). Started again with the same output folder a run goes on from its
 checkpoint. Single settings are changed with --set key=value ...; other `steps` and `decay` let a run be cut
 short with a proper end, for the rate falls to zero over the last `decay` steps.
 """
@@ -22,6 +24,7 @@ import cv2
 import torch
 import torch.distributed as dist
 
+from vdeblur.data.drawings import Picture
 from vdeblur.data.feed import Feed, Share
 from vdeblur.data.material import load_photographs
 from vdeblur.data.samples import Samples, SynthesisedPairs
@@ -32,6 +35,7 @@ from vdeblur.learn.events import Event, line
 from vdeblur.learn.judge import judge_made, validation_pairs
 from vdeblur.learn.judge import score as score_on
 from vdeblur.learn.recipe import changes, read_recipe
+from vdeblur.learn.silence import revive, silent
 from vdeblur.learn.train import train
 from vdeblur.learn.widen import widen
 from vdeblur.metrics import psnr
@@ -58,6 +62,10 @@ def main() -> None:
     command.add_argument("--share", type=float, default=0.5, help="of that other end (default %(default)s)")
     command.add_argument("--gain", type=float, default=1.0, help="factor on the full-size correction")
     command.add_argument("--offset", type=float, default=0.0, help="added to every pixel, in 1/255")
+    command = commands.add_parser("revive", help="give silent units of a run's network new weights")
+    command.add_argument("checkpoint", type=Path)
+    command.add_argument("--photographs", type=Path, required=True)
+    command.add_argument("--output", type=Path, required=True, help="checkpoint to --start from")
     command = commands.add_parser("score", help="synthetic pairs and sharp pictures, held out")
     command.add_argument("weights", type=Path, nargs="+")
     command.add_argument("--photographs", type=Path, required=True)
@@ -67,6 +75,8 @@ def main() -> None:
     elif options.command == "export":
         weights = averaged(options.checkpoint, options.other, options.share)
         export(options.checkpoint, weights, options.output, options.gain, options.offset)
+    elif options.command == "revive":
+        revived(options.checkpoint, options.photographs, options.output)
     else:
         run(options)
 
@@ -140,6 +150,28 @@ def export(source: Path, weights: dict[str, torch.Tensor], target: Path, gain: f
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {facts}")
 
 
+def revived(source: Path, photographs: Path, target: Path) -> None:
+    """Write a checkpoint whose network is that of `source` with all units speaking."""
+    network = load_network(source).network
+    assert isinstance(network, MimoUNet)
+    units = revive(network, tensors(load_photographs(photographs)[::12]))
+    state = checkpoint.load(source)
+    facts = {key: state[key] for key in ("step", "settings")}
+    checkpoint.save(target, facts | {"average": network.state_dict()})
+    print(f"{target}: {units} units speak that did not")
+
+
+def tensors(pictures: list[Picture]) -> list[torch.Tensor]:
+    """The middle of each picture as the network reads it, 1x3x256x256."""
+    parts = (picture[cut(picture.shape[0]), cut(picture.shape[1])] for picture in pictures)
+    return [torch.from_numpy(part.copy()).permute(2, 0, 1)[None] / 255 for part in parts]
+
+
+def cut(length: int, keep: int = 256) -> slice:
+    start = max(0, (length - keep) // 2)
+    return slice(start, start + keep)
+
+
 def score(files: list[Path], photographs: Path) -> None:
     """Print how each network does on held-out photographs: blurred by motion, sharp, and soft without motion.
 
@@ -156,8 +188,12 @@ def score(files: list[Path], photographs: Path) -> None:
         "sharp, codes times 0.3": [cv2.convertScaleAbs(picture, alpha=0.3) for picture in sharp],
     }
     for file in files:
-        gain_db = score_on(load_network(file).network, iter(pairs)).gain_db
+        network = load_network(file).network
+        gain_db = score_on(network, iter(pairs)).gain_db
         print(f"{file.name}: {gain_db:+.3f} dB on {len(pairs)} synthetic pairs")
+        if isinstance(network, MimoUNet):
+            units = torch.cat(list(silent(network, tensors(sharp)).values()))
+            print(f"    {int(units.sum())} of {len(units)} units silent")
         with Deblurrer.load(weights=file, device="cpu", precision="fp32", backend="torch") as deblurrer:
             for kind, pictures in still.items():
                 results = [deblurrer.deblur_array(picture) for picture in pictures]
