@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ from vdeblur.cli.values import size
 from vdeblur.engine.corrector import trial_picture
 from vdeblur.engine.cuda import Cuda
 from vdeblur.engine.opening import BATCHES
-from vdeblur.engine.rewrite import plain, rewritten
+from vdeblur.engine.rewrite import Conv, plain, rewritten
 from vdeblur.engine.ring import Work
 from vdeblur.engine.ways import TRIED, Way, ways_of
 from vdeblur.measure import untrained
@@ -155,12 +154,11 @@ def traffic(network: DeblurNetwork, height: int, width: int) -> Traffic:
     """Counted in the fast form (`engine/rewrite.py`) as `engine/fused.py` does it, without any memory."""
     seen: list[Traffic] = []
 
-    def watching(x: Tensor, weight: Tensor, bias: Tensor | None, *shape: int, **options: Any) -> Tensor:
-        result = plain(x, weight, bias, *shape, **options)
-        plus, relu, in_one = options["plus"], options["relu"], options["relu"] and not options["transposed"]
-        out = result.numel()
-        once = x.numel() + weight.numel() + out + (0 if plus is None else out)
-        has_pass = not in_one and (bias is not None or plus is not None or relu)
+    def watching(conv: Conv, x: Tensor, plus: Tensor | None) -> Tensor:
+        result = plain(conv, x, plus)
+        in_one, out = conv.relu and not conv.transposed, result.numel()
+        once = x.numel() + conv.weight.numel() + out + (0 if plus is None else out)
+        has_pass = not in_one and (conv.bias is not None or plus is not None or conv.relu)
         seen.append(Traffic(1, 2 * once, 4 * out * has_pass, 2 * out * (in_one and plus is None)))
         return result
 

@@ -7,7 +7,6 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from vdeblur.engine import fused
 from vdeblur.engine.fused import Fused, finish
-from vdeblur.engine.rewrite import Compute, plain, rewritten
+from vdeblur.engine.rewrite import Compute, Conv, plain, rewritten
 from vdeblur.models.mimo_unet import MimoUNet
 
 
@@ -75,13 +74,11 @@ def test_a_shape_without_a_fused_kernel_is_done_in_two_steps_and_remembered(
     """And the others are not: one such shape among many must not cost the whole way."""
     asked: list[tuple[int, ...]] = []
 
-    def in_one(
-        x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, plus: Tensor | None
-    ):  # type: ignore[no-untyped-def]
+    def in_one(conv: Conv, x: Tensor, plus: Tensor | None) -> Tensor:
         asked.append(tuple(x.shape))
         if x.shape[-1] == 5:
             raise RuntimeError("FIND was unable to find an engine to execute this computation")
-        return plain(x, weight, bias, stride, padding, transposed=False, relu=True, plus=plus)
+        return plain(conv, x, plus)
 
     def in_two(x: Tensor, bias: Tensor | None, plus: Tensor | None, relu: bool) -> Tensor:
         total = x + sum(
@@ -93,14 +90,11 @@ def test_a_shape_without_a_fused_kernel_is_done_in_two_steps_and_remembered(
     monkeypatch.setattr(fused, "finish", in_two)
     compute = copy.deepcopy(Fused())  # as the network that holds it is copied
     torch.manual_seed(0)
-    weight, bias = torch.randn(8, 8, 3, 3), torch.randn(8)
+    conv = Conv(torch.randn(8, 8, 3, 3), torch.randn(8), plain, padding=1, relu=True)
     for width in (5, 6, 5, 6):
         x = torch.randn(1, 8, 4, width)
         for plus in (None, torch.randn(1, 8, 4, width)):
-            options = {"transposed": False, "relu": True, "plus": plus}
-            found = compute(x, weight, bias, 1, 1, **options)  # type: ignore[arg-type]
-            expected = plain(x, weight, bias, 1, 1, **options)  # type: ignore[arg-type]
-            assert torch.allclose(found, expected, atol=1e-5)
+            assert torch.allclose(compute(conv, x, plus), plain(conv, x, plus), atol=1e-5)
     assert [shape[-1] for shape in asked] == [5, 5, 6, 6, 6, 6]
     assert len(compute.refused) == 2
 
@@ -112,16 +106,7 @@ def test_memory_that_runs_out_is_no_missing_kernel(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fused, "_in_one", in_one)
     compute = Fused()
     with pytest.raises(torch.OutOfMemoryError):
-        compute(
-            torch.zeros(1, 8, 4, 4),
-            torch.zeros(8, 8, 1, 1),
-            None,
-            1,
-            0,
-            transposed=False,
-            relu=True,
-            plus=None,
-        )
+        compute(Conv(torch.zeros(8, 8, 1, 1), None, plain, relu=True), torch.zeros(1, 8, 4, 4), None)
     assert not compute.refused
 
 
@@ -129,12 +114,10 @@ def fused_cases(height: int, width: int) -> set[tuple[torch.Size, torch.Size, in
     """MIMO-UNet's convolutions with a ReLU: shape, shape of the weights, stride, padding, something added."""
     cases = set()
 
-    def watching(
-        x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, **options: Any
-    ) -> Tensor:
-        if options["relu"] and not options["transposed"]:
-            cases.add((x.shape, weight.shape, stride, padding, options["plus"] is not None))
-        return plain(x, weight, bias, stride, padding, **options)
+    def watching(conv: Conv, x: Tensor, plus: Tensor | None) -> Tensor:
+        if conv.relu and not conv.transposed:
+            cases.add((x.shape, conv.weight.shape, conv.stride, conv.padding, plus is not None))
+        return plain(conv, x, plus)
 
     with torch.inference_mode():
         rewritten(MimoUNet().eval().to("meta"), watching).correction(
@@ -156,6 +139,7 @@ def check_results_over_what_was_no_number(device: str, height: int, width: int, 
         torch.manual_seed(0)
         x, bias = drawn(*shape), drawn(kernel[0])
         weight = drawn(*kernel, scale=(kernel[1] * kernel[2] * kernel[3]) ** -0.5)
+        conv = Conv(weight, bias, plain, stride=stride, padding=padding, relu=True)
         expected = torch.nn.functional.conv2d(x, weight, bias, stride, padding)
         plus = drawn(*expected.shape) if added else None
         expected = (expected.float() + (0 if plus is None else plus.float())).relu()
@@ -163,7 +147,7 @@ def check_results_over_what_was_no_number(device: str, height: int, width: int, 
             block = torch.full(expected.shape, torch.nan, dtype=torch.half, device=device)
             del block  # the next of its size is put there
             with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-                found = compute(x, weight, bias, stride, padding, transposed=False, relu=True, plus=plus)
+                found = compute(conv, x, plus)
             case = f"{tuple(shape)}, {tuple(kernel)}, stride {stride}, added {added}"
             assert found.isfinite().all(), case
             assert torch.allclose(found.float(), expected, rtol=4e-3, atol=2e-2), case
@@ -199,11 +183,10 @@ def test_fused_convolutions_equal_torchs(
 
     x, weight, bias = drawn(2, 32, 40, 24), drawn(32, 32, kernel, kernel) / kernel**2, drawn(32)
     padding = kernel // 2 - transposed
-    shape = plain(x, weight, bias, stride, padding, transposed=transposed, relu=relu, plus=None).shape
-    plus = drawn(*shape) if added else None
-    exact = [None if part is None else part.float() for part in (x, weight, bias, plus)]
-    expected = plain(*exact[:3], stride, padding, transposed=transposed, relu=relu, plus=exact[3])  # type: ignore[arg-type]
-    found = Fused()(x, weight, bias, stride, padding, transposed=transposed, relu=relu, plus=plus)
+    conv = Conv(weight, bias, plain, stride=stride, padding=padding, transposed=transposed, relu=relu)
+    plus = drawn(*plain(conv, x, None).shape) if added else None
+    found = Fused()(conv, x, plus)
+    expected = plain(conv.float(), x.float(), None if plus is None else plus.float())
     assert found.dtype == torch.float16
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(found.float(), expected, rtol=4e-3, atol=2e-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -77,11 +78,10 @@ def test_features_stay_channels_last() -> None:
     """One operation that loses the layout makes every convolution after it copy its input."""
     seen: list[bool] = []
 
-    def watching(x: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
-        plus = options["plus"]
+    def watching(conv: Conv, x: torch.Tensor, plus: torch.Tensor | None) -> torch.Tensor:
         seen.append(x.is_contiguous(memory_format=torch.channels_last))
-        seen.append(plus is None or plus.is_contiguous(memory_format=torch.channels_last))  # type: ignore[attr-defined]
-        return plain(x, *args, **options)  # type: ignore[arg-type]
+        seen.append(plus is None or plus.is_contiguous(memory_format=torch.channels_last))
+        return plain(conv, x, plus)
 
     for name in ("mimo-unet", "half stem", "msresnet", "mimo-unet-plus-plus"):
         seen.clear()
@@ -95,9 +95,11 @@ def test_features_stay_channels_last() -> None:
 def test_what_is_not_a_number_inside_shows_in_the_result(name: str) -> None:
     """Also where a ReLU makes nothing of it, as fused ones may: the guard looks at the result only."""
 
-    def hiding(x: torch.Tensor, *args: object, relu: bool, **options: object) -> torch.Tensor:
-        result = plain(x, *args, relu=False, **options)  # type: ignore[arg-type]
-        return torch.where(result > 0, result, 0.0) if relu else result
+    def hiding(conv: Conv, x: torch.Tensor, plus: torch.Tensor | None) -> torch.Tensor:
+        linear = copy.copy(conv)
+        linear.relu = False
+        result = plain(linear, x, plus)
+        return torch.where(result > 0, result, 0.0) if conv.relu else result
 
     fast = rewritten(trained_a_little(NETWORKS[name]), hiding)
     picture = torch.rand(1, 3, 48, 40)

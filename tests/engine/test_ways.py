@@ -23,9 +23,9 @@ def test_kernels_are_searched_for_as_long_as_there_is_time(
     """A library may compile for minutes: the first frame does not wait for all of it."""
     seen: set[bool] = set()
 
-    def watching(*parts: Any, **options: Any) -> Tensor:
+    def watching(*parts: Any) -> Tensor:
         seen.add(torch.backends.cudnn.benchmark)
-        return plain(*parts, **options)
+        return plain(*parts)
 
     monkeypatch.setattr(ways, "SEARCH_S", search_s)
     correct = ways._computing(MimoUNet(channels=8, blocks=1).eval(), tried, watching)

@@ -71,7 +71,6 @@ FORM = {
         "launched": LAPS,
         "synchronised": LAPS,
         "device_events": (dict, type(None)),
-        "step": WORDS,
         "work": {
             "gmac": NUMBER,
             "tflops": NUMBER,

@@ -76,7 +76,7 @@ class CudaLane:
             raise failure
 
     def steps(self, frame: Frame) -> dict[str, Step]:
-        """See `lane.Stepped`: each piece of the graph as a graph of its own, on the first device."""
+        """See `lane.Lane`: each piece of the graph as a graph of its own, on the first device."""
         if self._run is None:
             self._run = self._open(frame)
         if self._opened is None:

@@ -198,9 +198,8 @@ class Deblurrer:
         return self._warm() * self._grid(*padded(layout, self._backend.multiple_of)).work_px
 
     def steps(self, frame: Frame) -> Mapping[str, Step]:
-        """The steps of a frame, each to be timed alone; empty where the backend is one piece."""
-        stepped = getattr(self._open(frame.layout), "steps", None)
-        return {} if stepped is None else stepped(frame)
+        """The steps of a frame, each to be timed alone."""
+        return self._open(frame.layout).steps(frame)
 
     def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]:
         """What runs, as plain values; with a layout also how its pictures are cut.

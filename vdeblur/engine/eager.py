@@ -38,7 +38,7 @@ class EagerLane:
             yield self._one(frame)
 
     def steps(self, frame: Frame) -> dict[str, Step]:
-        """See `lane.Stepped`."""
+        """See `lane.Lane`."""
         corrector, height, width = self._corrector, self.layout.height, self.layout.width
         with torch.inference_mode(), calm():
             words = self._uploaded(frame)

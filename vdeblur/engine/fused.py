@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vdeblur.engine.rewrite import Conv
 from vdeblur.engine.shortage import ran_out
 
 BLOCK = 1024
@@ -28,39 +29,26 @@ class Fused:
     def __init__(self) -> None:
         self.refused: set[tuple[torch.Size, torch.Size, int, bool]] = set()
 
-    def __call__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: int,
-        padding: int,
-        *,
-        transposed: bool,
-        relu: bool,
-        plus: Tensor | None,
-    ) -> Tensor:
-        if transposed:
-            return finish(F.conv_transpose2d(x, weight, None, stride, padding), bias, plus, relu)
-        case = x.shape, weight.shape, stride, plus is None
-        if relu and case not in self.refused:
+    def __call__(self, conv: Conv, x: Tensor, plus: Tensor | None) -> Tensor:
+        case = x.shape, conv.weight.shape, conv.stride, plus is None
+        if conv.relu and not conv.transposed and case not in self.refused:
             try:
-                return _in_one(x, weight, bias, stride, padding, plus)
+                return _in_one(conv, x, plus)
             except RuntimeError as error:
                 if ran_out(error):
                     raise
             self.refused.add(case)
-        return finish(F.conv2d(x, weight, None, stride, padding), bias, plus, relu)
+        convolve = F.conv_transpose2d if conv.transposed else F.conv2d
+        result = convolve(x, conv.weight, None, conv.stride, conv.padding)
+        return finish(result, conv.bias, plus, conv.relu)
 
 
-def _in_one(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, plus: Tensor | None
-) -> Tensor:
+def _in_one(conv: Conv, x: Tensor, plus: Tensor | None) -> Tensor:
     """With a ReLU, as one kernel of cuDNN; RuntimeError where it has none."""
-    step, border, ones = [stride, stride], [padding, padding], [1, 1]
+    shape = [conv.stride] * 2, [conv.padding] * 2, [1, 1], 1
     if plus is None:
-        return torch.cudnn_convolution_relu(x, weight, bias, step, border, ones, 1)
-    return torch.cudnn_convolution_add_relu(x, weight, plus, 1.0, bias, step, border, ones, 1)
+        return torch.cudnn_convolution_relu(x, conv.weight, conv.bias, *shape)
+    return torch.cudnn_convolution_add_relu(x, conv.weight, plus, 1.0, conv.bias, *shape)
 
 
 def finish(x: Tensor, bias: Tensor | None, plus: Tensor | None, relu: bool) -> Tensor:

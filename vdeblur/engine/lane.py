@@ -44,6 +44,10 @@ class Lane(Protocol):
     one thread, may be left in the middle of its source (the generator is closed then: nothing may stay in
     flight), and may be given another source after that.  `close` lets everything go; it may come twice.
 
+    `steps` are those of a frame, to be timed one by one: "upload", "planes to RGB", "network", "residual"
+    (guard, difference onto planes), "download".  Nothing else may run on the lane meanwhile, and results go
+    nowhere.
+
     `EagerLane` and `CudaLane` are made by `Corrector.open_lane` with (corrector, layout, grid, strength); the
     corrector has the network on its device, the choice, `notes` to add to, and float32 again (`careful`).
     """
@@ -52,17 +56,8 @@ class Lane(Protocol):
     grid: Grid
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]: ...
-    def close(self) -> None: ...
-
-
-class Stepped(Protocol):
-    """A lane whose steps can be timed one by one, as far as they are separate programs.
-
-    Names: "upload", "planes to RGB", "network" (always there), "residual" (guard, difference onto planes),
-    "download". Nothing else may run on the lane meanwhile; results go nowhere.
-    """
-
     def steps(self, frame: Frame) -> Mapping[str, Step]: ...
+    def close(self) -> None: ...
 
 
 class Backend(Protocol):

@@ -65,7 +65,7 @@ class OpenVinoLane:
                 slot.wait()
 
     def steps(self, frame: Frame) -> Mapping[str, Step]:
-        """See `lane.Stepped`: three separate models here, though a frame goes through one."""
+        """See `lane.Lane`: three separate models here, though a frame goes through one."""
         parts = Pieces(self._backend, self.layout, self.grid, self._strength)
         parts.start(frame)
         words = parts.words

@@ -11,8 +11,7 @@ The input and the result are float32 (or what the picture is in), whatever the w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,40 +27,17 @@ FAMILIES = (MimoUNet.family, MSResNet.family)
 """What has a fast form."""
 
 
-class Compute(Protocol):
-    """relu(conv(x) + bias + plus), each of the last three only where given."""
-
-    def __call__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: int,
-        padding: int,
-        *,
-        transposed: bool,
-        relu: bool,
-        plus: Tensor | None,
-    ) -> Tensor: ...
+Compute = Callable[["Conv", Tensor, Tensor | None], Tensor]
+"""(conv, x, plus): relu(conv(x) + bias + plus), each of the last three only where there is one."""
 
 
-def plain(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    *,
-    transposed: bool,
-    relu: bool,
-    plus: Tensor | None,
-) -> Tensor:
+def plain(conv: Conv, x: Tensor, plus: Tensor | None) -> Tensor:
     """`Compute` in torch's own operations."""
-    convolve = F.conv_transpose2d if transposed else F.conv2d
-    result = convolve(x, weight, bias, stride, padding)
+    convolve = F.conv_transpose2d if conv.transposed else F.conv2d
+    result = convolve(x, conv.weight, conv.bias, conv.stride, conv.padding)
     if plus is not None:
         result = result.add_(plus)
-    return result.relu_() if relu else result
+    return result.relu_() if conv.relu else result
 
 
 def rewritten(network: DeblurNetwork, compute: Compute = plain) -> DeblurNetwork:
@@ -208,16 +184,7 @@ class Conv(nn.Module):
         return cls(weight, bias, compute, stride=stride, padding=padding, transposed=transposed, relu=relu)
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        return self._compute(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            transposed=self.transposed,
-            relu=self.relu,
-            plus=plus,
-        )
+        return self._compute(self, x, plus)
 
 
 class _Blocks(nn.Module):

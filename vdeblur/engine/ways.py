@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from vdeblur import colour
 from vdeblur.engine.corrector import DEVIATION, trial_picture
 from vdeblur.engine.device import Precision
 from vdeblur.engine.fused import Fused
-from vdeblur.engine.rewrite import FAMILIES, Compute, plain, rewritten
+from vdeblur.engine.rewrite import FAMILIES, Compute, Conv, plain, rewritten
 from vdeblur.engine.staging import Staging
 from vdeblur.engine.station import Correct
 from vdeblur.models.contract import DeblurNetwork
@@ -94,10 +93,10 @@ def _computing(
     """The network's fast form as a function of float32 RGB."""
     until_s = time.monotonic() + SEARCH_S if tried else math.inf
 
-    def in_time(*parts: Any, **options: Any) -> Tensor:
+    def in_time(conv: Conv, x: Tensor, plus: Tensor | None) -> Tensor:
         if time.monotonic() > until_s:
             torch.backends.cudnn.benchmark = False  # until `correct` is left; what was found stays
-        return compute(*parts, **options)
+        return compute(conv, x, plus)
 
     fast = copy.deepcopy(rewritten(network, in_time)).eval()
     lays_out = fast.family in FAMILIES  # the picture, itself; what it does before that is for planes

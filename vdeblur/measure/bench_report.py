@@ -17,7 +17,6 @@ _LAPS = ("frames/s", "p50 ms", "p95 ms", "p99 ms", "best ms", "spread", "laps")
 def tables(found: Bench) -> list[Table]:
     """What is printed, in the order of reading."""
     network = found.network
-    what = "The network alone" if network.step == "network" else "The engine (it cannot be taken apart)"
     clocks = [
         ("unsynchronised wall clock: what misled the field", network.launched),
         ("synchronised wall clock", network.synchronised),
@@ -31,7 +30,7 @@ def tables(found: Bench) -> list[Table]:
             for stage in found.stages
         ),
     ]
-    made = [(what, by_clock), ("Each stage alone", by_stage)]
+    made = [("The network alone", by_clock), ("Each stage alone", by_stage)]
     if found.whole is not None:
         made.append(("The whole, file to file", list(_whole(found))))
     return made

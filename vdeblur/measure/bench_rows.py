@@ -49,13 +49,11 @@ class Network:
     launched        unsynchronised: how long it took to ask (on a CPU asking and doing are one)
     synchronised    from asking to having
     device_events   by the device's own clock; None where it has none
-    step            what was timed: "network", or "engine" where the backend is one piece
     """
 
     launched: Laps
     synchronised: Laps
     device_events: Laps | None
-    step: str
     work: Work | None
 
 

@@ -246,16 +246,12 @@ def _pictures(asked: Asked) -> tuple[Clip | None, list[Frame]]:
 
 
 def _network(engine: Deblurrer, frame: Frame, device: str, wait: Callable[[], object]) -> Network:
-    """The network alone; the whole engine where the backend cannot be taken apart."""
-    step = engine.steps(frame).get("network")
-    if step is None:
-        lap = laps.synchronised(lambda: list(engine.deblur([frame])), wait, budget_s=BUDGET_S)
-        return Network(lap, lap, None, "engine", None)
+    step = engine.steps(frame)["network"]
     timed = laps.synchronised(step.start, wait, step.frames, budget_s=BUDGET_S)
     if not device.startswith("cuda"):
-        return Network(timed, timed, None, "network", None)
+        return Network(timed, timed, None, None)
     asking = laps.launched(step.start, wait, step.frames, count=timed.count)
-    return Network(asking, timed, _by_events(step, timed.count, device), "network", None)
+    return Network(asking, timed, _by_events(step, timed.count, device), None)
 
 
 def _by_events(step: Step, count: int, device: str) -> laps.Laps:
