@@ -37,6 +37,7 @@ from vdeblur.learn.events import Event, Figures, line
 from vdeblur.learn.judge import Score, score
 from vdeblur.learn.recipe import Recipe, changes, read_recipe
 from vdeblur.learn.settings import Settings
+from vdeblur.learn.silence import silent
 from vdeblur.learn.train import Outcome, train
 from vdeblur.learn.widen import widen
 from vdeblur.models.contract import DeblurNetwork
@@ -148,8 +149,12 @@ def campaign(
     final = judge(outcome.network)
     words = f"{final.gain_db:+.3f} dB, worst {final.worst_db:+.3f}, mean shift {final.shift:+.2f}"
     print(f"held-out synthetic pairs: {words}")
-    still = [Pair(array(picture), array(picture)) for picture in held]
-    print(f"{len(still)} sharp pictures: {kept(outcome.network, still, device)}")
+    step = outcome.network.multiple_of
+    still = [rgb(picture, step) for picture in held]
+    print(f"{len(still)} sharp pictures: {kept(outcome.network, still)}")
+    if isinstance(outcome.network, MimoUNet):
+        units = torch.cat(list(silent(outcome.network, still).values()))
+        print(f"{int(units.sum())} of {len(units)} units silent")
 
 
 class Parcel:
@@ -217,17 +222,20 @@ def array(picture: torch.Tensor) -> np.ndarray:
     return picture.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
+def rgb(picture: torch.Tensor, step: int) -> torch.Tensor:
+    """A picture as the network reads it: 1x3xHxW in [0, 1], sides that are multiples of `step`."""
+    height, width = (side // step * step for side in picture.shape[-2:])
+    return picture[None, :, :height, :width].float() / 255
+
+
 @torch.no_grad()
-def kept(network: DeblurNetwork, still: list[Pair], device: torch.device) -> str:
+def kept(network: DeblurNetwork, still: list[torch.Tensor]) -> str:
     """How little sharp pictures change, in the network's own arithmetic."""
     kept_db, shifts = [], []
-    for pair in still:
-        rgb = torch.from_numpy(pair.sharp).to(device).permute(2, 0, 1)[None].float() / 255
-        step = network.multiple_of
-        rgb = rgb[..., : rgb.shape[-2] // step * step, : rgb.shape[-1] // step * step]
+    for picture in still:
         # Every picture has a size of its own: trying kernels for each takes longer than the pictures.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
-            change = (network(rgb).clamp(0, 1) * 255).round() - (rgb * 255).round()
+            change = (network(picture).clamp(0, 1) * 255).round() - (picture * 255).round()
         kept_db.append(10 * np.log10(255**2 / max(float(change.square().mean()), 1e-9)))
         shifts.append(float(change.mean()))
     least, shift = min(kept_db), np.mean(shifts)

@@ -49,7 +49,7 @@ def silent(network: MimoUNet, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
 
         def heard(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             features = inputs[0][:, layer.first : layer.first + units]
-            shares[layer.name] += (features > 0).float().mean((0, 2, 3)) / len(pictures)
+            shares[layer.name] += (features > 0).float().mean((0, 2, 3)).cpu() / len(pictures)
 
         return network.get_submodule(layer.reader).register_forward_pre_hook(heard)
 
