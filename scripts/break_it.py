@@ -230,7 +230,10 @@ def facts(path: Path) -> str:
         labels = (track.kind, track.codec, track.disposition, sorted(track.tags.items()))
         found.update(repr(labels).encode())
         found.update(bytes(track.digests) + bytes(track.pts) + bytes(track.durations))
-    found.update(repr((held.chapters, sorted(held.tags.items()), held.video.tags, held.look)).encode())
+    found.update(repr((held.chapters, sorted(held.tags.items()), held.video.tags)).encode())
+    shown = held.picture
+    assert shown is not None
+    found.update(repr((shown.colour, shown.hdr, shown.display_matrix, shown.interlaced)).encode())
     return found.hexdigest()
 
 

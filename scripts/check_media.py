@@ -21,7 +21,8 @@ from media_differences import ALLOWED, FAIL, Finding, differences
 from media_facts import facts, psnr_db
 
 from vdeblur.errors import InputError
-from vdeblur.video.clip import Clip, probe
+from vdeblur.video.clip import Clip
+from vdeblur.video.probing import probe
 
 SIZE_LIMIT = 2.0
 

@@ -51,7 +51,6 @@ class PlaneLayout:
     alpha        the alpha component, or None; never touched by the engine
     range        "limited" (ITU-R: 16..235 of 8 bit) or "full"
     matrix       key of colour.MATRICES ("bt709", ...); "rgb" where kind is "rgb" or "gray"
-    transfer     FFmpeg's name of the transfer ("bt709", "smpte2084", ...), for information
     """
 
     name: str
@@ -63,7 +62,6 @@ class PlaneLayout:
     components: tuple[Component, ...]
     range: Range
     matrix: str
-    transfer: str = "unknown"
     lsb: int = 0
     alpha: Component | None = None
 

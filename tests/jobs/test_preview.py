@@ -18,8 +18,8 @@ from video import media
 from vdeblur.cli.main import main
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.jobs.preview import _shown_at
-from vdeblur.video.clip import probe
 from vdeblur.video.picture_files import write_png
+from vdeblur.video.probing import probe
 from vdeblur.video.reader import Reader
 
 

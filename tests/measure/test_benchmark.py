@@ -37,7 +37,7 @@ from vdeblur.measure import (
 )
 from vdeblur.measure.bench_rows import Bench, Work
 from vdeblur.measure.benchmark import Asked, bench, check
-from vdeblur.video.clip import probe
+from vdeblur.video.probing import probe
 from vdeblur.video.sink import Sink
 from vdeblur.video.writer import Writer
 from vdeblur.weights import loading

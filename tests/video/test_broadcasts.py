@@ -12,7 +12,7 @@ import pytest
 from video import media
 
 from vdeblur.cli.main import main
-from vdeblur.video.clip import probe
+from vdeblur.video.probing import probe
 from vdeblur.video.reader import Reader
 
 PROBED = 5_000_000  # bytes in which FFmpeg looks for what a stream is

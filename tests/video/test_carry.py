@@ -17,8 +17,9 @@ from video.through import hashes, through
 from vdeblur.video import carry as carrying
 from vdeblur.video import tags
 from vdeblur.video.carry import Action, Carry, plan_carry
-from vdeblur.video.clip import Clip, Stream, probe
+from vdeblur.video.clip import Clip, Stream
 from vdeblur.video.codecs import choose_output
+from vdeblur.video.probing import probe
 from vdeblur.video.templates import Trial
 from vdeblur.video.verify import verify
 

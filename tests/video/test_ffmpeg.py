@@ -17,10 +17,10 @@ from video.through import hashes, leftovers, through, times
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video import ffmpeg
-from vdeblur.video.clip import probe
 from vdeblur.video.codecs import choose_output
 from vdeblur.video.ffmpeg import FfmpegWriter, find_binary
 from vdeblur.video.formats import views
+from vdeblur.video.probing import probe
 from vdeblur.video.verify import verify
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg program in PATH")

@@ -9,7 +9,8 @@ from video import media
 
 from vdeblur.jobs.plan import Options, make_plan
 from vdeblur.video import hwaccel
-from vdeblur.video.clip import Clip, probe
+from vdeblur.video.clip import Clip
+from vdeblur.video.probing import probe
 
 
 def clip(tmp_path: Path) -> str:

@@ -13,7 +13,7 @@ from video.test_carry import cues
 from video.through import hashes
 
 from vdeblur.cli.main import main
-from vdeblur.video.clip import probe
+from vdeblur.video.probing import probe
 
 FAST = ("--strength", "0", "--preset", "ultrafast")
 

@@ -14,7 +14,7 @@ from video import media
 
 from vdeblur.errors import InputError
 from vdeblur.frame import Fate, Frame
-from vdeblur.video.clip import Clip, probe
+from vdeblur.video.clip import Clip
 from vdeblur.video.picture_files import write_png
 from vdeblur.video.pictures import (
     PictureWriter,
@@ -23,6 +23,7 @@ from vdeblur.video.pictures import (
     is_pictures,
     read_pictures,
 )
+from vdeblur.video.probing import probe
 
 
 def scene(height: int = 33, width: int = 47, channels: int = 3) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 from video import media
 
 from vdeblur.cli.main import main
-from vdeblur.video.clip import probe
+from vdeblur.video.probing import probe
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -18,7 +18,8 @@ from video import media
 
 from vdeblur.errors import BrokenSourceError
 from vdeblur.frame import Frame
-from vdeblur.video.clip import Clip, probe
+from vdeblur.video.clip import Clip
+from vdeblur.video.probing import probe
 from vdeblur.video.reader import Done, Reader
 
 

@@ -16,7 +16,7 @@ from video import media
 from vdeblur.cli.main import main
 from vdeblur.errors import InputError, presentable
 from vdeblur.video import formats, trust
-from vdeblur.video.clip import probe
+from vdeblur.video.probing import probe
 
 LISTS = {
     "playlist.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{uri}\n#EXT-X-ENDLIST\n",

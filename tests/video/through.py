@@ -13,9 +13,10 @@ import av
 
 from vdeblur.frame import Frame
 from vdeblur.video.carry import Carry, CarryPlan, plan_carry
-from vdeblur.video.clip import Clip, probe
+from vdeblur.video.clip import Clip
 from vdeblur.video.codecs import choose_output
 from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.probing import probe
 from vdeblur.video.reader import Reader
 from vdeblur.video.sink import Sink
 from vdeblur.video.writer import Writer

@@ -13,7 +13,7 @@ def info(words: list[str]) -> int:
     parser.add_argument("--video-stream", type=int, metavar="N", help="look at this stream instead")
     asked = parser.parse_args(words)
     from vdeblur.cli import show
-    from vdeblur.video.clip import probe
+    from vdeblur.video.probing import probe
 
     show.clip(probe(asked.file, video_stream=asked.video_stream))
     return 0

@@ -37,7 +37,7 @@ def clip(found: Clip) -> None:
     for stream in found.streams:
         words = [f"{stream.index}: {stream.kind} {stream.codec or stream.codec_tag or 'unknown'}"]
         words += [f"[{stream.language}]"] if stream.language else []
-        words += [f'"{stream.title}"'] if stream.title else []
+        words += [f'"{title}"'] if (title := stream.metadata.get("title")) else []
         words += ["cover picture"] if stream.is_cover else []
         words += ["<- this one is deblurred"] if stream.index == picture.index else []
         rows.append(("stream", " ".join(words)))

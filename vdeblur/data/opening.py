@@ -54,7 +54,7 @@ def video_facts(path: Path) -> tuple[int, int, int]:
 
 def whole_clip(path: Path) -> Clip:
     """What probing finds; a video that breaks off is refused (InputError), for figures of a part mislead."""
-    from vdeblur.video.clip import probe
+    from vdeblur.video.probing import probe
 
     clip = probe(str(path))
     if clip.broken is not None:

@@ -15,11 +15,13 @@ from vdeblur.engine.device import check_choice, cpu_threads, guess_kind
 from vdeblur.engine.tiles import check as check_tile
 from vdeblur.errors import InputError
 from vdeblur.jobs import memory, quality
+from vdeblur.jobs.asked import NetworkAsk
 from vdeblur.jobs.compare import compared_layout
 from vdeblur.video import carry, codecs, ffmpeg, hwaccel, pictures
-from vdeblur.video.clip import Clip, Picture, probe
+from vdeblur.video.clip import Clip, Picture
 from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.names import is_video, without_scheme
+from vdeblur.video.probing import probe
 from vdeblur.video.reader import INTERLACED
 from vdeblur.video.sink import check_target
 from vdeblur.weights import store
@@ -41,16 +43,10 @@ is made up for by its speed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(NetworkAsk):
     """What the user asked for beside the source and the target; the defaults suit most files."""
 
-    quality: str = "balanced"  # fast, balanced or best: fills in what is left open below
-    model: str = "auto"
-    weights: Path | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    tile: str = "auto"
+    quality: str = "balanced"  # fast, balanced or best: fills in what is left open
     strength: float = 1.0
     skip_sharp: float | None = None  # frames of this sharpness and more pass as they are; 1: "auto", 0: "off"
     codec: str | None = None
@@ -73,8 +69,7 @@ class Options:
 
     def engine(self) -> dict[str, Any]:
         """The part that `Deblurrer.load` takes."""
-        names = ("model", "weights", "device", "precision", "backend", "tile", "strength")
-        return {name: getattr(self, name) for name in names}
+        return {**NetworkAsk.engine(self), "strength": self.strength}
 
 
 @dataclass(frozen=True, slots=True)

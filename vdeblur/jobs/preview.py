@@ -12,10 +12,11 @@ from vdeblur.errors import InputError
 from vdeblur.frame import Frame, Plane
 from vdeblur.jobs.network import sharpened
 from vdeblur.jobs.plan import Options, beside, check_options, filled
-from vdeblur.video.clip import Clip, probe
+from vdeblur.video.clip import Clip
 from vdeblur.video.names import without_scheme
 from vdeblur.video.picture_files import write_png
 from vdeblur.video.pictures import read_pictures
+from vdeblur.video.probing import probe
 from vdeblur.video.reader import Reader
 from vdeblur.video.sink import check_target, hidden_beside, speaking
 

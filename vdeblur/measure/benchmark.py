@@ -25,6 +25,7 @@ import numpy as np
 from vdeblur.engine.device import guess_kind
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
+from vdeblur.jobs.asked import NetworkAsk
 from vdeblur.measure import laps, machine, reel
 from vdeblur.measure.bench_rows import (
     LEAST_FRAMES,
@@ -55,22 +56,12 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NetworkAsk):
     """The options of `vdeblur bench`; `size` is (height, width)."""
 
-    model: str = "auto"
-    weights: Path | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    tile: str = "auto"
     size: tuple[int, int] | None = None
     frames: int | None = None
     input: Path | None = None
-
-    def engine(self) -> dict[str, Any]:
-        names = ("model", "weights", "device", "precision", "backend", "tile")
-        return {name: getattr(self, name) for name in names}
 
     def values(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -232,7 +223,7 @@ def _pictures(asked: Asked) -> tuple[Clip | None, list[Frame]]:
     if asked.input is None:
         height, width = asked.size or SIZE
         return None, list(reel.frames(width, height, LEAST_FRAMES))
-    from vdeblur.video.clip import probe
+    from vdeblur.video.probing import probe
     from vdeblur.video.reader import Reader
 
     clip = probe(str(asked.input))
@@ -328,7 +319,7 @@ def _clip(
     asked: Asked, clip: Clip | None, frame: Frame, count: int, folder: Path
 ) -> tuple[Clip, Fraction | None]:
     """The clip of the whole, and where it is to end (None: where it ends)."""
-    from vdeblur.video.clip import probe
+    from vdeblur.video.probing import probe
 
     if clip is None:
         height, width = asked.size or SIZE

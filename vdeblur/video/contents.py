@@ -1,8 +1,8 @@
 """What a finished file holds, seen by demuxing it: times as integers, packets as digests, never their bytes.
 
 Shares nothing with the writer.  A packet costs 25 bytes of memory, however large it is.  One picture is
-decoded, for what only the bitstream tells (colour, HDR data, rotation); `picture_times` decodes them all, for
-files whose packets are not pictures.
+decoded, for what only the bitstream tells; `picture_times` decodes them all, for files whose packets are not
+pictures.
 """
 
 from __future__ import annotations
@@ -18,19 +18,27 @@ from typing import Any, TypeAlias
 
 import av
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vdeblur.errors import InputError
 from vdeblur.video.alignment import NO_TIME, Times
-from vdeblur.video.clip import aspect_of, side_data
+from vdeblur.video.clip import Picture
 from vdeblur.video.pieces import Piece, Pieces
-from vdeblur.video.siting import siting_of
-from vdeblur.video.source import choose_video, demux, is_cover, is_of_another_variant, opened
+from vdeblur.video.probing import picture_of
+from vdeblur.video.source import (
+    alpha_decoder,
+    choose_video,
+    demux,
+    is_cover,
+    is_of_another_variant,
+    opened,
+    shown_name,
+)
 from vdeblur.video.subtitles import TEXT, in_utf8
 
+_SEGMENT_HEAD, _COMPOSITION = 3, 0x16  # kind and size; the kind with which a subtitle of a disc begins
 _FRUITLESS = 300  # packets without a picture, after which none is expected
-_HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
-_DYNAMIC = ("DYNAMIC", "DOVI", "AMBIENT", "S12M", "A53")
 
 Packet: TypeAlias = "av.Packet[Any]"
 Choose = Callable[[InputContainer], VideoStream]
@@ -74,30 +82,9 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What the first picture and its stream say.
-
-    colour   range, matrix, primaries, transfer as H.273 numbers; hdr: numbers of the HDR10 data
-    matrix   the display matrix, nine numbers; dynamic: names of HDR data that changes with the scene
-    siting   where the chroma samples of 4:2:0 lie, None where nothing is stated
-    fields   "progressive", "top field first", "bottom field first", or only "interlaced"
-    """
-
-    size: tuple[int, int]
-    pix_fmt: str
-    aspect: Fraction
-    rotation: int
-    matrix: tuple[int, ...] | None
-    colour: tuple[int, ...]
-    hdr: dict[str, tuple[float, ...]]
-    dynamic: frozenset[str]
-    siting: str | None
-    fields: str
-
-
-@dataclass(frozen=True, slots=True)
 class Contents:
-    """A whole file; `video` is the stream that is (or was) deblurred, `look` None where nothing decodes."""
+    """A whole file; `video` is the stream that is (or was) deblurred, `picture` what its first one says, None
+    where none decodes."""
 
     source: str
     container: str
@@ -105,13 +92,16 @@ class Contents:
     chapters: tuple[tuple[Fraction, Fraction, str], ...]
     video: Track
     others: tuple[Track, ...]
-    look: Look | None
+    picture: Picture | None
     broken: bool
 
 
-def first_choice(container: InputContainer) -> VideoStream:
-    """The stream that would be deblurred by default."""
-    return choose_video(container, container.name, None)
+def video_numbered(index: int | None) -> Choose:
+    """The stream of this number, or the one that would be deblurred by default."""
+    return lambda container: choose_video(container, container.name, index)
+
+
+BY_DEFAULT = video_numbered(None)
 
 
 def video_at(place: int, count: int) -> Choose:
@@ -135,26 +125,21 @@ class Gathering:
         self._tracks = {s.index: _track(s) for s in streams}
         self._readers = {s.index: _text_reader(s) for s in streams if s.type == "subtitle"}
         self._pieces = {s.index: pieces for s in streams if (pieces := Pieces.of(s))}
-        context = video.codec_context
-        self._stated = 2 if context is None else int(context.colorspace)  # decoding overwrites it
-        self.look: Look | None = None
 
     def packet(self, packet: Packet) -> None:
         """The next one; it may belong to another stream than the video."""
         index = packet.stream_index
         if packet.size and index in self._tracks:
+            track = self._tracks[index]
             if pieces := self._pieces.get(index):
-                _note_pieces(self._tracks[index], pieces.through(packet))
-                return
-            _note(self._tracks[index], packet, self._readers.get(index))
+                _note_pieces(track, pieces.through(packet))
+            elif track.codec == "hdmv_pgs_subtitle":
+                _note_segments(track, packet)
+            else:
+                _note(track, packet, self._readers.get(index))
 
-    def picture(self, frame: av.VideoFrame) -> None:
-        """A picture of the video; the first one counts."""
-        if self.look is None:
-            self.look = _look(self._video, frame, self._stated)
-
-    def contents(self, source: str, *, broken: bool) -> Contents:
-        """All of it; InputError where there was no picture."""
+    def contents(self, source: str, picture: Picture | None, *, broken: bool) -> Contents:
+        """All of it, with what the first picture says; InputError where there was no packet of it."""
         for number, pieces in self._pieces.items():
             _note_pieces(self._tracks[number], pieces.rest())
         chapters = tuple(
@@ -164,7 +149,7 @@ class Gathering:
         )
         index = self._video.index
         if not self._tracks[index].pts:
-            raise InputError(f"{source}: no picture in it")
+            raise InputError(f"{shown_name(source)}: no picture in it")
         return Contents(
             source=source,
             container=self._container.format.name,
@@ -172,27 +157,31 @@ class Gathering:
             chapters=chapters,
             video=self._tracks[index],
             others=tuple(t for i, t in self._tracks.items() if i != index),
-            look=self.look,
+            picture=picture,
             broken=broken,
         )
 
 
-def read_contents(source: str, choose: Choose = first_choice) -> Contents:
-    """Read a file from its start to its end; raises InputError where it cannot be opened as a video."""
+def read_contents(source: str, choose: Choose = BY_DEFAULT) -> Contents:
+    """Read a file from its start to its end; raises InputError where it is no video that can be decoded."""
     with opened(source) as container:
         video = choose(container)
+        if video.codec_context is None:
+            raise InputError(f"{shown_name(source)}: FFmpeg has no decoder for its video")
+        decoder, matrix = alpha_decoder(video) or video.codec_context, int(video.codec_context.colorspace)
         gathering = Gathering(container, video)
+        picture: Picture | None = None
         pending, broken = _FRUITLESS, False
         try:
             for packet in demux(container):
-                if packet.stream_index == video.index and gathering.look is None and pending:
+                if packet.stream_index == video.index and picture is None and pending:
                     pending -= 1
-                    for frame in _decoded(video, packet)[:1]:
-                        gathering.picture(frame)
+                    for frame in _decoded(decoder, packet)[:1]:
+                        picture, _ = picture_of(container, video, frame, matrix)
                 gathering.packet(packet)
         except (av.FFmpegError, OSError):
             broken = True
-        return gathering.contents(source, broken=broken)
+        return gathering.contents(source, picture, broken=broken)
 
 
 def packet_times(video: Track) -> Times | None:
@@ -224,7 +213,7 @@ def decoded(container: InputContainer, video: VideoStream) -> Iterator[av.VideoF
     """All pictures that decode, in order of presentation."""
     with suppress(av.FFmpegError, OSError):
         for packet in demux(container, video):
-            yield from _decoded(video, packet)
+            yield from _decoded(video.codec_context, packet)
 
 
 def _track(stream: Any) -> Track:
@@ -267,6 +256,21 @@ def _note(track: Track, packet: Packet, reader: Any) -> None:
         track.words.append(_words(packet, reader))
 
 
+def _note_segments(track: Track, packet: Packet) -> None:
+    """Picture subtitles of discs, each as one packet, as in Matroska: MPEG-TS has one for each segment."""
+    data = memoryview(packet)
+    while len(data) >= _SEGMENT_HEAD:
+        size = _SEGMENT_HEAD + int.from_bytes(data[1:_SEGMENT_HEAD])
+        if data[0] == _COMPOSITION or not track.digests:
+            track.digests.append(0)
+            track.pts.append(NO_TIME if packet.pts is None else packet.pts)
+            track.durations.append(packet.duration or 0)
+            track.hidden.append(packet.is_discard)
+        before = track.digests[-1].to_bytes(8, "little")
+        track.digests[-1] = _digest(before + bytes(data[:size]))
+        data = data[size:]
+
+
 def _note_pieces(track: Track, pieces: Iterable[Piece]) -> None:
     for piece in pieces:
         track.digests.append(_digest(piece.data))
@@ -291,63 +295,8 @@ def _words(packet: Packet, reader: Any) -> int:
     return sum(map(_digest, lines)) % (1 << 64)
 
 
-def _decoded(video: VideoStream, packet: Packet) -> list[av.VideoFrame]:
-    if video.codec_context is None:
-        return []  # FFmpeg has no decoder for it
+def _decoded(decoder: VideoCodecContext, packet: Packet) -> list[av.VideoFrame]:
     try:
-        return video.codec_context.decode(packet if packet.size else None)
+        return decoder.decode(packet if packet.size else None)
     except av.FFmpegError:
         return []
-
-
-def _look(video: VideoStream, frame: av.VideoFrame, stated: int) -> Look:
-    side = side_data(frame, video.codec_context.codec.name)
-    matrix = side.get("DISPLAYMATRIX")
-    return Look(
-        size=(frame.width, frame.height),
-        pix_fmt=frame.format.name,
-        aspect=aspect_of(video) or Fraction(1),
-        rotation=int(frame.rotation),
-        matrix=None if matrix is None else _integers(matrix),
-        colour=_colour(video, frame, stated),
-        hdr={name: _hdr_numbers(name, side[name]) for name in _HDR if name in side},
-        dynamic=frozenset(name for name in side if name.startswith(_DYNAMIC)),
-        siting=siting_of(video) if frame.format.name.startswith(("yuv420", "yuvj420")) else None,
-        fields=_fields(video, frame),
-    )
-
-
-def _fields(video: VideoStream, frame: av.VideoFrame) -> str:
-    if not frame.interlaced_frame:
-        return "progressive"
-    context = video.codec_context
-    if context.codec.name == "dvvideo":  # says nothing, as there is but one order
-        return "bottom field first"
-    # The numbers for fields that are coded in another order than shown are given by some the other way round.
-    return {2: "top field first", 3: "bottom field first"}.get(int(context.field_order), "interlaced")
-
-
-def _colour(video: VideoStream, frame: av.VideoFrame, stated: int) -> tuple[int, ...]:
-    """From the frame, else from the container; VP8 has no word for the matrix, so the container's counts."""
-    context = video.codec_context
-    found = [int(frame.color_range)]
-    for name in ("colorspace", "color_primaries", "color_trc"):
-        value = int(getattr(frame, name))
-        found.append(int(getattr(context, name)) if value == 2 else value)
-    if context.name == "vp8" and stated != 2:
-        found[1] = stated
-    return tuple(found)
-
-
-def _hdr_numbers(name: str, data: bytes) -> tuple[float, ...]:
-    """As values, not as fractions: codecs write the same value with different denominators."""
-    numbers = _integers(data)
-    if name == "CONTENT_LIGHT_LEVEL":
-        return tuple(float(v) for v in numbers[:2])
-    return tuple(a / (b or 1) for a, b in zip(numbers[0:20:2], numbers[1:20:2], strict=True))
-
-
-def _integers(data: bytes) -> tuple[int, ...]:
-    return tuple(
-        int.from_bytes(data[k : k + 4], "little", signed=True) for k in range(0, len(data) // 4 * 4, 4)
-    )

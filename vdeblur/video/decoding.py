@@ -292,8 +292,6 @@ class Decoding:
             self.failed_packets += 1
             self._since_failure = 0
             return []
-        if self.gathering is not None and pictures:
-            self.gathering.picture(pictures[0])
         for picture in pictures:
             self._recent.append(picture.pts)
             self.corrupt_frames += bool(picture.is_corrupt)

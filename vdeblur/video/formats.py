@@ -100,9 +100,7 @@ def lossless_form(name: str) -> tuple[str, str | None]:
     return form, f"pictures in {name} are converted to {form}, which is not exact"
 
 
-def layout_of(
-    name: str, width: int, height: int, *, range_tag: int = 0, matrix_tag: int = 2, transfer: str = "unknown"
-) -> PlaneLayout:
+def layout_of(name: str, width: int, height: int, *, range_tag: int = 0, matrix_tag: int = 2) -> PlaneLayout:
     """How to read pictures of that format; tags are H.273 numbers, untagged ones get the usual guess.
 
     Only for formats that `lossless_form` names.
@@ -126,7 +124,6 @@ def layout_of(
         components=tuple(place for k, place in enumerate(places) if k != alpha),
         range=range_of(name, kind, range_tag),
         matrix=matrix,
-        transfer=transfer,
         lsb=16 - depth if re.fullmatch(r"p[024]1[026]le|nv20le", name) and name != "nv20le" else 0,
         alpha=None if alpha is None else places[alpha],
     )

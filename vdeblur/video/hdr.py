@@ -11,19 +11,35 @@ import numpy as np
 
 from vdeblur.video.clip import Hdr
 
+MASTERING, LIGHT = "mastering display metadata", "content light level"
+
 
 def encoder_words(hdr: Hdr, encoder: str) -> dict[str, str]:
     """The option (x264-params, x265-params, svtav1-params) with the data in that encoder's spelling."""
-    if encoder not in _SPELLINGS or not (hdr.mastering or hdr.light):
+    if encoder not in _SPELLINGS:
         return {}
     option, mastering_word, light_word, integers, first = _SPELLINGS[encoder]
+    found = numbers_of(hdr)
     words = [first] if first else []
-    if hdr.mastering and (points := _mastering(hdr.mastering)):
-        words.append(f"{mastering_word}={_display(points, integers)}")
+    if MASTERING in found:
+        words.append(f"{mastering_word}={_display(found[MASTERING], integers)}")
+    if LIGHT in found:
+        words.append(f"{light_word}={','.join(map(str, found[LIGHT]))}")
+    return {option: ":".join(words)} if found else {}
+
+
+def numbers_of(hdr: Hdr) -> dict[str, list[Fraction]]:
+    """`MASTERING`: R, G, B and white point as x, y; then minimum and maximum luminance in nits.  `LIGHT`: of
+    the brightest pixel and the brightest frame.  What is incomplete is left out.
+    """
+    found = {}
+    if hdr.mastering and len(hdr.mastering) >= 88:
+        numbers = np.frombuffer(hdr.mastering[:80], "<i4").reshape(10, 2)
+        if numbers[:, 1].all():
+            found[MASTERING] = [Fraction(int(a), int(b)) for a, b in numbers]
     if hdr.light and len(hdr.light) >= 8:
-        most, average = np.frombuffer(hdr.light[:8], "<u4")
-        words.append(f"{light_word}={most},{average}")
-    return {option: ":".join(words)} if len(words) > bool(first) else {}
+        found[LIGHT] = [Fraction(int(nits)) for nits in np.frombuffer(hdr.light[:8], "<u4")]
+    return found
 
 
 # encoder -> option, word for the mastering display, word for the light levels, integers?, first word
@@ -33,16 +49,6 @@ _SPELLINGS = {
     "libx265": ("x265-params", "master-display", "max-cll", True, "hdr10=1"),
     "libsvtav1": ("svtav1-params", "mastering-display", "content-light", False, ""),
 }
-
-
-def _mastering(data: bytes) -> list[Fraction] | None:
-    """R, G, B and white point as x, y; then minimum and maximum luminance in nits. None where incomplete."""
-    if len(data) < 88:
-        return None
-    numbers = np.frombuffer(data[:88], "<i4")
-    if not numbers[1:20:2].all():
-        return None
-    return [Fraction(int(a), int(b)) for a, b in numbers[:20].reshape(10, 2)]
 
 
 def _display(points: list[Fraction], integers: bool) -> str:

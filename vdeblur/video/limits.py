@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from vdeblur.video.clip import Picture
 from vdeblur.video.contents import Contents, Track
+from vdeblur.video.encoders import VP9_MATRICES
 from vdeblur.video.languages import language_for, same_language
 from vdeblur.video.sound import is_held_by_ts
 from vdeblur.video.subtitles import TEXT
@@ -24,7 +26,6 @@ UNKNOWN_CLOCK = Fraction(2, 1000)
 
 _DEFAULT_MARK, _SEVERAL_VIEWS = 1, 1 << 21
 _PICTURE_TEXT = frozenset({"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub", "dvb_teletext"})
-_VP9_MATRICES = frozenset({1, 2, 5, 6, 7, 9})
 _OF_THE_FILE = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|vendor_id|duration(-.*)?|_statistics.*|"
     r"bps(-.*)?|number_of_(frames|bytes)(-.*)?|variant_bitrate",
@@ -58,6 +59,13 @@ class Case:
         """FFmpeg's name of what may have written the result."""
         suffix = self.b.source.lower().rpartition(".")[2]
         return suffix if suffix in ("mov", "webm") else "mp4" if self.into == "mov" else self.into
+
+    @property
+    def pictures(self) -> tuple[Picture, Picture]:
+        """Before and after, for differences between them."""
+        assert self.a.picture is not None
+        assert self.b.picture is not None
+        return self.a.picture, self.b.picture
 
     @property
     def value(self) -> str:
@@ -134,6 +142,12 @@ def _beside_a_cover(case: Case) -> bool:
     return has_cover and case.new is None and case.key in without_box("mp4", case.a.tags)
 
 
+def _shown_width_off(old: Picture, new: Picture) -> Fraction:
+    """In pixels, of the size of the result."""
+    off = Fraction(old.sample_aspect_ratio or 1) - Fraction(new.sample_aspect_ratio or 1)
+    return abs(off) * new.layout.width
+
+
 def _marked_as_can_be(case: Case) -> bool:
     """Whether a stream has all its marks for which there is a place, under one name or the other."""
     assert case.new is not None
@@ -167,22 +181,15 @@ LIMITS = (
         "Matroska keeps the turn, not the shift of the turned picture, which players ignore",
         lambda c: (
             c.into == "matroska"
-            and c.a.look is not None
-            and c.b.look is not None
-            and c.b.look.matrix is not None
-            and c.a.look.rotation == c.b.look.rotation
+            and c.pictures[1].display_matrix is not None
+            and c.pictures[0].rotation == c.pictures[1].rotation
         ),
         silent=True,
     ),
     Limit(
         "aspect",
         "Matroska says how wide a picture is shown in whole pixels",
-        lambda c: (
-            c.into == "matroska"
-            and c.a.look is not None
-            and c.b.look is not None
-            and abs(c.a.look.aspect - c.b.look.aspect) * c.b.look.size[0] <= 1
-        ),
+        lambda c: c.into == "matroska" and _shown_width_off(*c.pictures) <= 1,
         silent=True,
     ),
     Limit(
@@ -194,10 +201,7 @@ LIMITS = (
         "colour",
         "VP9 has no number for this matrix",
         lambda c: (
-            c.key == "matrix"
-            and c.b.video.codec == "vp9"
-            and c.a.look is not None
-            and c.a.look.colour[1] not in _VP9_MATRICES
+            c.key == "matrix" and c.b.video.codec == "vp9" and c.pictures[0].colour.matrix not in VP9_MATRICES
         ),
     ),
     Limit(

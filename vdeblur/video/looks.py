@@ -21,7 +21,7 @@ from vdeblur.errors import InputError
 from vdeblur.frame import Component, Plane, PlaneLayout
 from vdeblur.video import formats
 from vdeblur.video.alignment import Times, matched
-from vdeblur.video.contents import Choose, decoded, first_choice, time_of
+from vdeblur.video.contents import BY_DEFAULT, Choose, decoded, time_of
 from vdeblur.video.receipt import Fault
 from vdeblur.video.source import opened
 
@@ -85,7 +85,7 @@ def look(planes: tuple[Plane, ...], layout: PlaneLayout) -> bytes:
     return bytes(np.clip(np.rint(np.stack(parts)), 0, 255).astype(np.uint8).tobytes())
 
 
-def looks_of(source: str, choose: Choose = first_choice) -> Looks:
+def looks_of(source: str, choose: Choose = BY_DEFAULT) -> Looks:
     """Decode a file and look at every picture; raises InputError where it cannot be opened."""
     with opened(source) as container:
         video = choose(container)

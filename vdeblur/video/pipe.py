@@ -15,6 +15,8 @@ _MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first pi
 class _Replay:
     """A pipe as a file for PyAV: first what an earlier look has read, then the rest."""
 
+    name = "-"
+
     def __init__(self, raw: Any) -> None:
         self._raw = raw
         self._head = bytearray()  # all that was read while it may be wanted again
@@ -89,6 +91,8 @@ def is_cut() -> bool:
 
 class _Seekable:
     """Stdin that is a file (`< clip.mp4`): read from where it stood at the start, without closing it."""
+
+    name = "-"
 
     def __init__(self, raw: Any) -> None:
         self.read, self.seek, self.tell = raw.read, raw.seek, raw.tell

@@ -161,9 +161,9 @@ class Reader:
         return self._decoding.failed_packets
 
     def gathered(self) -> Contents | None:
-        """All that was read, after the last frame; None unless it `gathers`, or where nothing came."""
-        gathering = self._decoding.gathering
-        return None if gathering is None else gathering.contents(self.clip.source, broken=False)
+        """All that was read, after the last frame; None unless it `gathers`."""
+        gathering, clip = self._decoding.gathering, self.clip
+        return None if gathering is None else gathering.contents(clip.source, clip.picture, broken=False)
 
     @property
     def follows_the_file(self) -> bool:

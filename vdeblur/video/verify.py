@@ -12,28 +12,26 @@ from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
-from av.container import InputContainer
 from av.stream import Disposition
-from av.video.stream import VideoStream
 
 from vdeblur.errors import InputError
 from vdeblur.video import limits, looks, tracks
 from vdeblur.video.alignment import Matched, Times, matched
+from vdeblur.video.clip import Picture
 from vdeblur.video.contents import (
     Choose,
     Contents,
-    Look,
     Track,
-    first_choice,
     packet_times,
     picture_times,
     read_contents,
     video_at,
+    video_numbered,
 )
+from vdeblur.video.hdr import numbers_of
 from vdeblur.video.limits import Case, family, limit, tag
 from vdeblur.video.receipt import Announced, Fault, Receipt
 from vdeblur.video.restarts import CONCATENATED
-from vdeblur.video.source import choose_video
 
 _CHAPTER_S = Fraction(1, 1000)
 # Steps of AV1's fixed point numbers: chromaticities, darkest, brightest.
@@ -57,7 +55,8 @@ def verify(
     decoded, and every picture of the result must look like the source's from far away.  For a source that
     cannot be read again its contents, as they were seen, will do (without `pictures`).
     """
-    before = source if isinstance(source, Contents) else read_contents(source, _of_source(announced))
+    chosen = video_numbered(announced.index if announced else None)
+    before = source if isinstance(source, Contents) else read_contents(source, chosen)
     try:
         after = read_contents(result, _of_result(before, announced))
     except InputError:
@@ -67,7 +66,7 @@ def verify(
     receipt = _Comparison(before, after, announced).receipt()
     if not pictures or isinstance(source, Contents):
         return receipt
-    made = looks.looks_of(source, _of_source(announced))
+    made = looks.looks_of(source, chosen)
     found = looks.looks_of(result, _of_result(before, announced))
     alike, faults = looks.compared(made, found, looks.DEBLURRED)
     return dataclasses.replace(
@@ -228,7 +227,7 @@ class _Comparison:
     # What the first picture tells
 
     def _pictures(self) -> None:
-        old, new = self.a.look, self.b.look
+        old, new = self.a.picture, self.b.picture
         if old is None:
             return
         if new is None:
@@ -239,36 +238,41 @@ class _Comparison:
         turned = _turned_upright(old, new)
         if turned:
             self.notes.append("rotation: the pictures themselves were turned, which looks the same")
-        if old.size != new.size and not (resized or turned):
-            self._judge("size", "size", f"{_size(old)} became {_size(new)}", case)
+        if _size(old) != _size(new) and not (resized or turned):
+            sizes = ("{}x{}".format(*_size(picture)) for picture in (old, new))
+            self._judge("size", "size", " became ".join(sizes), case)
         if old.pix_fmt != new.pix_fmt:
             self.notes.append(f"pixels: {old.pix_fmt} became {new.pix_fmt}")
-        if _has_alpha(old, self.a.video) and not _has_alpha(new, self.b.video):
+        if _has_alpha(old) and not _has_alpha(new):
             self._judge("transparency", "transparency", "is lost", case)
-        if old.aspect != new.aspect:
-            self._judge("aspect", "aspect", f"{old.aspect} became {new.aspect}", case)
+        aspects = [picture.sample_aspect_ratio or 1 for picture in (old, new)]
+        if aspects[0] != aspects[1]:
+            self._judge("aspect", "aspect", f"{aspects[0]} became {aspects[1]}", case)
         if old.rotation != new.rotation and not turned:
             self._judge("rotation", "rotation", f"{old.rotation} became {new.rotation} degrees", case)
-        elif old.matrix is not None and old.matrix != new.matrix and not turned:
+        elif old.display_matrix not in (None, new.display_matrix) and not turned:
             self._judge("rotation", "rotation", "the display matrix differs", case)
-        if (old.siting or "left") != (new.siting or "left"):
-            self._judge("chroma siting", "chroma siting", f"{old.siting} became {new.siting}", case)
-        if old.fields != new.fields and "interlaced" not in (old.fields, new.fields):
-            self._fields(f"{old.fields} became {new.fields}", case, made=new.fields == "progressive")
+        sitings = [picture.chroma_siting or "left" for picture in (old, new)]
+        if sitings[0] != sitings[1]:
+            self._judge("chroma siting", "chroma siting", f"{sitings[0]} became {sitings[1]}", case)
+        fields = [_fields(picture) for picture in (old, new)]
+        if fields[0] != fields[1] and "interlaced" not in fields:
+            self._fields(f"{fields[0]} became {fields[1]}", case, made=fields[1] == "progressive")
         for name, x, y in _colours(old, new):
             self._judge("colour", "colour", f"{name} {x} became {y}", self._video_case(name))
-        for name, numbers in old.hdr.items():
-            words = name.replace("_", " ").lower()
-            if name not in new.hdr:
-                self._judge("HDR10 data", "HDR10 data", f"{words} lost", case)
-            elif any(
-                abs(x - y) > step
-                for x, y, step in zip(numbers, new.hdr[name], _HDR_STEPS[: len(numbers)], strict=True)
-            ):
-                self._judge("HDR10 data", "HDR10 data", f"{words} changed", case)
-        if gone := sorted(old.dynamic - new.dynamic):
-            detail = f"{', '.join(gone).replace('_', ' ').lower()} lost"
-            self._judge("data of single pictures", "data of single pictures", detail, case)
+        there = numbers_of(new.hdr)
+        for name, numbers in numbers_of(old.hdr).items():
+            pairs = zip(numbers, there.get(name, ()), _HDR_STEPS, strict=False)
+            if name not in there:
+                self._judge("HDR10 data", "HDR10 data", f"{name} lost", case)
+            elif any(abs(x - y) > step for x, y, step in pairs):
+                self._judge("HDR10 data", "HDR10 data", f"{name} changed", case)
+        gone = [name for name in old.hdr.dynamic if name not in new.hdr.dynamic]
+        if old.captions and not new.captions:
+            gone.append("closed captions")
+        if gone:
+            what = "data of single pictures"
+            self._judge(what, what, f"{', '.join(gone)} lost", case)
 
     def _fields(self, detail: str, case: Case, *, made: bool) -> None:
         """`made`: into progressive pictures, on purpose or by losing the mark; only pictures could tell."""
@@ -323,17 +327,6 @@ class _Comparison:
         return kept
 
 
-def _of_source(announced: Announced | None) -> Choose:
-    if announced is None:
-        return first_choice
-    index = announced.index
-
-    def choose(container: InputContainer) -> VideoStream:
-        return choose_video(container, container.name, index)
-
-    return choose
-
-
 def _of_result(a: Contents, announced: Announced | None) -> Choose:
     """Of the result's videos the one at the place that the source's has, where there are as many."""
     dropped = announced.dropped if announced else {}
@@ -350,24 +343,32 @@ def _last(video: Track) -> tuple[Fraction, Fraction] | None:
     return pts[number] * video.time_base, durations[number] * video.time_base
 
 
-def _has_alpha(look: Look, video: Track) -> bool:
+def _has_alpha(picture: Picture) -> bool:
     """Of bgra nobody knows: GIFs and screens have it without letting anything through."""
-    beside = video.codec in ("vp8", "vp9") and tag(video.tags, "alpha_mode") == "1"
-    return beside or look.pix_fmt.startswith(("yuva", "gbrap", "ya"))
+    return picture.pix_fmt.startswith(("yuva", "gbrap", "ya"))
 
 
-def _colours(old: Look, new: Look) -> Iterator[tuple[str, int, int]]:
+def _fields(picture: Picture) -> str:
+    """Some give the numbers for fields coded in another order than shown the other way round."""
+    known = {2: "top field first", 3: "bottom field first"}
+    return known.get(picture.field_order, "interlaced") if picture.interlaced else "progressive"
+
+
+def _colours(old: Picture, new: Picture) -> Iterator[tuple[str, int, int]]:
     """Names and numbers (H.273) that differ; an unstated range counts as limited, RGB has no matrix."""
     rgb = ("gbr", "rgb", "bgr", "argb", "abgr", "pal8")
     if old.pix_fmt.startswith(rgb):
         return
-    if (old.colour[0] == 2) != (new.colour[0] == 2) and not new.pix_fmt.startswith(rgb):
-        yield "range", old.colour[0], new.colour[0]
+    a, b = old.colour, new.colour
+    if (a.range == 2) != (b.range == 2) and not new.pix_fmt.startswith(rgb):
+        yield "range", a.range, b.range
     grey = old.pix_fmt.startswith(("gray", "ya"))  # has no use for a matrix, and x264 states none for it
-    same = grey or {old.colour[1], new.colour[1]} == {5, 6}  # BT.601 has two numbers
-    for name, x, y in zip(("matrix", "primaries", "transfer"), old.colour[1:], new.colour[1:], strict=True):
-        if x != y and not (same and name == "matrix"):
-            yield name, x, y
+    if a.matrix != b.matrix and not grey and {a.matrix, b.matrix} != {5, 6}:  # BT.601 has two numbers
+        yield "matrix", a.matrix, b.matrix
+    if a.primaries != b.primaries:
+        yield "primaries", a.primaries, b.primaries
+    if a.transfer != b.transfer:
+        yield "transfer", a.transfer, b.transfer
 
 
 def _marks(disposition: int) -> str:
@@ -377,11 +378,11 @@ def _marks(disposition: int) -> str:
     return "+".join([*(name for name in names if name), *([str(rest)] if rest else [])]) or "none"
 
 
-def _turned_upright(old: Look, new: Look) -> bool:
-    return (
-        not new.rotation and abs(old.rotation) == 90 and old.size == new.size[::-1] and old.size != new.size
-    )
+def _turned_upright(old: Picture, new: Picture) -> bool:
+    if new.rotation or abs(old.rotation) != 90:
+        return False
+    return _size(old) == _size(new)[::-1] and _size(old) != _size(new)
 
 
-def _size(look: Look) -> str:
-    return f"{look.size[0]}x{look.size[1]}"
+def _size(picture: Picture) -> tuple[int, int]:
+    return picture.layout.width, picture.layout.height

@@ -22,9 +22,10 @@ from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.jobs.live.picture import TICK, Look
 from vdeblur.jobs.live.view import Controls
 from vdeblur.video import formats
-from vdeblur.video.clip import Clip, Colour, Picture, Stream, display_matrix
+from vdeblur.video.clip import Clip, Colour, Picture, Stream
 from vdeblur.video.codecs import CONTAINERS, choose_output
 from vdeblur.video.encoders import OutputChoice
+from vdeblur.video.probing import display_matrix
 from vdeblur.video.sink import Sink, check_target
 from vdeblur.video.writer import Alone, Writer
 

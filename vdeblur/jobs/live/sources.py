@@ -26,8 +26,8 @@ from vdeblur.jobs.live.clocks import ArrivalClock, Pace
 from vdeblur.jobs.live.picture import Captured, Framer
 from vdeblur.video import source as files
 from vdeblur.video import trust
-from vdeblur.video.clip import aspect_of
 from vdeblur.video.names import is_picture
+from vdeblur.video.probing import aspect_of
 from vdeblur.video.source import is_url
 
 OPEN_S, SILENT_S = 8.0, 10.0
