@@ -51,6 +51,8 @@ def with_streams(*streams: Stream, **more: Any) -> Clip:
         (".ts", other(1, "audio", "ac3"), Action.COPY),
         (".ts", other(1, "audio", "truehd"), Action.DROP),
         (".m2ts", other(1, "audio", "truehd"), Action.COPY),
+        (".mts", other(1, "audio", "pcm_bluray"), Action.COPY),
+        (".mts", other(1, "audio", "aac"), Action.COPY),
         (".mp4", other(1, "audio", "pcm_s24le"), Action.CONVERT),
         (".mov", other(1, "audio", "pcm_s24le"), Action.COPY),
         (".ts", other(1, "audio", "s302m"), Action.COPY),
@@ -70,7 +72,7 @@ def test_what_happens_to_which_stream(suffix: str, stream: Stream, action: Actio
     plan = plan_carry(clip, choose_output(clip, Path(f"o{suffix}")), tried=Trial())
     assert plan.streams[0].action is action
     silent = action in (Action.COPY, Action.ATTACH)
-    assert bool(plan.notes) != (silent and suffix not in (".ts", ".m2ts"))
+    assert bool(plan.notes) != (silent and suffix not in (".ts", ".m2ts", ".mts"))
     assert (1 in plan.wanted) == (action not in (Action.DROP, Action.ANEW))
     assert plan.lines()[0].startswith(f"{stream.kind} 1")
 

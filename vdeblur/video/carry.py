@@ -38,9 +38,10 @@ from vdeblur.video.encoders import OutputChoice
 from vdeblur.video.languages import language_for
 from vdeblur.video.restarts import CONCATENATED
 from vdeblur.video.sink import Sink
-from vdeblur.video.sound import LOSSLESS, SoundConverter, is_held_by_ts
+from vdeblur.video.sound import LOSSLESS, SoundConverter
 from vdeblur.video.subtitles import TEXT, TextConverter
 from vdeblur.video.templates import Trial, accepts, add_template, trial
+from vdeblur.video.transport import held_by_ts
 
 ROOM = 256 << 20
 """Bytes of packets that may wait, unless there is less memory."""
@@ -56,7 +57,6 @@ _SUBTITLES: dict[str, tuple[frozenset[str], str | None]] = {
         "srt",
     ),
     "webm": (frozenset({"webvtt"}), "webvtt"),
-    "mpegts": (frozenset({"dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"}), None),
 }
 
 
@@ -118,7 +118,8 @@ def plan_carry(clip: Clip, choice: OutputChoice, *, tried: Trial | None = None) 
     others = [s for s in clip.streams if s.index != clip.picture.index]
     if tried is None:
         tried = trial(clip, choice.container) if others else Trial()
-    streams = tuple(Carried(s, *_decide(s, choice, tried)) for s in others)
+    in_ts = held_by_ts(choice.suffix, (s.codec for s in others))
+    streams = tuple(Carried(s, *_decide(s, choice, tried, in_ts)) for s in others)
     notes = [c.line() for c in streams if c.action in (Action.DROP, Action.ANEW)]
     converted = [c for c in streams if c.action is Action.CONVERT]
     notes += [c.line() + (", styles may be simplified" * (c.stream.kind == "subtitle")) for c in converted]
@@ -149,7 +150,7 @@ def _labels_lost(choice: OutputChoice, streams: list[Stream]) -> list[str]:
     return notes
 
 
-def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action, str]:
+def _decide(stream: Stream, choice: OutputChoice, tried: Trial, in_ts: frozenset[str]) -> tuple[Action, str]:
     muxer = choice.container
     quicktime = muxer in ("mp4", "mov")
     name = choice.suffix[1:]
@@ -160,7 +161,9 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action,
             return Action.DROP, f"{name} files hold no cover pictures"
     if stream.kind == "attachment" and muxer != "matroska":
         return Action.DROP, f"{name} files hold no attachments; .mkv would"
-    if stream.kind == "subtitle":
+    if muxer == "mpegts" and stream.kind in ("audio", "subtitle") and stream.codec not in in_ts:
+        return Action.DROP, f"{name} files hold no {stream.codec or f'such {stream.kind}'}; .mkv would"
+    if muxer != "mpegts" and stream.kind == "subtitle":
         as_is, text = _SUBTITLES[muxer]
         if stream.codec in as_is:
             return Action.COPY, ""
@@ -174,8 +177,6 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial) -> tuple[Action,
             return Action.ANEW, "from the chapters"
         if not (quicktime or muxer == "mpegts"):
             return Action.DROP, f"{name} files hold no data streams"
-    if muxer == "mpegts" and stream.kind == "audio" and not is_held_by_ts(stream.codec, choice.suffix):
-        return Action.DROP, f"{name} files hold no {stream.codec}; .mkv would"
     if stream.index in tried.refused:
         if stream.kind == "audio" and stream.codec is not None and muxer in LOSSLESS:
             return Action.CONVERT, f"to {LOSSLESS[muxer]}, sample by sample, as no {name} muxer takes it"

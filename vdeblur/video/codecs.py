@@ -32,6 +32,7 @@ from vdeblur.video.encoders import encoder_options as table_options
 from vdeblur.video.encoding import check_encoder
 from vdeblur.video.restarts import CONCATENATED
 from vdeblur.video.shapes import nearest_format, shape_of
+from vdeblur.video.transport import has_form_of_discs
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def choose_output(
     choice = OutputChoice(
         suffix=best.suffix,
         container=container.muxer,
-        container_options=container_options(clip, container.muxer),
+        container_options=container_options(clip, best.suffix),
         family=best.family,
         encoder=codec if foreign and codec else best.encoder,
         pix_fmt=best.pix_fmt,
@@ -141,8 +142,13 @@ def choose_output(
     return choice
 
 
-def container_options(clip: Clip, muxer: str) -> dict[str, str]:
-    """Muxer options: index in front, exact times, and room for tags that the plain boxes do not know."""
+def container_options(clip: Clip, suffix: str) -> dict[str, str]:
+    """Muxer options: the form of MPEG-TS; of MP4 and MOV index in front, exact times, and room for tags that
+    the plain boxes do not know."""
+    muxer = CONTAINERS[suffix].muxer
+    if muxer == "mpegts":
+        of_discs = has_form_of_discs(suffix, (s.codec for s in clip.streams))
+        return {"mpegts_m2ts_mode": str(int(of_discs))}
     if muxer not in ("mp4", "mov"):
         return {}
     video = clip.picture.time_base.denominator

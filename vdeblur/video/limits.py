@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from vdeblur.video.clip import Picture
 from vdeblur.video.contents import Contents, Track
 from vdeblur.video.encoders import VP9_MATRICES
 from vdeblur.video.languages import language_for, same_language
-from vdeblur.video.sound import is_held_by_ts
-from vdeblur.video.subtitles import TEXT
 from vdeblur.video.tags import OF_TRACKS, in_boxes, marks, marks_kept, moment, without_box
+from vdeblur.video.transport import held_by_ts
 
 # How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.
 CLOCKS = {"mov": Fraction(0), "matroska": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
@@ -51,14 +51,20 @@ class Case:
         return family(self.b.container)
 
     @property
+    def suffix(self) -> str:
+        """Of the result."""
+        return Path(self.b.source).suffix.lower()
+
+    @property
     def webm(self) -> bool:
-        return self.b.source.lower().endswith(".webm")
+        return self.suffix == ".webm"
 
     @property
     def muxer(self) -> str:
         """FFmpeg's name of what may have written the result."""
-        suffix = self.b.source.lower().rpartition(".")[2]
-        return suffix if suffix in ("mov", "webm") else "mp4" if self.into == "mov" else self.into
+        if self.suffix in (".mov", ".webm"):
+            return self.suffix[1:]
+        return "mp4" if self.into == "mov" else self.into
 
     @property
     def pictures(self) -> tuple[Picture, Picture]:
@@ -270,22 +276,17 @@ LIMITS = (
     ),
     Limit(
         "stream",
-        "MPEG-TS holds no such sound",
+        "this form of MPEG-TS holds no such stream",
         lambda c: (
-            c.old.kind == "audio"
+            c.old.kind in ("audio", "subtitle")
             and c.into == "mpegts"
-            and not is_held_by_ts(c.old.codec, ".m2ts" if c.b.source.lower().endswith(".m2ts") else ".ts")
+            and c.old.codec not in held_by_ts(c.suffix, (track.codec for track in c.a.others))
         ),
     ),
     Limit(
         "stream",
         "WebM holds Opus and Vorbis only",
         lambda c: c.old.kind == "audio" and c.webm and c.old.codec not in ("opus", "vorbis"),
-    ),
-    Limit(
-        "stream",
-        "MPEG-TS holds no text subtitles",
-        lambda c: c.old.kind == "subtitle" and c.into == "mpegts" and c.old.codec in TEXT,
     ),
     Limit(
         "stream",

@@ -16,15 +16,8 @@ from vdeblur.video.templates import LAYOUTS
 
 LOSSLESS = {"matroska": "flac", "mp4": "alac", "mov": "alac"}
 """muxer -> what it takes from every player's point of view"""
-_IN_TS = frozenset({"aac", "aac_latm", "mp2", "mp3", "ac3", "eac3", "dts", "opus", "s302m"})
-_IN_BLURAY = _IN_TS | {"pcm_bluray", "truehd"}
 _FORMATS = {("flac", False): "s16", ("flac", True): "s32", ("alac", False): "s16p", ("alac", True): "s32p"}
 _JITTER = Fraction(1, 20)  # seconds by which a container may round or shake the times of sound
-
-
-def is_held_by_ts(codec: str | None, suffix: str) -> bool:
-    """Of any other sound MPEG-TS makes private data without a word; .m2ts is that of discs and camcorders."""
-    return codec in (_IN_BLURAY if suffix == ".m2ts" else _IN_TS)
 
 
 class SoundConverter:
