@@ -77,6 +77,16 @@ class Ledger:
             with self._lock:
                 self.stages_s[stage] = self.stages_s.get(stage, 0.0) + time.perf_counter() - begin
 
+    def timed(self, frames: Iterable[Frame], stage: str) -> Iterator[Frame]:
+        """The frames; the time until each of them comes is spent on a stage."""
+        source = iter(frames)
+        while True:
+            with self.spend(stage):
+                frame = next(source, None)
+            if frame is None:
+                return
+            yield frame
+
     def close(self) -> None:
         """All files are closed: the clock of true fps stops."""
         self.ended_s = time.perf_counter()

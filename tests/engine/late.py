@@ -112,7 +112,7 @@ class LateStream:
 
 
 class LateDevice:
-    """`engine.opening.Timed`; `seconds_for` answers for the clock: by default every lap is ever slower."""
+    """`engine.station.Device`; `seconds_for` answers for the clock: by default every lap is ever slower."""
 
     place = torch.device("cpu")
 

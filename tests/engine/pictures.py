@@ -47,20 +47,8 @@ def layout(
         alpha = C(0, 3) if name == "bgra" else None
     if range_ is None:
         range_ = "full" if kind == "rgb" or name.startswith("yuvj") else "limited"
-    return PlaneLayout(
-        name,
-        width,
-        height,
-        kind,
-        depth,
-        sub,
-        parts,
-        range_,
-        matrix if kind == "yuv" else "rgb",
-        "bt709",
-        lsb,
-        alpha,
-    )
+    matrix = matrix if kind == "yuv" else "rgb"
+    return PlaneLayout(name, width, height, kind, depth, sub, parts, range_, matrix, lsb=lsb, alpha=alpha)
 
 
 def empty_planes(lay: PlaneLayout) -> list[Plane]:

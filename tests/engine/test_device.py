@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from vdeblur.engine import device
-from vdeblur.engine.device import check_choice, choose, cpu_threads, free_bytes, guess_kind
+from vdeblur.engine import device, gpus
+from vdeblur.engine.budget import free_bytes
+from vdeblur.engine.device import check_choice, choose, cpu_threads, guess_kind
 from vdeblur.errors import InputError, MissingRuntimeError
 
 
@@ -35,7 +36,7 @@ def test_what_can_never_work_is_refused(asked: tuple[str, str, str], option: str
 def test_a_gpu_that_is_not_there_is_refused_with_the_reason(
     asked: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_why_no_cuda", lambda: "there is no NVIDIA driver on this machine")
+    monkeypatch.setattr(gpus, "why_no_cuda", lambda: "there is no NVIDIA driver on this machine")
     with pytest.raises(MissingRuntimeError, match="no NVIDIA driver") as caught:
         check_choice(asked[0], "auto", asked[1])
     assert "use --device cpu" in str(caught.value)
@@ -46,12 +47,12 @@ def test_a_gpu_that_is_not_there_is_refused_with_the_reason(
 def test_half_precision_is_refused_where_auto_is_the_processor(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_why_no_cuda", lambda: "there is no NVIDIA driver on this machine")
-    monkeypatch.setattr(device, "_has_mps", lambda: False)
+    monkeypatch.setattr(gpus, "why_no_cuda", lambda: "there is no NVIDIA driver on this machine")
+    monkeypatch.setattr(gpus, "has_mps", lambda: False)
     monkeypatch.setattr(device, "has_openvino", lambda: True)
     with pytest.raises(InputError, match="--precision fp16: slow and coarse on a CPU"):
         check_choice("auto", "fp16", backend)
-    monkeypatch.setattr(device, "_has_mps", lambda: True)
+    monkeypatch.setattr(gpus, "has_mps", lambda: True)
     if backend != "openvino":  # which runs on the processor whatever there is
         check_choice("auto", "fp16", backend)
 
@@ -59,8 +60,8 @@ def test_half_precision_is_refused_where_auto_is_the_processor(
 def test_the_reason_is_found_without_torch() -> None:
     """Plans, errors about devices and the engine's door come before torch is imported."""
     code = (
-        "import sys; from vdeblur.engine import device as d, deblurrer\n"
-        "print(d.guess_kind('auto'), d.cpu_threads(), d.free_bytes(), d.cpu_features())\n"
+        "import sys; from vdeblur.engine import budget as b, device as d, deblurrer\n"
+        "print(d.guess_kind('auto'), d.cpu_threads(), b.free_bytes(), d.cpu_features())\n"
         "sys.exit('torch' in sys.modules)"
     )
     root = Path(__file__).parents[2]
@@ -76,8 +77,8 @@ def test_a_gpu_that_torch_cannot_use_leaves_the_cpu_with_a_word(monkeypatch: pyt
     def too_old(asked: str) -> tuple[str, str]:
         raise MissingRuntimeError(f"--device {asked}: no kernels for compute capability 5.2")
 
-    monkeypatch.setattr(device, "_why_no_cuda", lambda: None)
-    monkeypatch.setattr(device, "_cuda_devices", too_old)
+    monkeypatch.setattr(gpus, "why_no_cuda", lambda: None)
+    monkeypatch.setattr(gpus, "cuda_devices", too_old)
     chosen = choose("auto", "auto", "auto")
     assert chosen.kind == "cpu"
     assert "5.2" in chosen.notes[0]
@@ -91,7 +92,7 @@ def test_a_gpu_that_is_full_leaves_the_cpu_with_a_word(monkeypatch: pytest.Monke
     def full(*size: int, device: str) -> torch.Tensor:
         raise RuntimeError(f"CUDA error: out of memory on {device}\nCompile with ...")
 
-    monkeypatch.setattr(device, "_why_no_cuda", lambda: None)
+    monkeypatch.setattr(gpus, "why_no_cuda", lambda: None)
     a_gpu_is_there(monkeypatch)
     monkeypatch.setattr(torch, "zeros", full)
     chosen = choose("auto", "auto", "auto")
@@ -116,7 +117,7 @@ def test_a_gpu_that_is_full_leaves_the_cpu_with_a_word(monkeypatch: pytest.Monke
 def test_kernels_run_on_the_same_major_and_upwards_from_ptx(
     capability: tuple[int, int], built_for: list[str], runs: bool
 ) -> None:
-    assert device._has_kernels(capability, built_for) is runs
+    assert gpus.has_kernels(capability, built_for) is runs
 
 
 @pytest.mark.parametrize(
@@ -158,8 +159,8 @@ def test_a_gpu_is_used_in_half_precision() -> None:
 def test_half_precision_is_the_default_only_where_it_is_fast(
     capability: tuple[int, int], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_why_no_cuda", lambda: None)
-    monkeypatch.setattr(device, "_cuda_devices", lambda asked: (["cuda:0", "cuda:1"], "a GPU"))
+    monkeypatch.setattr(gpus, "why_no_cuda", lambda: None)
+    monkeypatch.setattr(gpus, "cuda_devices", lambda asked: (["cuda:0", "cuda:1"], "a GPU"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: capability)
     chosen = choose("cuda", "auto", "auto")
     assert (chosen.precision, chosen.backend, chosen.others) == (precision, "cuda", ("cuda:1",))
@@ -174,8 +175,8 @@ def test_gpus_of_one_make_share_the_work_unless_one_is_named(
     asked: str, given: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_gpu_is_there(monkeypatch)
-    monkeypatch.setattr(device, "_why_closed", lambda index: None)
-    assert device._cuda_devices(asked)[0] == given
+    monkeypatch.setattr(gpus, "_why_closed", lambda index: None)
+    assert gpus.cuda_devices(asked)[0] == given
 
 
 def a_gpu_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

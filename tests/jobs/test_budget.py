@@ -14,7 +14,7 @@ from video import media
 from vdeblur.cli.main import main
 from vdeblur.cli.values import amount
 from vdeblur.engine import budget
-from vdeblur.engine.device import free_bytes
+from vdeblur.engine.budget import free_bytes
 from vdeblur.errors import InputError
 from vdeblur.jobs import memory
 from vdeblur.jobs.plan import Options, make_plan

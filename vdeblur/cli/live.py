@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vdeblur.cli.options import Parser, network_of, network_options, quality_option
-from vdeblur.cli.values import seconds, size
+from vdeblur.cli.values import fraction, seconds, size
 from vdeblur.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _parser() -> Parser:
     part.add_argument("--capture", choices=("opencv", "pyav"), default="opencv", help="what reads cameras")
     part.add_argument("--size", type=size, metavar="WxH", help="picture size of a camera or the screen")
     part.add_argument(
-        "--rate", type=_rate, metavar="FPS", help="pictures a second of a camera, screen or file"
+        "--rate", type=fraction, metavar="FPS", help="pictures a second of a camera, screen or file"
     )
     part.add_argument("--loop", action="store_true", help="play a file again and again")
     part.add_argument("--duration", type=seconds, metavar="TIME", help="end after this time")
@@ -136,14 +135,6 @@ def _web(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no port: give PORT or ADDRESS:PORT (a SOURCE stands before the options)"
         ) from None
-
-
-def _rate(text: str) -> Fraction:
-    """`30`, `29.97` or `30000/1001`."""
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give pictures a second") from None
 
 
 def _fps(text: str) -> float:

@@ -224,9 +224,9 @@ def quality_option(part: argparse._ArgumentGroup) -> None:
 
 
 def network_of(asked: argparse.Namespace) -> dict[str, Any]:
-    return {
-        key: getattr(asked, key) for key in ("model", "weights", "device", "precision", "backend", "tile")
-    }
+    from vdeblur.jobs.asked import NAMES
+
+    return {name: getattr(asked, name) for name in NAMES}
 
 
 def options_of(asked: argparse.Namespace) -> Options:

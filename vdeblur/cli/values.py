@@ -19,11 +19,13 @@ def given_path(text: str) -> Path:
 
 
 def fraction(text: str) -> Fraction:
-    """`1/25` or `0.04`."""
+    """`25`, `0.04` or `30000/1001`."""
     try:
         return Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number: give seconds, as 1/25 or 0.04") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number: give it as 25, 0.04 or 30000/1001"
+        ) from None
 
 
 def seconds(text: str) -> Fraction:

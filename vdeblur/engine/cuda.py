@@ -21,8 +21,9 @@ from vdeblur.engine import shortage
 from vdeblur.engine.corrector import Corrector
 from vdeblur.engine.eager import EagerLane
 from vdeblur.engine.lane import Step
-from vdeblur.engine.opening import Opened, Opening, Timed
+from vdeblur.engine.opening import Opened, Opening
 from vdeblur.engine.ring import Event, Stream, Work, take
+from vdeblur.engine.station import Device
 from vdeblur.engine.tiles import Grid
 from vdeblur.frame import Frame, PlaneLayout
 
@@ -51,7 +52,7 @@ class CudaLane:
         strength: float,
         *,
         latency: bool,
-        devices: Sequence[Timed] = (),
+        devices: Sequence[Device] = (),
     ) -> None:
         self.layout, self.grid = layout, grid
         self._corrector, self._strength, self._latency = corrector, strength, latency
@@ -113,16 +114,15 @@ class CudaLane:
         self._run = self._opened = None
 
     def _open(self, first: Frame) -> Run:
-        begin = time.monotonic()
-        while True:
+        def opened() -> Opened | None:
             opening = Opening(self._corrector, self.layout, self.grid, self._strength, first)
-            try:
-                self._opened = opening.ring(self._devices, latency=self._latency)
-                break
-            except Exception as error:
-                if not shortage.ran_out(error):
-                    raise
+            return opening.ring(self._devices, latency=self._latency)
+
+        def make_less() -> None:
             self.grid = self._corrector.smaller(self.grid)
+
+        begin = time.monotonic()
+        self._opened = shortage.going_on(opened, make_less)
         self._opened_in_s = time.monotonic() - begin
         if self._opened is not None:
             return self._opened.ring.run
@@ -134,7 +134,7 @@ class CudaLane:
 
 
 class Cuda:
-    """`engine.station.Device` and a clock: one GPU."""
+    """`engine.station.Device`: one GPU."""
 
     def __init__(self, place: torch.device) -> None:
         self.place = place

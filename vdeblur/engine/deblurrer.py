@@ -18,8 +18,9 @@ import numpy as np
 
 from vdeblur import colour
 from vdeblur.engine import pictures, shortage, tiles
+from vdeblur.engine.budget import free_bytes
 from vdeblur.engine.decision import decide
-from vdeblur.engine.device import choose, free_bytes, guess_kind
+from vdeblur.engine.device import choose, guess_kind
 from vdeblur.engine.lane import Backend, Lane, Pixels, Step, padded
 from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError, to_install
 from vdeblur.frame import Fate, Frame, PlaneLayout
@@ -182,14 +183,13 @@ class Deblurrer:
 
     def _difference(self, rgb: Pixels, grid: tiles.Grid, height: int, width: int) -> Pixels | None:
         """The backend's, in smaller tiles from here on where memory runs out."""
-        while True:
-            try:
-                return self._backend.difference(rgb, grid, height, width)
-            except Exception as error:
-                if not shortage.ran_out(error):
-                    raise
+
+        def make_less() -> None:
+            nonlocal grid
             grid = self._backend.smaller(grid)
             self._tile = max(grid.tile)
+
+        return shortage.going_on(lambda: self._backend.difference(rgb, grid, height, width), make_less)
 
     def estimate_s_per_frame(self, layout: PlaneLayout) -> float:
         """Seconds for a frame: as the latest one took; before the first, from the warm-up laps."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,9 +34,12 @@ class EagerLane:
         self._rgb = torch.empty(size, device=corrector.device, memory_format=torch.channels_last)
 
     def deblur(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Frames of this layout with the difference added, in new arrays, and their fate."""
+        """Frames of this layout with the difference added, in new arrays, and their fate.
+
+        Where memory runs out, in smaller tiles from there on.
+        """
         for frame in frames:
-            yield self._one(frame)
+            yield shortage.going_on(partial(self._one, frame), self._make_less)
 
     def steps(self, frame: Frame) -> dict[str, Step]:
         """See `lane.Lane`."""
@@ -65,17 +69,10 @@ class EagerLane:
     def close(self) -> None:
         """Nothing is in flight; the buffers go with the lane."""
 
-    def _one(self, frame: Frame) -> Frame:
-        """The frame done, in smaller tiles from here on where memory runs out."""
-        while True:
-            try:
-                return self._attempt(frame)
-            except Exception as error:
-                if not shortage.ran_out(error):
-                    raise
-            self.grid = self._corrector.smaller(self.grid)
+    def _make_less(self) -> None:
+        self.grid = self._corrector.smaller(self.grid)
 
-    def _attempt(self, frame: Frame) -> Frame:
+    def _one(self, frame: Frame) -> Frame:
         with torch.inference_mode(), calm():
             words = self._uploaded(frame)
             rgb = planes.to_rgb(words, self.layout, out=self._rgb)

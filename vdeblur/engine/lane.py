@@ -7,6 +7,7 @@ are found by their shape: no base class, no table.  Nothing here imports torch.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +19,11 @@ from vdeblur.engine.tiles import Grid
 from vdeblur.frame import Component, Frame, Plane, PlaneLayout
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
+
+TRIAL_PX = 256
+"""Side of the picture of the warm-up laps: cost is proportional to pixels."""
+WARM_UP_S = 4.0
+"""After so long no further lap is begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,18 @@ class Backend(Protocol):
         difference at its own size (height x width x 3), or None where the guard refuses it.
         """
         ...
+
+
+def quickest_s(lap: Callable[[], object]) -> float:
+    """Seconds of the fastest of three laps, or of those there was time for; the first makes what later ones
+    reuse.
+    """
+    laps: list[float] = []
+    while len(laps) < 3 and sum(laps) < WARM_UP_S:
+        begin = time.perf_counter()
+        lap()
+        laps.append(time.perf_counter() - begin)
+    return min(laps)
 
 
 def padded(layout: PlaneLayout, multiple_of: int) -> tuple[int, int]:

@@ -12,14 +12,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vdeblur.engine import guard, shortage
 from vdeblur.engine.corrector import Corrector
-from vdeblur.engine.ring import Ring, Stream, Work
+from vdeblur.engine.ring import Ring
 from vdeblur.engine.staging import Staging
 from vdeblur.engine.station import Device, Station, StationSlot
 from vdeblur.engine.tiles import Grid
@@ -38,17 +37,6 @@ WORTH = 0.95
 """A batch must do with this share of the time of the next smaller one."""
 
 
-class Timed(Device, Protocol):
-    """A device with a clock."""
-
-    def seconds(self, work: Work, stream: Stream) -> float:
-        """For one round of `work` on the stream, by the device's clock."""
-        ...
-
-    def settle(self) -> None:
-        """Wait until all that was ever queued is done."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A way that holds, open, and its seconds for a frame."""
@@ -65,7 +53,7 @@ class Opened:
     """
 
     ring: Ring[StationSlot]
-    devices: Sequence[Timed]
+    devices: Sequence[Device]
     way: str
     capacity: int
     s_per_frame: float
@@ -82,7 +70,7 @@ class Opening:
         self._strength, self._first = strength, first
         self._until_s = time.monotonic() + PATIENCE_S
 
-    def ring(self, devices: Sequence[Timed], *, latency: bool) -> Opened | None:
+    def ring(self, devices: Sequence[Device], *, latency: bool) -> Opened | None:
         """Open, or None where no way holds. Raises what torch raises where memory runs out."""
         best = self._best(devices[0])
         if best is None:
@@ -105,7 +93,7 @@ class Opening:
         ring = Ring([slot for turn in zip(*rows, strict=True) for slot in turn])
         return Opened(ring, used, best.way.name, best.station.capacity, best.seconds)
 
-    def _alike(self, device: Timed, best: _Held) -> Station:
+    def _alike(self, device: Device, best: _Held) -> Station:
         """The best way, on a further device."""
         corrector = _on(self._corrector, device.place)
         ways = ways_of(corrector.network, best.way.precision)
@@ -116,7 +104,7 @@ class Opening:
     def _slots(station: Station, latency: bool) -> list[StationSlot]:
         return [StationSlot(station) for _ in range(1 if latency else SLOTS)]
 
-    def _best(self, device: Timed) -> _Held | None:
+    def _best(self, device: Device) -> _Held | None:
         """The quickest that holds; ways of a lower precision only where no other does."""
         best: _Held | None = None
         for way in ways_of(self._corrector.network, self._corrector.choice.precision):
@@ -134,7 +122,7 @@ class Opening:
                 best = found
         return best
 
-    def _batched(self, device: Timed, best: _Held) -> _Held:
+    def _batched(self, device: Device, best: _Held) -> _Held:
         """The same way with more frames at a time, as long as that pays."""
         for capacity in BATCHES:
             if self._is_late():
@@ -151,7 +139,7 @@ class Opening:
             best = found
         return best
 
-    def _tried(self, device: Timed, way: Way, capacity: int) -> _Held | str:
+    def _tried(self, device: Device, way: Way, capacity: int) -> _Held | str:
         """The way, open, or what is wrong with it; raises only where memory runs out."""
         try:
             station = self._station(device, self._corrector, way, capacity)
@@ -168,14 +156,11 @@ class Opening:
         return time.monotonic() > self._until_s
 
     def _station(self, device: Device, corrector: Corrector, way: Way, capacity: int) -> Station:
+        def make_less() -> None:
+            self._careful_grid = corrector.cut(self._careful_grid)
+
         def careful(rgb: Tensor) -> Tensor:
-            while True:
-                try:
-                    return corrector.careful(rgb, self._careful_grid)
-                except RuntimeError as error:
-                    if not shortage.ran_out(error):
-                        raise
-                self._careful_grid = corrector.cut(self._careful_grid)
+            return shortage.going_on(lambda: corrector.careful(rgb, self._careful_grid), make_less)
 
         return Station(
             device,
@@ -189,7 +174,7 @@ class Opening:
             redoes=way.precision != "fp32",
         )
 
-    def _wrong(self, device: Timed, station: Station) -> str | None:
+    def _wrong(self, device: Device, station: Station) -> str | None:
         """What is wrong with the captured step on the trial picture or the first frame, or None."""
         staging = station.staging(device.host)
         found: list[str | None] = []

@@ -8,7 +8,6 @@ takes bfloat16 where a processor has it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ import openvino as ov
 
 from vdeblur.engine import guard, openvino_graph, shortage, tiles
 from vdeblur.engine.device import Choice, cpu_threads, has_bfloat16
-from vdeblur.engine.lane import Pixels
+from vdeblur.engine.lane import TRIAL_PX, Pixels, quickest_s
 from vdeblur.engine.openvino_body import body as float_body
 from vdeblur.engine.openvino_lane import OpenVinoLane
 from vdeblur.engine.openvino_request import by_tiles
@@ -35,9 +34,6 @@ SIZE = {"fp32": 1.0, "bf16": 0.6, "int8": 0.6}
 AROUND = 290.0
 """Bytes for each pixel of a picture that is cut: what stands before and behind the network is not (measured).
 Whole pictures do without, as one model shares its memory: small networks take less so."""
-TRIAL_PX = 256
-"""Side of the picture of the warm-up laps: cost is proportional to pixels."""
-WARM_UP_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +101,7 @@ class OpenVinoBackend:
         side = -(-TRIAL_PX // self.multiple_of) * self.multiple_of
         network = self.compiled_body((side, side))
         trial = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-        laps: list[float] = []
-        while len(laps) < 3 and sum(laps) < WARM_UP_S:  # the first lap makes what later ones reuse
-            begin = time.perf_counter()
-            network(trial)
-            laps.append(time.perf_counter() - begin)
-        return min(laps) / side**2
+        return quickest_s(lambda: network(trial)) / side**2
 
     def bytes_per_px(self) -> float:
         network = openvino_graph.network(self._bodies.careful(), TRIAL_PX, TRIAL_PX)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from vdeblur.engine import guard, shortage, tiles
-from vdeblur.engine.device import free_bytes
+from vdeblur.engine.budget import free_bytes
 from vdeblur.engine.lane import Step
 from vdeblur.engine.openvino_request import Pieces, Request
 from vdeblur.frame import Fate, Frame, PlaneLayout
@@ -84,14 +84,7 @@ class OpenVinoLane:
 
     def _open(self) -> None:
         """For the grid, or the first smaller one that memory bears."""
-        while True:
-            try:
-                self._slots = self._compiled()
-                return
-            except Exception as error:
-                if not shortage.ran_out(error):
-                    raise
-            self._make_less()
+        self._slots = shortage.going_on(self._compiled, self._make_less)
 
     def _make_less(self) -> None:
         """After memory ran out: one frame at a time, then tiles; VdeblurError where there are no smaller."""
@@ -139,14 +132,12 @@ class OpenVinoLane:
         return results
 
     def _again(self, frames: Sequence[Frame]) -> list[Frame]:
-        while True:
+        def make_less() -> None:
             self._make_less()
             self._open()
-            try:
-                return [self._alone(frame) for frame in frames]
-            except Exception as error:
-                if not shortage.ran_out(error):
-                    raise
+
+        make_less()
+        return shortage.going_on(lambda: [self._alone(frame) for frame in frames], make_less)
 
     def _alone(self, frame: Frame) -> Frame:
         slot = self._slots[0]

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from vdeblur import colour
 from vdeblur.colour import Codes
+from vdeblur.engine.lane import component_of, with_components
 from vdeblur.frame import Component, Fate, Frame, Plane, PlaneLayout
+
+if TYPE_CHECKING:
+    from vdeblur.engine.deblurrer import Deblurrer
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
 
-class Sharpens(Protocol):
-    """What is asked of the engine for this; `Deblurrer` has it."""
-
-    def deblur_rgb_or_none(self, picture: Pixels) -> Pixels | None: ...
-
-
-def deblur_reduced(engine: Sharpens, frame: Frame, scale: Fraction) -> Frame:
+def deblur_reduced(engine: Deblurrer, frame: Frame, scale: Fraction) -> Frame:
     """The frame with the difference that `engine` sees at `scale` (below 1) of its size, in new arrays; as it
     is where the guard refuses that.
     """
@@ -71,16 +69,12 @@ def add_enlarged(frame: Frame, difference: Pixels) -> tuple[Plane, ...]:
     else:
         units = np.array([[luma.unit], [chroma.unit], [chroma.unit]])
         changes = cv2.split(cv2.transform(difference, colour.MATRICES[layout.matrix] * units))
-    result: list[Plane] = [plane.copy() if plane.ndim == 3 else plane for plane in frame.planes]
+    result: list[Plane] = []
     for number, (component, change) in enumerate(zip(layout.components, changes, strict=False)):
         words = _component(frame.planes, component)
         codes = chroma if layout.kind == "yuv" and number else luma
-        after = _added(words, _resized(change, words.shape[:2]), codes, layout)
-        if component.index is None:
-            result[component.plane] = after
-        else:
-            result[component.plane][..., component.index] = after
-    return tuple(result)
+        result.append(_added(words, _resized(change, words.shape[:2]), codes, layout))
+    return with_components(frame, layout.components, result)
 
 
 def _added(words: Plane, change: Pixels, codes: Codes, layout: PlaneLayout) -> Plane:
@@ -110,8 +104,8 @@ def _shifted(codes: Codes, layout: PlaneLayout) -> Codes:
 
 
 def _component(planes: tuple[Plane, ...], component: Component) -> Plane:
-    plane = planes[component.plane]
-    return plane if component.index is None else np.ascontiguousarray(plane[..., component.index])
+    found = component_of(planes, component)
+    return found if component.index is None else np.ascontiguousarray(found)
 
 
 def _resized(picture: Pixels, size: tuple[int, int]) -> Pixels:

@@ -5,9 +5,13 @@ No torch here: networks on the processor run without it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from vdeblur.engine import tiles
 from vdeblur.errors import VdeblurError
 
+T = TypeVar("T")
 _WORDS = (
     "out of memory",
     "can't alloc",
@@ -24,6 +28,17 @@ def ran_out(error: BaseException) -> bool:
         return True
     named = type(error).__name__ == "OutOfMemoryError"  # torch's
     return isinstance(error, RuntimeError) and (named or any(word in str(error) for word in _WORDS))
+
+
+def going_on(attempt: Callable[[], T], make_less: Callable[[], object]) -> T:
+    """What `attempt` gives, tried again after `make_less` as often as memory runs out in it."""
+    while True:
+        try:
+            return attempt()
+        except Exception as error:
+            if not ran_out(error):
+                raise
+        make_less()  # here: while the error is known it holds what the attempt has taken
 
 
 def smaller(grid: tiles.Grid, multiple_of: int, reach: int, device: str) -> tiles.Grid:

@@ -28,7 +28,7 @@ Zeros = Callable[[tuple[int, ...], torch.dtype], Tensor]
 
 
 class Device(Protocol):
-    """Memory, streams and capture of one device; `place` is torch's name of it."""
+    """Memory, streams, capture and clock of one device; `place` is torch's name of it."""
 
     place: torch.device
 
@@ -45,6 +45,14 @@ class Device(Protocol):
 
     def capture(self, work: Work, stream: Stream) -> Work:
         """Do `work` a few times on a stream; the answer does it once more each time, as one graph."""
+        ...
+
+    def seconds(self, work: Work, stream: Stream) -> float:
+        """For one round of `work` on the stream."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until all that was ever queued is done."""
         ...
 
 

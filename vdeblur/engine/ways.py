@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vdeblur import colour
-from vdeblur.engine.corrector import DEVIATION, trial_picture
+from vdeblur.engine.corrector import DEVIATION, UNSEEN, trial_picture
 from vdeblur.engine.device import Precision
 from vdeblur.engine.fused import Fused
 from vdeblur.engine.rewrite import FAMILIES, Compute, Conv, plain, rewritten
@@ -33,8 +33,6 @@ SEARCH_S = 20.0
 """For all shapes of a network: cuDNN builds, and often compiles, every kernel it knows before ten are timed.
 The largest shapes come first; those that are left take its own choice. No limit where all kernels are tried.
 """
-UNSEEN = 0.2 / 255
-"""A deviation (rms) below this counts as none, however small the difference itself is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from vdeblur.jobs.inspection import Inspection
 from vdeblur.jobs.journal import Entry, Journal
 from vdeblur.jobs.plan import Plan
 from vdeblur.video.carry import Carry
-from vdeblur.video.ffmpeg import FfmpegWriter
 from vdeblur.video.joining import Passing, join
 from vdeblur.video.reader import Reader, digest
 from vdeblur.video.segments import Borders, Rule, Segment, SegmentWriter
@@ -50,7 +49,6 @@ class Keeping:
             plan.target,
             plan.clip,
             self._choice,
-            _writer(plan),
             folder=journal.folder,
             rule=rule,
             number=len(self._segments) + 1,
@@ -140,7 +138,7 @@ class Once:
         self._reader.on_packet = self._carry.offer
         inspection.gathered = self._reader.gathered
         inspection.lost, inspection.warnings = self._carry.lost, self._reader.warnings
-        self._writer: Writer | FfmpegWriter | None = None
+        self._writer: Writer | None = None
 
     def frames(self) -> Iterator[Frame]:
         """All of them."""
@@ -166,7 +164,7 @@ class Once:
         if self._writer is not None:
             self._writer.abandon()
 
-    def _open(self) -> Writer | FfmpegWriter:
+    def _open(self) -> Writer:
         plan = self._plan
         assert plan.output is not None
         sink = Sink(
@@ -176,7 +174,7 @@ class Once:
             approve=self._inspection.approve,
             folder=self._folder,
         )
-        return _writer(plan)(sink, plan.clip, self._carry)
+        return Writer(sink, plan.clip, self._carry)
 
 
 def _reader(plan: Plan, **more: Any) -> Reader:
@@ -191,7 +189,3 @@ def _reader(plan: Plan, **more: Any) -> Reader:
         keep_partial=options.keep_partial,
         **more,
     )
-
-
-def _writer(plan: Plan) -> type[Writer | FfmpegWriter]:
-    return FfmpegWriter if plan.options.encoder == "ffmpeg" else Writer

@@ -9,7 +9,7 @@ error comes out once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from vdeblur.frame import Frame
 from vdeblur.jobs.interrupts import Interrupts
@@ -49,7 +49,7 @@ def flow(
 
     def reading() -> None:
         try:
-            for frame in _timed(frames, ledger, "decode"):
+            for frame in ledger.timed(frames, "decode"):
                 if not decoded.put(frame):
                     return
             decoded.end()
@@ -62,7 +62,7 @@ def flow(
     try:
         # Waiting for a decoded frame happens inside the engine's time, and is taken off it below.
         with interrupts.welcome():
-            for frame in _timed(engine(_timed(decoded, ledger, "wait")), ledger, "engine"):
+            for frame in ledger.timed(engine(ledger.timed(decoded, "wait")), "engine"):
                 if not finished.put(frame):
                     break
         finished.end()
@@ -84,13 +84,3 @@ def flow(
     if interrupted is None:
         ledger.stages_s["engine"] -= ledger.stages_s.pop("wait")
     return interrupted
-
-
-def _timed(frames: Iterable[Frame], ledger: Ledger, stage: str) -> Iterator[Frame]:
-    source = iter(frames)
-    while True:
-        with ledger.spend(stage):
-            frame = next(source, None)
-        if frame is None:
-            return
-        yield frame

@@ -284,16 +284,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _changes(before: dict[str, str], now: dict[str, str]) -> str:
     """The first thing that differs, in words (others may follow from it); empty where nothing does."""
-    found = []
     for key in dict.fromkeys([*before, *now]):
         old, new = before.get(key, "not there"), now.get(key, "not there")
-        if old == new:
-            continue
-        if key.startswith("the "):
-            found.append(f"{key} changed")
-        else:
-            found.append(f"{key} was {old} and is {new}")
-    return found[0] if found else ""
+        if old != new:
+            return f"{key} changed" if key.startswith("the ") else f"{key} was {old} and is {new}"
+    return ""
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

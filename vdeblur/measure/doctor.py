@@ -122,7 +122,7 @@ def _processor() -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
-    from vdeblur.engine.device import free_bytes
+    from vdeblur.engine.budget import free_bytes
 
     yield f"{free_bytes('cpu') / 2**30:.1f} GiB free", True
 
@@ -150,7 +150,8 @@ def _cuda_device(index: int) -> Finding:
     """One CUDA device, and whether the installed torch has kernels for it."""
     import torch
 
-    from vdeblur.engine.device import choose, free_bytes
+    from vdeblur.engine.budget import free_bytes
+    from vdeblur.engine.device import choose
 
     properties = torch.cuda.get_device_properties(index)
     words = (

@@ -26,6 +26,7 @@ from vdeblur.measure import rows, shots
 from vdeblur.measure.flicker import Flicker
 from vdeblur.measure.footage import Footage, find_footage, frames_of, side_by_side
 from vdeblur.measure.rows import ClipRow, Evaluation, FrameRow, Protocol, Shot
+from vdeblur.video.clip import Clip
 
 if TYPE_CHECKING:
     from vdeblur.engine.deblurrer import Deblurrer
@@ -170,9 +171,12 @@ class _Judge:
     ) -> Iterator[tuple[Pixels, Pixels | None, Pixels | None, float | None, str]]:
         """(input, result, sharp) as RGB from 0 to 1, seconds in the engine, and what it did."""
         self._notes += footage.remarks()
-        blurred = self._timed(frames_of(footage.blurred, self._notes))
-        sharp_frames = None if footage.sharp is None else self._timed(frames_of(footage.sharp, self._notes))
-        for lot in _lots(side_by_side(footage, blurred, sharp_frames)):
+
+        def read(side: Clip) -> Iterator[Frame]:
+            return self._ledger.timed(frames_of(side, self._notes), "read")
+
+        sharp_frames = None if footage.sharp is None else read(footage.sharp)
+        for lot in _lots(side_by_side(footage, read(footage.blurred), sharp_frames)):
             made = self._deblurred(footage.name, [frame for frame, _ in lot])
             for (frame, partner), (result, spent_s, fate) in zip(lot, made, strict=True):
                 with self._ledger.spend("score"):
@@ -267,14 +271,6 @@ class _Judge:
         except MissingRuntimeError:
             self._notes.append("no flicker index: OpenCV, which finds the motion, does not load here")
             return None
-
-    def _timed(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        while True:
-            with self._ledger.spend("read"):
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame
 
     def _spent(self, begin: float) -> float:
         """Seconds since then, counted as the engine's."""

@@ -6,15 +6,13 @@ import importlib
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from vdeblur import __version__
-from vdeblur.engine.device import choose, cpu_features, cpu_threads
+from vdeblur.engine.device import choose, cpu_features, cpu_info, cpu_threads
 
 PACKAGES = ("torch", "openvino", "nncf", "numpy", "av", "torch_tensorrt")
 _GPU = {
@@ -87,9 +85,5 @@ def _names(device: str) -> Iterator[str]:
 
 def _cpu_clock_mhz() -> float | None:
     """The mean over the cores, as Linux says."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    clocks = [float(clock) for clock in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)]
+    clocks = [float(clock) for clock in cpu_info("cpu MHz")]
     return round(sum(clocks) / len(clocks), 1) if clocks else None

@@ -145,7 +145,7 @@ def values(found: Evaluation) -> dict[str, Any]:
             {
                 "clip": row.clip,
                 "number": row.number,
-                **{name: of(row) for name, of in MEASURES.items()},
+                **row.measures(),
                 "engine_s": row.engine_s,
                 "fate": row.fate,
             }
@@ -160,9 +160,8 @@ def csv_text(found: Evaluation) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("clip", "number", *MEASURES, "engine_s", "fate", "protocol", "data_range"))
     for row in found.rows:
-        measures = [of(row) for of in MEASURES.values()]
         tail = (row.engine_s, row.fate, found.protocol.name, found.protocol.data_range)
-        writer.writerow((row.clip, row.number, *measures, *tail))
+        writer.writerow((row.clip, row.number, *row.measures().values(), *tail))
     return text.getvalue()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,17 +72,15 @@ class FrameRow:
             return None
         return self.psnr_result_db - self.psnr_input_db
 
+    def measures(self) -> Means:
+        """What means are taken of."""
+        return {name: getattr(self, name) for name in MEASURES}
 
-MEASURES: dict[str, Callable[[FrameRow], float | None]] = {
-    "psnr_input_db": lambda row: row.psnr_input_db,
-    "psnr_result_db": lambda row: row.psnr_result_db,
-    "gain_db": lambda row: row.gain_db,
-    "ssim_input": lambda row: row.ssim_input,
-    "ssim_result": lambda row: row.ssim_result,
-    "brightness_input": lambda row: row.brightness_input,
-    "brightness_result": lambda row: row.brightness_result,
-    "brightness_sharp": lambda row: row.brightness_sharp,
-}
+
+MEASURES = (
+    *("psnr_input_db", "psnr_result_db", "gain_db", "ssim_input", "ssim_result"),
+    *("brightness_input", "brightness_result", "brightness_sharp"),
+)
 Means = dict[str, float | None]
 
 
@@ -162,7 +160,7 @@ class Evaluation:
 
 
 def mean_of_rows(rows: Sequence[FrameRow]) -> Means:
-    return {name: _mean([of(row) for row in rows]) for name, of in MEASURES.items()}
+    return mean_of_means([row.measures() for row in rows])
 
 
 def mean_of_means(members: Sequence[Means]) -> Means:

@@ -41,28 +41,17 @@ class Published:
     size: tuple[int, int] = (720, 1280)
 
 
+def _mimo(model: str, synchronised_s: float, not_s: float) -> Published:
+    note = f"{synchronised_s:.3f} s synchronised, {not_s:.3f} s not"
+    return Published(model, "fp32", 1 / synchronised_s, "RTX 3090", "MIMO-UNet, README", note)
+
+
 PUBLISHED = (
     Published("deepdeblur", "fp16", 3.03, "RTX 2080 Ti", "DeepDeblur-PyTorch, README"),
     Published("deepdeblur", "fp32", 1.06, "RTX 2080 Ti", "DeepDeblur-PyTorch, README"),
-    Published(
-        "mimo-unet", "fp32", 1 / 0.130, "RTX 3090", "MIMO-UNet, README", "0.130 s synchronised, 0.012 s not"
-    ),
-    Published(
-        "mimo-unet-plus",
-        "fp32",
-        1 / 0.282,
-        "RTX 3090",
-        "MIMO-UNet, README",
-        "0.282 s synchronised, 0.025 s not",
-    ),
-    Published(
-        "mimo-unet-plus-plus",
-        "fp32",
-        1 / 1.115,
-        "RTX 3090",
-        "MIMO-UNet, README",
-        "1.115 s synchronised, 0.049 s not",
-    ),
+    _mimo("mimo-unet", 0.130, 0.012),
+    _mimo("mimo-unet-plus", 0.282, 0.025),
+    _mimo("mimo-unet-plus-plus", 1.115, 0.049),
     Published(
         "(another network)",
         "fp16",

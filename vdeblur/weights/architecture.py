@@ -93,6 +93,12 @@ def recognise(shapes: Shapes, source: object) -> Architecture:
     raise InputError(f"{source}: not MIMO-UNet or DeepDeblur weights, {like} (the first tensor is {first!r})")
 
 
+def check_ensemble(family: str | None, source: object) -> None:
+    """InputError where a network has no mean over four rotations; None: not known yet."""
+    if family not in (None, "mimo-unet"):
+        raise InputError(f"{source}: {family} has no rotation ensemble, that is for mimo-unet only")
+
+
 def _mimo_unet(shapes: Shapes, source: object) -> Architecture:
     key = "feat_extract.0.main.0.weight"
     channels, inputs, *kernel = _shape(shapes, key, 4, "mimo-unet", source)

@@ -15,7 +15,7 @@ import numpy as np
 
 from vdeblur.errors import InputError
 from vdeblur.weights import places
-from vdeblur.weights.architecture import Architecture, recognise
+from vdeblur.weights.architecture import Architecture, check_ensemble, recognise
 from vdeblur.weights.containers import read_header, recognise_container, sha256
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -55,10 +55,8 @@ def load_arrays(path: Path, *, ensemble: bool = False) -> Weights:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: cut off or damaged, cannot be loaded ({reason}); fetch it again") from None
     architecture = recognise({key: value.shape for key, value in arrays.items()}, path)
-    if ensemble and architecture.family != "mimo-unet":
-        raise InputError(
-            f"{path}: {architecture.family} has no rotation ensemble, that is for mimo-unet only"
-        )
+    if ensemble:
+        check_ensemble(architecture.family, path)
     return Weights(arrays, architecture, ensemble, path, sha256(path))
 
 

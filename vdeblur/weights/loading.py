@@ -23,7 +23,7 @@ from vdeblur.errors import InputError, VdeblurError
 from vdeblur.models.contract import DeblurNetwork
 from vdeblur.models.mimo_unet import MimoUNet, RotationEnsemble
 from vdeblur.models.msresnet import MSResNet
-from vdeblur.weights.architecture import Architecture, Shapes, prefix_of, recognise
+from vdeblur.weights.architecture import Architecture, Shapes, check_ensemble, prefix_of, recognise
 from vdeblur.weights.containers import WANTED, read_header, recognise_container, sha256
 
 WRAPPERS = (
@@ -78,10 +78,8 @@ def load_network(path: Path, *, ensemble: bool = False) -> Loaded:
     state = {key.removeprefix(prefix): value for key, value in state.items()}
     shapes = {key: tuple(value.shape) for key, value in _tensors(state, path)}
     architecture = recognise(shapes, path)
-    if ensemble and architecture.family != "mimo-unet":
-        raise InputError(
-            f"{path}: {architecture.family} has no rotation ensemble, that is for mimo-unet only"
-        )
+    if ensemble:
+        check_ensemble(architecture.family, path)
     with torch.device("meta"):
         network = _build(architecture)
     _check_keys(shapes, network, architecture, path)

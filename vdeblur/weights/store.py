@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.weights import catalogue, download, places
-from vdeblur.weights.architecture import recognise
+from vdeblur.weights.architecture import check_ensemble, recognise
 from vdeblur.weights.catalogue import ENSEMBLE, PACKAGE_NAMES
 from vdeblur.weights.containers import read_header, recognise_container
 
@@ -91,8 +91,8 @@ def _ref(name: str, path: Path, ensemble: bool) -> WeightsRef:
     family = None
     if recognise_container(path) == "safetensors":
         family = recognise(read_header(path).shapes, path).family
-    if ensemble and family not in (None, "mimo-unet"):
-        raise InputError(f"{name}: {family} has no rotation ensemble, that is for mimo-unet only")
+    if ensemble:
+        check_ensemble(family, name)
     return WeightsRef(name, path, family, ensemble)
 
 

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vdeblur.engine import tiles
 from vdeblur.engine.device import check_choice, guess_kind
 from vdeblur.errors import InputError
+from vdeblur.jobs.asked import NetworkAsk
 from vdeblur.jobs.live.ladder import SCALES, Goal, Rung
 from vdeblur.jobs.live.record import RecordAsk
-from vdeblur.jobs.live.rungs import Engine
 from vdeblur.jobs.live.serve import check_output
 from vdeblur.jobs.live.sources import SourceAsk
 from vdeblur.weights import store
+
+if TYPE_CHECKING:
+    from vdeblur.engine.deblurrer import Deblurrer
 
 NETWORKS = ("mimo-unet", "mimo-unet-small", "mimo-unet-tiny")
 """The networks of a ladder that nobody has named one for, best first."""
 
 
 @dataclass(frozen=True, slots=True)
-class LiveOptions:
+class LiveOptions(NetworkAsk):
     """What was asked for. An empty goal: no ladder, the first network at full size whatever it takes."""
 
     source: SourceAsk = field(default_factory=SourceAsk)
-    model: str = "auto"
-    weights: Path | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    tile: str = "auto"
     goal: Goal = field(default_factory=Goal)
     duration_s: float | None = None
     record: RecordAsk = field(default_factory=RecordAsk)
@@ -66,16 +63,9 @@ class LiveOptions:
         smaller = tuple(Rung(name, scale) for name in networks[1:] for scale in SCALES[2:])
         return tuple(Rung(best, scale) for scale in SCALES) + smaller
 
-    def load(self, model: str) -> Engine:
+    def load(self, model: str) -> Deblurrer:
         """The engine of a rung."""
         from vdeblur.engine.deblurrer import Deblurrer
 
-        return Deblurrer.load(
-            self.model if self.weights else model,
-            weights=self.weights,
-            device=self.device,
-            precision=self.precision,
-            backend=self.backend,
-            tile=self.tile,
-            latency=True,
-        )
+        named = {} if self.weights else {"model": model}
+        return Deblurrer.load(**self.engine() | named, latency=True)

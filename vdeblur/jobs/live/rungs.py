@@ -10,28 +10,18 @@ import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from fractions import Fraction
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from vdeblur.engine.reduced import deblur_reduced, reduced_size
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.jobs.live.ladder import Rung
 
-
-class Engine(Protocol):
-    """What is used of `Deblurrer`."""
-
-    def deblur(self, frames: Any) -> Any: ...
-    def deblur_rgb_or_none(self, picture: Any) -> Any: ...
-    def estimate_s_per_frame(self, layout: PlaneLayout) -> float: ...
-    def describe(self, layout: PlaneLayout | None = None) -> dict[str, Any]: ...
-    def close(self) -> None: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
+if TYPE_CHECKING:
+    from vdeblur.engine.deblurrer import Deblurrer
 
 
-Load = Callable[[str], Engine]
+Load = Callable[[str], "Deblurrer"]
 """The engine of a network by name."""
 
 
@@ -41,7 +31,7 @@ class Rungs:
     def __init__(self, rungs: Sequence[Rung], load: Load) -> None:
         self.rungs = tuple(rungs)
         self._load = load
-        self._engines: dict[Rung, Engine] = {}
+        self._engines: dict[Rung, Deblurrer] = {}
         # With height and width: a new size is opened anew.
         self._opened: set[tuple[Rung, int, int]] = set()
         self._failed: dict[tuple[Rung, int, int], VdeblurError] = {}
@@ -133,17 +123,16 @@ class Rungs:
         for engine in self._engines.values():
             engine.close()
 
-    def _engine(self, rung: Rung) -> Engine:
+    def _engine(self, rung: Rung) -> Deblurrer:
         if rung not in self._engines:
             self._engines[rung] = self._load(rung.model)
         return self._engines[rung]
 
     @staticmethod
-    def _correct(engine: Engine, rung: Rung, frame: Frame) -> Frame:
-        if rung.scale == Fraction(1):
-            after: Frame = next(iter(engine.deblur([frame])))
-            return dataclasses.replace(after, side=None)
-        return dataclasses.replace(deblur_reduced(engine, frame, rung.scale), side=None)
+    def _correct(engine: Deblurrer, rung: Rung, frame: Frame) -> Frame:
+        whole = rung.scale == 1
+        after = next(engine.deblur([frame])) if whole else deblur_reduced(engine, frame, rung.scale)
+        return dataclasses.replace(after, side=None)
 
     @staticmethod
     def _key(rung: Rung, frame: Frame) -> tuple[Rung, int, int]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+from contextlib import suppress
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import av
 from av.video.reformatter import VideoReformatter
@@ -48,11 +49,6 @@ def check_output(address: str) -> None:
         )
 
 
-class _Outlet(Protocol):
-    def send(self, captured: Captured) -> None: ...
-    def close(self) -> None: ...
-
-
 class Broadcast:
     """`put` the newest picture; a first connection that fails, or a pipe that ends, is its `failure`."""
 
@@ -77,7 +73,7 @@ class Broadcast:
         tries, served = 0, False
         name = presentable(self._address)
         while not self._stop.is_set():
-            outlet: _Outlet | None = None
+            outlet: Encoded | VirtualCamera | None = None
             opened: object = None  # what the pictures are that it was opened for
             try:
                 while not self._stop.is_set():
@@ -106,12 +102,10 @@ class Broadcast:
                 self._stop.wait(wait_s)
             finally:
                 if outlet is not None:
-                    try:
+                    with suppress(Exception):  # the receiver may have gone before us
                         outlet.close()
-                    except Exception:
-                        pass  # the receiver has gone before us
 
-    def _open(self, first: Captured) -> _Outlet:
+    def _open(self, first: Captured) -> Encoded | VirtualCamera:
         if self._address.startswith("v4l2:"):
             return VirtualCamera(self._address.removeprefix("v4l2:"), first, self._rate)
         return Encoded(self._address, first, self._rate)

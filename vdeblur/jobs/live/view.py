@@ -120,40 +120,29 @@ class Controls:
         self._stopped = threading.Event()
 
     def wish(self, name: str) -> None:
-        """What a key or a button means; unknown names come from outside and are passed over."""
+        """What a key or a button means; unknown names come from outside and are passed over.
+
+        "freeze" and "record" begin it or end it; "snapshot" gives both pictures as PNG (`Status.message`
+        says where).
+        """
         match name:
-            case "freeze":
-                self.toggle_freeze()
             case "stronger":
                 self.set_strength(round(self.strength + STRENGTH_STEP, 3))
             case "weaker":
                 self.set_strength(round(self.strength - STRENGTH_STEP, 3))
-            case "snapshot":
-                self.request_snapshot()
-            case "record":
-                self.toggle_record()
+        with self._lock:
+            self._frozen ^= name == "freeze"
+            self._recording ^= name == "record"
+            self._snapshot |= name == "snapshot"
 
     def set_strength(self, strength: float) -> None:
         """From 0 (nothing) to 1 (everything); what lies outside is clipped."""
         with self._lock:
             self._strength = min(max(strength, 0.0), 1.0)
 
-    def toggle_freeze(self) -> None:
-        with self._lock:
-            self._frozen = not self._frozen
-
-    def toggle_record(self) -> None:
-        with self._lock:
-            self._recording = not self._recording
-
     def end_recording(self) -> None:
         with self._lock:
             self._recording = False
-
-    def request_snapshot(self) -> None:
-        """Both pictures, as PNG files; `Status.message` says where."""
-        with self._lock:
-            self._snapshot = True
 
     def stop(self) -> None:
         self._stopped.set()
