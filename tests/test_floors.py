@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +96,19 @@ def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
         library = module.split(".")[0]
         if library in LIBRARIES and not typing_only:
             assert own in LIBRARIES[library], f"{own} may not import {library}"
+
+
+def test_what_is_imported_is_asked_for_and_has_its_reason() -> None:
+    """Not left to what another package brings; docs/dependencies.md has a word on each."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *(n for some in project["optional-dependencies"].values() for n in some)]
+    names = {re.split("[<>=]", text)[0] for text in asked}
+    called = {"PIL": "pillow", "cv2": "opencv-python", "ffmpeg": "ffmpeg-python", "skimage": "scikit-image"}
+    imported = {module.split(".")[0] for path in files() for module, _ in imports(path)}
+    libraries = {called.get(top, top) for top in imported - sys.stdlib_module_names} - {"vdeblur"}
+    assert libraries - names == {"triton"}  # comes with torch
+    reasons = (PACKAGE.parent / "docs/dependencies.md").read_text(encoding="utf-8")
+    assert [name for name in names if name not in reasons] == []
 
 
 def test_every_room_has_a_floor() -> None:
