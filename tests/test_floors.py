@@ -101,7 +101,8 @@ def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
 def test_what_is_imported_is_asked_for_and_has_its_reason() -> None:
     """Not left to what another package brings; docs/dependencies.md has a word on each."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *(n for some in project["optional-dependencies"].values() for n in some)]
+    extras = project["optional-dependencies"].values()
+    asked = [*project["dependencies"], *(text for extra in extras for text in extra)]
     names = {re.split("[<>=]", text)[0] for text in asked}
     called = {"PIL": "pillow", "cv2": "opencv-python", "ffmpeg": "ffmpeg-python", "skimage": "scikit-image"}
     imported = {module.split(".")[0] for path in files() for module, _ in imports(path)}
