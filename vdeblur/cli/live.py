@@ -64,7 +64,8 @@ def _parser() -> Parser:
         "--target-fps",
         type=_fps,
         metavar="FPS",
-        help=f"smaller network or resolution until so many are shown (default {DEFAULT_FPS:g}; off: never)",
+        help=f"smaller network or resolution until so many are shown (default {DEFAULT_FPS:g} where "
+        "--max-latency is not given; off: never)",
     )
     part.add_argument("--max-latency", type=_latency, metavar="TIME", help="... until so fresh, e.g. 100ms")
     part = parser.add_argument_group("who sees it (default: a window)")

@@ -53,7 +53,7 @@ TABLE: dict[Quality, Row] = {
 OTHERWISE: dict[tuple[Quality, Kind], Row] = {
     # there the network takes less than the 2 ms in which the processor would find out that it is not needed
     ("fast", "cuda"): Row(_SMALL, "auto", False, 0.0, "a third of the work"),
-    # the ensemble gains 0.10 to 0.12 dB on the real pairs; int8 would lose 0.01 to 0.02 of it, bfloat16 0.003
+    # the ensemble gains 0.10 to 0.13 dB on the real pairs; int8 would lose 0.02 to 0.03 of it, bfloat16 0.006
     ("best", "cpu"): Row("auto", "bf16", True, 0.0, f"{_BEST}, and no int8"),
 }
 
