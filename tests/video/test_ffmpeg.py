@@ -18,7 +18,7 @@ from vdeblur.errors import InputError, MissingRuntimeError, VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video import ffmpeg
 from vdeblur.video.codecs import choose_output
-from vdeblur.video.ffmpeg import FfmpegWriter, find_binary
+from vdeblur.video.ffmpeg import find_binary
 from vdeblur.video.formats import views
 from vdeblur.video.probing import probe
 from vdeblur.video.verify import verify
@@ -42,7 +42,7 @@ def test_uneven_times_and_sound_come_back(target: str, tmp_path: Path) -> None:
         audio=({"codec": "aac"},),
         chapters=((0.0, 0.3, "one"),),
     )
-    gone = through(made.path, tmp_path / target, kind=FfmpegWriter, encoder="ffmpeg", preset="veryfast")
+    gone = through(made.path, tmp_path / target, encoder="ffmpeg", preset="veryfast")
     wanted = [pts * made.time_base for pts in made.pts]
     off = max(abs(a - b) for a, b in zip(times(gone.target), wanted, strict=True))
     assert off <= (0 if target.endswith("mp4") else Fraction(1, 1000))
@@ -54,7 +54,7 @@ def test_uneven_times_and_sound_come_back(target: str, tmp_path: Path) -> None:
 @needs_ffmpeg
 def test_colour_and_hdr_come_back(tmp_path: Path) -> None:
     made = media.make("hdr10", tmp_path)
-    gone = through(made.path, tmp_path / "out.mkv", kind=FfmpegWriter, encoder="ffmpeg", preset="ultrafast")
+    gone = through(made.path, tmp_path / "out.mkv", encoder="ffmpeg", preset="ultrafast")
     old, new = probe(str(made.path)).picture, probe(str(gone.target)).picture
     assert (new.pix_fmt, new.hdr.mastering, new.hdr.light) == (old.pix_fmt, old.hdr.mastering, old.hdr.light)
     assert (new.colour.range, new.colour.matrix, new.colour.transfer) == (1, 9, 16)
@@ -77,7 +77,7 @@ def test_shape_of_pixels_and_colour_tags_come_back(
 ) -> None:
     """NUT, in which the program answers, has no word for colours."""
     made = media.make(kind, tmp_path)
-    gone = through(made.path, tmp_path / target, kind=FfmpegWriter, encoder="ffmpeg", codec=codec, fast=False)
+    gone = through(made.path, tmp_path / target, encoder="ffmpeg", codec=codec, fast=False)
     receipt = verify(str(made.path), str(gone.target))
     assert not receipt.faults, [fault.line() for fault in receipt.faults]
 
@@ -87,7 +87,7 @@ def test_rgb_becomes_the_same_ycbcr_as_with_the_built_in_encoders(tmp_path: Path
     """Left to itself the program takes BT.601, whatever is tagged."""
     made = media.make("gbrp", tmp_path)
     means = []
-    for name, more in (("ours.mkv", {}), ("theirs.mkv", {"kind": FfmpegWriter, "encoder": "ffmpeg"})):
+    for name, more in (("ours.mkv", {}), ("theirs.mkv", {"encoder": "ffmpeg"})):
         gone = through(made.path, tmp_path / name, codec="av1", fast=False, **more)
         with av.open(str(gone.target)) as container:
             planes = views(next(container.decode(video=0)))
@@ -104,7 +104,7 @@ def test_changed_planes_reach_the_program(tmp_path: Path) -> None:
             frame, planes=tuple(0 * p + (16, 128, 128)[k] for k, p in enumerate(frame.planes))
         )
 
-    gone = through(made.path, tmp_path / "out.mp4", kind=FfmpegWriter, encoder="ffmpeg", change=black)
+    gone = through(made.path, tmp_path / "out.mp4", encoder="ffmpeg", change=black)
     assert gone.target.stat().st_size < made.path.stat().st_size / 2
 
 
@@ -121,7 +121,6 @@ def test_a_program_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> Non
         through(
             made.path,
             tmp_path / "out.mp4",
-            kind=FfmpegWriter,
             encoder="ffmpeg",
             encoder_options={"profile:v": "nonsense"},
         )
@@ -139,5 +138,5 @@ def test_an_error_in_the_middle_ends_the_program(tmp_path: Path) -> None:
         return frame
 
     with pytest.raises(RuntimeError):
-        through(made.path, tmp_path / "out.mp4", kind=FfmpegWriter, encoder="ffmpeg", change=breaks)
+        through(made.path, tmp_path / "out.mp4", encoder="ffmpeg", change=breaks)
     assert [p.name for p in tmp_path.iterdir()] == [made.path.name]

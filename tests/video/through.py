@@ -43,7 +43,6 @@ def through(
     end: Fraction | None = None,
     deinterlace: bool = False,
     change: Callable[[Frame], Frame] = lambda frame: frame,
-    kind: Any = Writer,
     fast: bool = True,
     **wishes: Any,
 ) -> Gone:
@@ -58,7 +57,7 @@ def through(
     with Reader(clip, start=start, end=end, deinterlace=deinterlace, wanted=plan.wanted) as reader:
         carry = Carry(plan, reader)
         reader.on_packet = carry.offer
-        writer = kind(Sink(target, choice, overwrite=True), clip, carry)
+        writer = Writer(Sink(target, choice, overwrite=True), clip, carry)
         try:
             for frame in reader:
                 writer.write(change(frame))

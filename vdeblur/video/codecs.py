@@ -129,7 +129,7 @@ def choose_output(
         options=options,
         notes=tuple(dict.fromkeys(notes)),
         interlaced=interlaced and table.fields,
-        hdr10=table.hdr10,
+        by_program=encoder == "ffmpeg",
         asked=frozenset(asked),
     )
     by_hand = asked or preset is not None or codec in ENCODERS  # one by its name may need hardware

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import av
 import av.filter
 
 
-class Deinterlacer:
+def deinterlaced(pictures: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
     """Pictures that are not marked as interlaced pass unchanged; times are kept (in a finer time base)."""
-
-    def through(self, pictures: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-        """The pictures, deinterlaced; a new graph is made where size or format change."""
-        graph: av.filter.Graph | None = None
-        shape: tuple[int, int, str] | None = None
-        for picture in pictures:
-            found = (picture.width, picture.height, picture.format.name)
-            if graph is None or found != shape:
-                if graph is not None:
-                    yield from _drained(graph)
-                graph, shape = _graph(picture), found
+    for _, alike in itertools.groupby(pictures, lambda p: (p.width, p.height, p.format.name)):
+        first = next(alike)
+        graph = _graph(first)
+        for picture in itertools.chain([first], alike, [None]):
             graph.push(picture)
             yield from _ready(graph)
-        if graph is not None:
-            yield from _drained(graph)
 
 
 def _graph(first: av.VideoFrame) -> av.filter.Graph:
@@ -38,11 +30,6 @@ def _graph(first: av.VideoFrame) -> av.filter.Graph:
     fields.link_to(sink)
     graph.configure()
     return graph
-
-
-def _drained(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
-    graph.push(None)
-    yield from _ready(graph)
 
 
 def _ready(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:

@@ -39,9 +39,8 @@ class Encoder:
     captions: bool = False  # closed captions that came with a picture go into its bitstream
     refused: tuple[str, ...] = ()  # formats that it lists and then does not open
     more: tuple[tuple[str, str], ...] = ()
-    paces: tuple[
-        tuple[str, float], ...
-    ] = ()  # presets that may be chosen for speed: processor ms a megapixel
+    # Presets that may be chosen for speed: processor ms a megapixel.
+    paces: tuple[tuple[str, float], ...] = ()
 
 
 def _digits(first: int, last: int) -> tuple[str, ...]:
@@ -175,7 +174,7 @@ class OutputChoice:
     options: dict[str, str]
     notes: tuple[str, ...] = ()
     interlaced: bool = False
-    hdr10: bool = False
+    by_program: bool = False  # encoded by the user's own ffmpeg
     asked: frozenset[str] = field(default_factory=frozenset)  # keys of `options` that the user gave
 
 

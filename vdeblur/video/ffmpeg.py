@@ -1,9 +1,9 @@
 """A user's own ffmpeg as encoder (`--encoder ffmpeg`), for builds with encoders that PyAV's lacks.
 
 Frames go to the program as raw video in NUT, which keeps every time; it gives packets back in NUT, and the
-rest is as ever: our muxer, `Carry`, the hidden name.  Same verbs as `Writer`.
+rest is as ever: our muxer, `Carry`, the hidden name.  Same verbs as `Encoding`.
 
-    write -> NUT -> stdin | ffmpeg | stdout -> NUT -> reading thread -> queue -> muxer
+    encode -> NUT -> stdin | ffmpeg | stdout -> NUT -> reading thread -> queue -> muxer
 
 The reading thread only demuxes and fills the queue; all else is done by the writing thread.
 """
@@ -15,11 +15,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from array import array
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import av
@@ -30,10 +29,7 @@ from vdeblur.frame import Frame
 from vdeblur.video import hdr
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
-from vdeblur.video.encoding import colour_of, converted, picture_of, rate_of, tag_colour
-from vdeblur.video.sink import Sink
-from vdeblur.video.templates import add_template
-from vdeblur.video.writer import Passes, dress_video, mux_in_step
+from vdeblur.video.encoding import colour_of, converted, picture_of, rate_of
 
 _PATIENCE_S = 60.0
 
@@ -73,71 +69,11 @@ def check_binary_has(encoder: str) -> None:
         )
 
 
-class FfmpegWriter:
-    """`write` every frame in order, then `finish`; or `abandon` at any time.
+class Program:
+    """The running ffmpeg, its two pipes, and the thread that reads what comes back.
 
-    shown   times of the frames in the order in which their packets were written, in ticks of the program's
+    Frames in, packets out: each with its frame's own time, in ticks of the program's, and duration.
     """
-
-    def __init__(self, sink: Sink, clip: Clip, carry: Passes) -> None:
-        self._sink, self._clip, self._choice, self._carry = sink, clip, sink.choice, carry
-        self._program: _Program | None = None
-        self._stream: Any = None
-        self._durations: dict[Fraction, Fraction] = {}
-        self.shown = array("q")
-        self._first = Fraction(0)  # time of the first frame, seconds
-        self._moved = 0  # what the program added to all times, in the packets' time base
-
-    def write(self, frame: Frame) -> None:
-        """Send one frame; the planes are read during the call only."""
-        if self._program is None:
-            self._sink.scale_times(frame.time_base)
-            self._first = frame.pts * frame.time_base
-            self._program = _Program(self._clip, self._choice, frame)
-        self._durations[frame.pts * frame.time_base] = frame.duration * frame.time_base
-        self._program.send(frame)
-        for packet in self._program.packets():
-            self._mux(packet)
-
-    def finish(self) -> Path:
-        """Let the program finish, write what the other streams still hold, close, rename."""
-        if self._program is not None:
-            for packet in self._program.rest():
-                self._mux(packet)
-        self._carry.drain(self._sink, None)
-        return self._sink.finish()
-
-    def abandon(self) -> None:
-        """Stop the program and leave nothing behind; never raises."""
-        if self._program is not None:
-            self._program.kill()
-        self._sink.abandon()
-
-    def _mux(self, packet: Any) -> None:
-        if self._stream is None:
-            self._stream = self._begin(packet.stream)
-            # NUT holds no negative times: the program moves everything so that decoding starts at zero.
-            self._moved = packet.pts - round(self._first / packet.time_base)
-        packet.pts -= self._moved
-        if packet.dts is not None:
-            packet.dts -= self._moved
-        duration = self._durations.pop(packet.pts * packet.time_base, None)
-        if duration is not None:
-            packet.duration = round(duration / packet.time_base)
-        packet.stream = self._stream
-        self.shown.append(packet.pts)
-        mux_in_step(self._carry, self._sink, packet)
-
-    def _begin(self, encoded: Any) -> Any:
-        stream = self._carry.add_streams(self._sink.container, lambda output: add_template(output, encoded))
-        tag_colour(stream.codec_context, self._clip, self._choice)  # NUT holds none
-        dress_video(self._sink, stream, self._clip)
-        self._sink.start()
-        return stream
-
-
-class _Program:
-    """The running ffmpeg, its two pipes, and the thread that reads what comes back."""
 
     def __init__(self, clip: Clip, choice: OutputChoice, first: Frame) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe that nobody reads would block)
@@ -151,6 +87,9 @@ class _Program:
         self._encoder, self._pix_fmt = choice.encoder, choice.pix_fmt
         self._reformatter = VideoReformatter()
         self._full = colour_of(clip, choice).range == 2
+        self._first = first.pts * first.time_base  # seconds
+        self._moved: int | None = None  # what the program adds to all times, in the packets' time base
+        self._durations: dict[Fraction, Fraction] = {}
         self._back: queue.SimpleQueue[Any] = queue.SimpleQueue()  # packets; None at the end
         self._encoded: Any = None  # the container that comes back; opened by the reading thread
         self._reader = threading.Thread(target=self._read, name="ffmpeg output", daemon=True)
@@ -166,8 +105,9 @@ class _Program:
             self.kill()
             raise
 
-    def send(self, frame: Frame) -> None:
-        """One frame into the program."""
+    def encode(self, frame: Frame) -> Iterator[Any]:
+        """One frame into the program; what has come back so far."""
+        self._durations[frame.pts * frame.time_base] = frame.duration * frame.time_base
         picture = picture_of(frame)
         if picture.format.name != self._pix_fmt:
             picture = converted(picture, self._pix_fmt, frame.layout, self._full, self._reformatter)
@@ -176,18 +116,12 @@ class _Program:
             self._nut.mux(self._raw.encode(picture))
         except (OSError, av.FFmpegError) as error:
             raise VdeblurError(self._why()) from error
-
-    def packets(self) -> list[Any]:
-        """What has come back so far."""
-        found = []
         with suppress(queue.Empty):
             while (packet := self._back.get_nowait()) is not None:
-                found.append(packet)
-        return found
+                yield self._timed(packet)
 
-    def rest(self) -> list[Any]:
+    def flush(self) -> Iterator[Any]:
         """Close the input and wait for everything that is still to come."""
-        found = []
         try:
             self._nut.mux(self._raw.encode(None))
             self._nut.close()
@@ -197,11 +131,10 @@ class _Program:
         except (OSError, av.FFmpegError) as error:
             raise VdeblurError(self._why()) from error
         while (packet := self._back.get()) is not None:
-            found.append(packet)
+            yield self._timed(packet)
         self._reader.join()
-        if self._process.wait(_PATIENCE_S) != 0 or not found:
+        if self._process.wait(_PATIENCE_S) != 0 or self._moved is None:
             raise VdeblurError(self._why())
-        return found
 
     def kill(self) -> None:
         """End it at once; never raises."""
@@ -211,6 +144,18 @@ class _Program:
         self._reader.join(_PATIENCE_S)
         with suppress(Exception):
             self._nut.close()
+
+    def _timed(self, packet: Any) -> Any:
+        if self._moved is None:
+            # NUT holds no negative times: the program moves everything so that decoding starts at zero.
+            self._moved = packet.pts - round(self._first / packet.time_base)
+        packet.pts -= self._moved
+        if packet.dts is not None:
+            packet.dts -= self._moved
+        duration = self._durations.pop(packet.pts * packet.time_base, None)
+        if duration is not None:
+            packet.duration = round(duration / packet.time_base)
+        return packet
 
     def _read(self) -> None:
         try:

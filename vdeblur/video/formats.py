@@ -35,7 +35,7 @@ _PACKED = {
 # Y in one plane, both chroma components in the other; nv21 and nv42 hold Cr before Cb.
 _SEMI_PLANAR = re.compile(r"nv(12|16|24|21|42|20le)|p[024]1[026]le")
 
-# What takes the place of a format whose samples are not whole words; exact unless it stands in _LOSSY.
+# What takes the place of a format whose samples are not whole words, of those that decoders give.
 _REPLACED = {
     "pal8": "bgra",
     "monow": "gray",
@@ -44,32 +44,13 @@ _REPLACED = {
     "uyvy422": "yuv422p",
     "yvyu422": "yuv422p",
     "uyyvyy411": "yuv411p",
-    "y210le": "yuv422p10le",
-    "y212le": "yuv422p12le",
-    "y216le": "yuv422p16le",
-    "xv30le": "yuv444p10le",
     "v30xle": "yuv444p10le",
-    "xv36le": "yuv444p12le",
-    "xv48le": "yuv444p16le",
     "ayuv64le": "yuva444p16le",
     "vuya": "yuva444p",
     "ayuv": "yuva444p",
     "uyva": "yuva444p",
-    "vuyx": "yuv444p",
     "vyu444": "yuv444p",
-    "x2rgb10le": "gbrp10le",
-    "x2bgr10le": "gbrp10le",
-    "xyz12le": "gbrp12le",
-    "gbrpf32le": "gbrp16le",
-    "gbrapf32le": "gbrap16le",
-    "gbrpf16le": "gbrp16le",
-    "gbrapf16le": "gbrap16le",
-    "rgbf16le": "gbrp16le",
-    "rgbaf16le": "gbrap16le",
-    "grayf32le": "gray16le",
-    "grayf16le": "gray16le",
 }
-_LOSSY = re.compile(r"xyz12|f16|f32")
 
 
 def lossless_form(name: str) -> tuple[str, str | None]:
@@ -83,10 +64,8 @@ def lossless_form(name: str) -> tuple[str, str | None]:
     little = (name[:-2] + "le" if name.endswith("be") else name).replace("msb", "")
     if _direct(little):
         return little, None
-    form = _REPLACED.get(little)
-    loss = f"pictures in {name} are converted to {form}, which is not exact"
-    if form is not None:
-        return form, loss if _LOSSY.search(name) else None
+    if little in _REPLACED:
+        return _REPLACED[little], None
     shape = av.VideoFormat(name, 16, 16)
     parts = shape.components
     small = all(part.bits <= 8 and not part.is_alpha for part in parts)
@@ -96,7 +75,8 @@ def lossless_form(name: str) -> tuple[str, str | None]:
     if not parts or any(part.bits > 16 for part in parts) or re.search(r"f(16|32)", name):
         raise InputError(f"pictures in FFmpeg's format {name} are not supported")
     form = "gbrap" if any(part.is_alpha for part in parts) else "gbrp"
-    form += "16le" if any(part.bits > 8 for part in parts) else ""
+    deepest = max(part.bits for part in parts)
+    form += {8: "", 12: "12le"}.get(max(8, deepest), "16le")
     return form, f"pictures in {name} are converted to {form}, which is not exact"
 
 

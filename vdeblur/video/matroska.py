@@ -1,4 +1,4 @@
-"""What FFmpeg's Matroska muxer leaves out: the shape of pictures whose pixels are not square.
+"""Elements of Matroska, and what FFmpeg's muxer leaves out of it: the shape of pixels that are not square.
 
 It asks a field of the stream for it that PyAV cannot set.  Some players (mpv) look nowhere else, and VP9, AV1
 and FFV1 have no word for it themselves.  So the finished file is told, in place: the new words take the room
@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 # Identifiers of RFC 8794 (EBML) and RFC 9559 (Matroska), with their leading bits.
-_SEGMENT, _TRACKS, _CLUSTER = (bytes.fromhex(x) for x in ("18538067", "1654ae6b", "1f43b675"))
+SEGMENT, TRACKS, CLUSTER = (bytes.fromhex(x) for x in ("18538067", "1654ae6b", "1f43b675"))
 _CRC, _VOID, _ENTRY, _NUMBER, _VIDEO = b"\xbf", b"\xec", b"\xae", b"\xd7", b"\xe0"
 _WIDTH, _HEIGHT = b"\xb0", b"\xba"
 _SHOWN_WIDTH, _SHOWN_HEIGHT, _SHOWN_IN = b"\x54\xb0", b"\x54\xba", b"\x54\xb2"
@@ -25,17 +25,19 @@ def write_aspect(path: Path, number: int, aspect: Fraction) -> None:
     A file that leaves no room for it stays as it is.
     """
     with path.open("r+b") as file:
-        while head := file.read(12):
-            name, size, length = _head(head, 0)
-            content_at = file.tell() - len(head) + length
-            if name == _TRACKS:
-                file.seek(content_at)
-                told = _tracks(file.read(size), number, aspect)
-                file.seek(content_at)
+        at = 0
+        while (found := head_of(file.read(12))) is not None:
+            name, size, length = found
+            at += length
+            file.seek(at)
+            if name == TRACKS:
+                told = _tracks(file.read(size or 0), number, aspect)
+                file.seek(at)
                 file.write(told)
-            if name in (_TRACKS, _CLUSTER):
+            if name in (TRACKS, CLUSTER):
                 return
-            file.seek(content_at + (0 if name == _SEGMENT else size))
+            at += 0 if name == SEGMENT else size or 0
+            file.seek(at)
 
 
 def _tracks(data: bytes, number: int, aspect: Fraction) -> bytes:
@@ -79,19 +81,25 @@ def _video(data: bytes, words: tuple[bytes, ...], aspect: Fraction) -> bytes:
 
 def _elements(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Name, content, and all bytes of each."""
-    at = 0
-    while at < len(data):
-        name, size, length = _head(data, at)
-        yield name, data[at + length : at + length + size], data[at : at + length + size]
-        at += length + size
+    while (found := head_of(data)) is not None:
+        name, size, length = found
+        end = length + (size or 0)
+        yield name, data[length:end], data[:end]
+        data = data[end:]
 
 
-def _head(data: bytes, at: int) -> tuple[bytes, int, int]:
-    """Name, size of the content, and how many bytes say so."""
-    named = 9 - data[at].bit_length()
-    sized = 9 - data[at + named].bit_length()
-    size = int.from_bytes(data[at + named : at + named + sized]) & ((1 << 7 * sized) - 1)
-    return data[at : at + named], size, named + sized
+def head_of(data: bytes) -> tuple[bytes, int | None, int] | None:
+    """Of an element: its name, the size of its content (None: not stated), and how many bytes say so.
+
+    None for what is no element.
+    """
+    named = 9 - data[0].bit_length() if data else 9
+    if named > 4 or len(data) <= named or not data[named]:
+        return None
+    sized = 9 - data[named].bit_length()
+    unknown = (1 << 7 * sized) - 1
+    size = int.from_bytes(data[named : named + sized]) & unknown
+    return data[:named], None if size == unknown else size, named + sized
 
 
 def _element(name: bytes, content: bytes) -> bytes:

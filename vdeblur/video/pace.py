@@ -54,9 +54,8 @@ def paced(
         last = None if held is None else held.pts
         if frame.pts is None:
             _once(warnings, MADE)
-            frame = Stamped(
-                frame.item, None, max(1, round(step))
-            )  # without a time, its duration is no better
+            # Without a time, its duration is no better.
+            frame = Stamped(frame.item, None, max(1, round(step)))
             begin, count = made_from or ((0, 0) if last is None else (last, 1))
             pts = begin + round(count * step)
             made_from = (begin, count + 1)

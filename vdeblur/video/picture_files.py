@@ -22,9 +22,12 @@ from vdeblur.video import formats, jpeg
 from vdeblur.video.names import JPEG
 
 _QUALITY = 95
-
-_KEPT = ("exif", "icc_profile", "xmp", "dpi", "comment")  # what Pillow reads and can write again
-
+# What Pillow reads and can write again.
+_KEPT = {
+    **dict.fromkeys(JPEG, ("exif", "icc_profile", "xmp", "dpi", "comment")),
+    ".webp": ("exif", "icc_profile", "xmp"),
+    ".bmp": ("dpi",),
+}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Chunks that describe the encoding itself, which is new; all others come along.
 _OWN_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"sBIT", b"bKGD", b"hIST"}
@@ -117,7 +120,6 @@ def _plain(frame: Frame, order: str = "le") -> av.VideoFrame:
 def _png(frame: Frame) -> bytes:
     """The picture as a PNG file; formats that PNG does not know become RGB."""
     picture = _plain(frame, "be")
-    picture.pts, picture.time_base = 0, Fraction(1, 25)
     context = av.CodecContext.create("png", "w")
     context.width, context.height, context.pix_fmt = picture.width, picture.height, picture.format.name
     context.time_base = Fraction(1, 25)
@@ -153,27 +155,29 @@ def _write_with_pillow(frame: Frame, source: Path, target: Path) -> None:
 
     suffix = target.suffix.lower()
     extra: dict[str, Any] = {}
+    lossless = False
     if source.is_file():
         with Image.open(source) as old:
-            extra = {key: old.info[key] for key in _KEPT if old.info.get(key)}
+            extra = {key: old.info[key] for key in _KEPT[suffix] if old.info.get(key)}
             lossless = old.format != "JPEG" and not (old.format == "WEBP" and _is_lossy_webp(source))
-    else:
-        lossless = False
     if suffix in JPEG:
         image, sampling = _jpeg_image(frame)
         image.save(target, "JPEG", quality=_QUALITY, subsampling=sampling, optimize=True, **extra)
-        return
-    extra.pop("comment", None)
+    elif suffix == ".webp":
+        quality = 100 if lossless else _QUALITY
+        _image(frame).save(target, "WEBP", lossless=lossless, quality=quality, exact=True, **extra)
+    else:
+        _image(frame).save(target, "BMP", **extra)
+
+
+def _image(frame: Frame) -> Any:
+    """For Pillow's formats, none of which holds more than 8 bits."""
+    from PIL import Image
+
     pixels = formats.views(_plain(frame))[0]
     if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)  # none of these formats holds more
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    if suffix == ".webp":
-        image.save(
-            target, "WEBP", lossless=lossless, quality=100 if lossless else _QUALITY, exact=True, **extra
-        )
-    else:
-        image.save(target, "BMP", **{key: extra[key] for key in ("dpi",) if key in extra})
+        pixels = (pixels >> 8).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _is_lossy_webp(path: Path) -> bool:
@@ -200,10 +204,7 @@ def _jpeg_image(frame: Frame) -> tuple[Any, str]:
             planes.append(Image.fromarray(np.ascontiguousarray(plane)))
         sampling = {(2, 2): "4:2:0", (2, 1): "4:2:2"}.get(layout.subsampling, "4:4:4")
         return Image.merge("YCbCr", planes), sampling
-    pixels = formats.views(_plain(frame))[0]
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image = _image(frame)
     if image.mode in ("LA", "RGBA"):
         image = image.convert(image.mode[:-1])  # JPEG has no alpha
     return image, "4:4:4"

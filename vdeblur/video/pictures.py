@@ -24,6 +24,7 @@ from vdeblur.video import formats, trust
 from vdeblur.video.clip import Clip, Colour, Picture, Stream
 from vdeblur.video.names import JPEG, PICTURES, files_below, is_picture, is_result, is_video
 from vdeblur.video.picture_files import encode, is_cut_jpeg, refuse_several
+from vdeblur.video.sink import check_folder
 from vdeblur.video.source import is_url
 
 INSIDE = "pictures"  # stands for a folder's own name inside it
@@ -107,18 +108,13 @@ def check_target(clip: Clip, target: Path, *, overwrite: bool = False, new_folde
     Raises TargetExistsError for one that is there already, InputError otherwise. With `new_folder` the
     run will make the folders above; then the nearest one that exists must take them.
     """
-    folder = _folder(clip, target)
-    if _is_single(clip) and not target.is_dir() and target.suffix.lower() not in PICTURES:
+    folder = target.parent if _is_file(clip, target) else target
+    if folder != target and target.suffix.lower() not in PICTURES:
         raise InputError(f"{target}: not the name of a picture ({', '.join(sorted(PICTURES))})")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; several pictures are written into a folder")
     above = folder if folder.is_dir() or folder == target.parent else folder.parent
-    while new_folder and not above.exists() and above != above.parent:
-        above = above.parent
-    if not above.is_dir():
-        raise InputError(f"{target}: the folder {above} does not exist; make it first or choose another")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"{target}: cannot be written there; choose another folder")
+    check_folder(target, above, new_folder=new_folder)
     goals: dict[Path, str] = {}
     for source in clip.pictures:
         goal = _goal(clip, target, source)
@@ -134,8 +130,6 @@ def check_target(clip: Clip, target: Path, *, overwrite: bool = False, new_folde
 
 def place_of(clip: Clip, target: Path) -> Path:
     """A name in the target's own file system: hidden ones beside it can be renamed to targets in one step."""
-    if _is_single(clip) and not target.is_dir():
-        return target
     return target / INSIDE if target.is_dir() else target
 
 
@@ -227,12 +221,13 @@ def _is_single(clip: Clip) -> bool:
     return len(clip.pictures) == 1 and Path(clip.pictures[0]) == Path(clip.source)
 
 
-def _folder(clip: Clip, target: Path) -> Path:
-    return target.parent if _is_single(clip) and not target.is_dir() else target
+def _is_file(clip: Clip, target: Path) -> bool:
+    """Whether the target is the name of one picture, and no folder."""
+    return _is_single(clip) and not target.is_dir()
 
 
 def _goal(clip: Clip, target: Path, source: str) -> Path:
-    return target if _is_single(clip) and not target.is_dir() else target / Path(source).name
+    return target if _is_file(clip, target) else target / Path(source).name
 
 
 def _decode(path: Path) -> tuple[av.VideoFrame, str, str]:

@@ -21,7 +21,6 @@ from typing import Self
 
 import av
 from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from vdeblur.errors import VdeblurError
 from vdeblur.frame import Frame
@@ -29,7 +28,7 @@ from vdeblur.video import formats
 from vdeblur.video.clip import Clip, broken_source
 from vdeblur.video.contents import Contents, Packet
 from vdeblur.video.decoding import Decoding, OnPacket
-from vdeblur.video.deinterlace import Deinterlacer
+from vdeblur.video.deinterlace import deinterlaced
 from vdeblur.video.fitting import Fitting
 from vdeblur.video.pace import MADE, MOVED, RESTARTED, Stamped, Timed, paced
 
@@ -146,11 +145,6 @@ class Reader:
         return self._decoding.container
 
     @property
-    def video(self) -> VideoStream:
-        """The stream that is decoded."""
-        return self._decoding.video
-
-    @property
     def corrupt_frames(self) -> int:
         """Pictures that the decoder gave with errors in them."""
         return self._decoding.corrupt_frames
@@ -231,7 +225,7 @@ class Reader:
         tick = self._decoding.tick
         pictures = self._decoding.pictures()
         if self._deinterlace:
-            pictures = Deinterlacer().through(pictures)
+            pictures = deinterlaced(pictures)
         stamped = (_stamped(picture, tick) for picture in pictures)
         for timed in paced(stamped, tick, self.clip.picture.rate, self.warnings):
             self._until_s = float((timed.pts + timed.duration) * tick - self.origin)
@@ -271,7 +265,7 @@ class Reader:
 
     def _frame(self, timed: Timed[av.VideoFrame], index: int) -> Frame:
         layout = self.clip.picture.layout
-        picture = self._fitting.fitted(timed.item, self.video)
+        picture = self._fitting.fitted(timed.item, self._decoding.video)
         # Before the views are taken: the decoder may still need the picture for its successors.
         picture.make_writable()
         picture.pts, picture.time_base, picture.duration = timed.pts, self._decoding.tick, timed.duration

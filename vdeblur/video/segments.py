@@ -22,7 +22,6 @@ from vdeblur.errors import VdeblurError
 from vdeblur.frame import Frame
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
-from vdeblur.video.ffmpeg import FfmpegWriter
 from vdeblur.video.sink import Sink
 from vdeblur.video.trust import options_for_file
 from vdeblur.video.writer import Alone, Writer
@@ -88,7 +87,7 @@ class _Open:
     """A segment that is being written, and what its frames were."""
 
     path: Path
-    writer: Writer | FfmpegWriter
+    writer: Writer
     times: array[int] = field(default_factory=lambda: array("q"))
     durations: array[int] = field(default_factory=lambda: array("q"))
     fates: list[str] = field(default_factory=list)
@@ -110,7 +109,6 @@ class SegmentWriter:
         target: Path,
         clip: Clip,
         choice: OutputChoice,
-        kind: type[Writer] | type[FfmpegWriter],
         *,
         folder: Path,
         rule: Rule,
@@ -118,7 +116,7 @@ class SegmentWriter:
         sparing: bool,
         done: Callable[[Segment, bool], None],
     ) -> None:
-        self._target, self._clip, self._choice, self._kind = target, clip, playable(choice), kind
+        self._target, self._clip, self._choice = target, clip, playable(choice)
         self._folder, self._number, self._sparing, self._done = folder, number, sparing, done
         self._borders = Borders(rule)
         self._segment: _Open | None = None
@@ -156,7 +154,7 @@ class SegmentWriter:
         path = self._folder / f"{self._number:06d}{self._choice.suffix}"
         self._number += 1
         sink = Sink(self._target, self._choice, approve=lambda hidden: path, folder=self._folder)
-        return _Open(path, self._kind(sink, self._clip, Alone()))
+        return _Open(path, Writer(sink, self._clip, Alone()))
 
     def _close(self, *, last: bool) -> None:
         self._settle()

@@ -45,12 +45,16 @@ def check_target(target: Path, source: str, *, overwrite: bool = False, new_fold
                 )
         if not overwrite:
             raise TargetExistsError(target)
-    folder = target.parent
+    check_folder(target, target.parent, new_folder=new_folder)
+
+
+def check_folder(target: Path, folder: Path, *, new_folder: bool) -> None:
+    """Refuse, for this target, a folder that is not there or takes no files (InputError)."""
     while new_folder and not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
         raise InputError(f"{target}: the folder {folder} does not exist; make it first or choose another")
-    trial = hidden_beside(folder / target.name)
+    trial = hidden_beside(folder / (target.name or "pictures"))
     try:
         trial.touch(exist_ok=False)
         trial.unlink()

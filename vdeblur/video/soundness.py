@@ -18,13 +18,14 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from vdeblur.video.matroska import CLUSTER, SEGMENT, TRACKS, head_of
 from vdeblur.video.names import without_scheme
 
-_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
-# What a segment holds (head, info, tracks, cues, attachments, chapters, tags) and a cluster's blocks: only
-# such an element that reaches beyond the end is evidence, anything else may be junk behind the file.
-_KNOWN = {_CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
-_KNOWN |= {0xA3, 0xA0}
+_EBML = bytes.fromhex("1a45dfa3")
+# What a segment holds (head, info, cues, attachments, chapters, tags) and a cluster's blocks: only such an
+# element that reaches beyond the end is evidence, anything else may be junk behind the file.
+_OTHERS = ("114d9b74", "1549a966", "1c53bb6b", "1941a469", "1043a770", "1254c367", "a3", "a0")
+_KNOWN = {CLUSTER, TRACKS, *map(bytes.fromhex, _OTHERS)}
 _LARGE_INDEX = 256 << 20
 
 
@@ -42,7 +43,7 @@ def find_break(container: InputContainer, video: VideoStream, source: str) -> tu
         return None
     with path.open("rb") as file:
         magic = file.read(12)
-        if int.from_bytes(magic[:4], "big") == _EBML:
+        if magic[:4] == _EBML:
             cut = _matroska_is_cut(file, size)
         elif magic[:4] == b"RIFF":
             cut = _riff_is_cut(file, size)
@@ -51,10 +52,10 @@ def find_break(container: InputContainer, video: VideoStream, source: str) -> tu
     return ("it ends in the middle of its data", _last_time_s(container, video)) if cut else None
 
 
-def promised_size(head: bytes) -> int | None:
+def promised_size(begin: bytes) -> int | None:
     """How long a Matroska or AVI file is by its own first bytes; None where they do not tell."""
-    file = io.BytesIO(head)
-    if head[:4] == b"RIFF":
+    file = io.BytesIO(begin)
+    if begin[:4] == b"RIFF":
         return _riff_end(file, 0)
     segment = _segment(file)
     return None if segment is None else segment[1]
@@ -176,7 +177,7 @@ def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
             return False
         kind, begin, end = found
         if end is None:
-            if kind != _CLUSTER:
+            if kind != CLUSTER:
                 return False
             at = begin  # go through its children as if they were its siblings
             continue
@@ -192,22 +193,15 @@ def _segment(file: BinaryIO) -> tuple[int, int | None] | None:
     if header is None or header[0] != _EBML or header[2] is None:
         return None
     found = _element(file, header[2])
-    return found[1:] if found is not None and found[0] == _SEGMENT else None
+    return found[1:] if found is not None and found[0] == SEGMENT else None
 
 
-def _element(file: BinaryIO, at: int) -> tuple[int, int, int | None] | None:
-    """(id, begin of the data, end or None where unknown) of the EBML element at a position."""
+def _element(file: BinaryIO, at: int) -> tuple[bytes, int, int | None] | None:
+    """(name, begin of the data, end or None where unknown) of the EBML element at a position."""
     file.seek(at)
-    head = file.read(12)
-    if len(head) < 2 or not head[0] & 0xF0:
+    found = head_of(file.read(12))
+    if found is None:
         return None
-    id_length = 9 - head[0].bit_length()
-    kind = int.from_bytes(head[:id_length], "big")
-    if len(head) <= id_length or not head[id_length]:
-        return None
-    length = 9 - head[id_length].bit_length()
-    field = head[id_length : id_length + length]
-    value = int.from_bytes(field, "big") & ((1 << 7 * length) - 1)
-    begin = at + id_length + length
-    unknown = value == (1 << 7 * length) - 1
-    return kind, begin, None if unknown else begin + value
+    kind, size, length = found
+    begin = at + length
+    return kind, begin, None if size is None else begin + size

@@ -32,20 +32,8 @@ _RAW_JPEGS = (".mjpeg", ".mjpg")  # begin like a picture, for which FFmpeg would
 _TILE = 1 << 19  # the mark "dependent", for which PyAV has no name
 _FAR = {"probesize": str(256 << 20), "analyzeduration": str(120_000_000)}  # bytes, microseconds
 _TEXT = {
-    *(
-        "tty",
-        "ass",
-        "srt",
-        "webvtt",
-        "lrc",
-        "microdvd",
-        "subviewer",
-        "aqtitle",
-        "sami",
-        "scc",
-        "stl",
-        "vobsub",
-    )
+    *("tty", "ass", "srt", "webvtt", "lrc", "microdvd"),
+    *("subviewer", "aqtitle", "sami", "scc", "stl", "vobsub"),
 }
 
 
@@ -115,16 +103,20 @@ def open_source(
             return open_source(source, last=last, by_gpu=by_gpu, patient=True)
     if kind in _TEXT or kind.endswith("_pipe") or kind.startswith("image2"):
         close(container)
-        if kind in _TEXT:
-            raise InputError(f"{name}: a text or subtitle file, not a video")
-        if is_picture(Path(source)):
-            raise InputError(f"{name}: a picture; a video is wanted here")
-        known = ", ".join(sorted(PICTURES))
-        raise InputError(
-            f"{name}: a single picture ({kind.removesuffix('_pipe')}), not a video; pictures are known by "
-            f"their names ({known}): rename it, or convert it first"
-        )
+        raise InputError(f"{name}: {_no_video(kind, source)}")
     return container
+
+
+def _no_video(kind: str, source: str) -> str:
+    """What FFmpeg opens all the same."""
+    if kind in _TEXT:
+        return "a text or subtitle file, not a video"
+    if is_picture(Path(source)):
+        return "a picture; a video is wanted here"
+    return (
+        f"a single picture ({kind.removesuffix('_pipe')}), not a video; pictures are known by their names "
+        f"({', '.join(sorted(PICTURES))}): rename it, or convert it first"
+    )
 
 
 def demux(container: InputContainer, *streams: Any) -> Iterator[Any]:
@@ -185,13 +177,9 @@ def choose_video(container: InputContainer, source: str, wanted: int | None) -> 
                 return stream
         there = ", ".join(str(s.index) for s in videos)
         found = [s.type for s in container.streams if s.index == wanted]
-        what = (
-            "does not exist"
-            if not found
-            else "is a cover picture"
-            if found == ["video"]
-            else f"is {found[0]}"
-        )
+        what = "does not exist"
+        if found:
+            what = "is a cover picture" if found == ["video"] else f"is {found[0]}"
         raise InputError(f"{name}: stream {wanted} {what}; --video-stream can be {there}")
     return min(
         videos,
@@ -223,10 +211,8 @@ def shown_name(source: str) -> str:
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
     """A decoder of its own for VP8/VP9 with alpha (FFmpeg's usual ones drop it), else None."""
     name = stream.codec_context.codec.name
-    if stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) != "1" or name not in (
-        "vp8",
-        "vp9",
-    ):
+    stated = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE"))
+    if stated != "1" or name not in ("vp8", "vp9"):
         return None
     try:
         decoder = av.CodecContext.create("libvpx-vp9" if name == "vp9" else "libvpx", "r")

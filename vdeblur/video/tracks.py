@@ -20,9 +20,7 @@ from vdeblur.video.sound import LOSSLESS
 from vdeblur.video.subtitles import TEXT
 
 _CUE_S = Fraction(2, 1000)  # a subtitle's length: both of its ends are rounded
-_SOUND_S = Fraction(
-    1, 4
-)  # either end of sound that was decoded: what a packet holds, and the decoder's delay
+_SOUND_S = Fraction(1, 4)  # either end of decoded sound: what a packet holds, and the decoder's delay
 
 
 def paired(a: Contents, b: Contents, dropped: Container[int]) -> list[tuple[Track, Track | None]]:
@@ -36,9 +34,20 @@ def paired(a: Contents, b: Contents, dropped: Container[int]) -> list[tuple[Trac
     found: dict[int, Track] = {}
 
     def same(old: Track, new: Track) -> bool:
-        return _same(old, new, reframed=_reframed(a, b, old))
+        if old.digests == new.digests or old.shown(old.digests) == new.shown(new.digests):
+            return True
+        return len(old.digests) == len(new.digests) and old.codec == new.codec and _reframed(a, b, old)
 
-    for alike in (same, _same_words, _overlapping, _same_codec, converted):
+    def same_words(old: Track, new: Track) -> bool:
+        return bool(old.words) and old.words == new.words
+
+    def same_codec(old: Track, new: Track) -> bool:
+        return old.codec == new.codec
+
+    def overlapping(old: Track, new: Track) -> bool:
+        return same_codec(old, new) and not set(old.digests).isdisjoint(new.digests)
+
+    for alike in (same, same_words, overlapping, same_codec, converted):
         for old in olds:
             if old.index in found or ("timecode" in old.tags and old.kind == "data"):
                 continue
@@ -200,28 +209,10 @@ def _screens(track: Track, shift: Fraction) -> list[tuple[Fraction, int]]:
     return found
 
 
-def _same(old: Track, new: Track, *, reframed: bool) -> bool:
-    if old.digests == new.digests or old.shown(old.digests) == new.shown(new.digests):
-        return True
-    return reframed and len(old.digests) == len(new.digests) and old.codec == new.codec
-
-
 def _reframed(a: Contents, b: Contents, old: Track) -> bool:
     """MPEG-TS frames these codecs in another way than every other container."""
     reframed = a.container == "hls" or (a.container == "mpegts") != (b.container == "mpegts")
     return reframed and old.codec in ("h264", "hevc")
-
-
-def _same_words(old: Track, new: Track) -> bool:
-    return bool(old.words) and old.words == new.words
-
-
-def _overlapping(old: Track, new: Track) -> bool:
-    return old.codec == new.codec and not set(old.digests).isdisjoint(new.digests)
-
-
-def _same_codec(old: Track, new: Track) -> bool:
-    return old.codec == new.codec
 
 
 def _shown(old: Track, new: Track) -> tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]:
