@@ -152,6 +152,7 @@ def test_a_run_that_wins_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert main([*words, "--data", str(reds(tmp_path / "REDS", frames=1))]) == 0
     said = capsys.readouterr()
     assert "no step scored better than the weights it began with, which are in best.pt" in said.out
+    assert "use it: " not in said.out
     assert "held out pictures come out no better than they are: train for longer" in said.out
     assert "(2 held-out pairs" in said.err
 

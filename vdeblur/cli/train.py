@@ -259,5 +259,6 @@ def _summary(outcome: Outcome, output: Path) -> None:
             print("no step scored better than the weights it began with, which are in best.pt")
         if outcome.best_db is not None and outcome.best_db <= 0:
             print("held out pictures come out no better than they are: train for longer before you use it")
-        best = output / ("best.pt" if outcome.best_db is not None else "last.pt")
-        print(f"use it: vdeblur VIDEO --weights {best}")
+        if outcome.best_step != 0:  # else what it began with, which runs faster by its own name
+            best = output / ("best.pt" if outcome.best_db is not None else "last.pt")
+            print(f"use it: vdeblur VIDEO --weights {best}")
