@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.engine.staging import rgb_of
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Fate, Frame, Range
+from vdeblur.measure import reel
 from vdeblur.models.msresnet import MSResNet
 from vdeblur.video import formats
 
@@ -69,23 +71,17 @@ def test_every_format_that_a_decoder_can_hand_over_survives() -> None:
 
 
 def test_frames_keep_their_order_time_and_side() -> None:
-    lay = layout("yuv420p", 32, 16)
+    """And come in arrays of their own: an encoder may still hold the last one while the next is made."""
+    lay = layout("nv12", 32, 16)
     frames = [smooth_frame(lay, seed, seed) for seed in range(5)]
-    results = list(Deblurrer(standins.ConstantDifference(0.02, 0.02, 0.02)).deblur(iter(frames)))
+    results = list(Deblurrer(standins.ConstantDifference(0.02, 0.0, 0.0)).deblur(iter(frames)))
     for before, after in zip(frames, results, strict=True):
         assert after.fate == Fate.DEBLURRED
         assert not same(before, after)
         assert dataclasses.replace(after, planes=before.planes, fate=before.fate) == before
-
-
-def test_results_are_arrays_of_their_own() -> None:
-    """An encoder may still hold the last frame while the next one is made."""
-    lay = layout("nv12", 32, 16)
-    engine = Deblurrer(standins.ConstantDifference(0.02, 0.0, 0.0))
-    first, second = engine.deblur([smooth_frame(lay, 0), smooth_frame(lay, 1)])
-    for one, other in zip(first.planes, second.planes, strict=True):
-        assert not np.shares_memory(one, other)
-        assert one.flags.c_contiguous
+        assert all(plane.flags.c_contiguous for plane in after.planes)
+    for one, other in itertools.pairwise(results):
+        assert not any(np.shares_memory(a, b) for a, b in zip(one.planes, other.planes, strict=True))
 
 
 def test_grey_of_an_added_amount_moves_luma_only() -> None:
@@ -344,3 +340,18 @@ def resident_bytes() -> int:
     """Resident memory of this process now."""
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * 4096
+
+
+def test_steps_are_named_repeatable_and_leave_no_trace() -> None:
+    frame, other = reel.frames(64, 48, 2)
+    network = standins.ConstantDifference(0.05, 0.0, 0.0)
+    with Deblurrer(network, device="cpu", backend="torch", precision="fp32") as engine:
+        expected = next(engine.deblur([other])).planes
+        steps = engine.steps(frame)
+        for _ in range(2):
+            for step in steps.values():
+                step.start()
+        assert list(steps) == ["upload", "planes to RGB", "network", "residual", "download"]
+        assert all(step.frames == 1 for step in steps.values())
+        after = next(engine.deblur([other])).planes
+    assert all(np.array_equal(a, b) for a, b in zip(expected, after, strict=True))

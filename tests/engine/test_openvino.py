@@ -522,3 +522,9 @@ def test_a_cache_that_takes_no_graph_stops_no_run_that_did_not_ask_for_one(
     assert re.search("cannot be written .*VDEBLUR_CACHE names another folder: running in", said[0])
     with pytest.raises(InputError, match="VDEBLUR_CACHE names another folder"):
         quantising.prepare(ref, "cpu", "int8", "openvino", said.append)
+
+
+def test_nothing_about_a_run_leaves_the_machine() -> None:
+    asks = "import sys, vdeblur.engine.openvino; print(sys.modules['openvino_telemetry'])"
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None"]

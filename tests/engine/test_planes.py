@@ -80,16 +80,6 @@ def test_rgb_is_that_of_the_standards(lay: PlaneLayout, multiple: int, seed: int
         assert torch.equal(found[..., beyond:, :], found[..., -1:, :].expand_as(found[..., beyond:, :]))
 
 
-@settings(max_examples=80, deadline=None)
-@given(lay=LAYOUTS, seed=st.integers(0, 99), strength=st.sampled_from([0.3, 1.0]))
-def test_a_difference_of_zero_changes_no_bit(lay: PlaneLayout, seed: int, strength: float) -> None:
-    words = components(noise_frame(lay, seed))
-    zero = torch.zeros(1, 3, lay.height, lay.width)
-    for before, after in zip(words, planes.add_difference(words, zero, lay, strength), strict=True):
-        assert after.dtype == before.dtype
-        assert torch.equal(after, before)
-
-
 @settings(max_examples=60, deadline=None)
 @given(lay=LAYOUTS, seed=st.integers(0, 99), strength=st.sampled_from([0.5, 1.0]))
 def test_a_difference_comes_back_by_the_matrix(lay: PlaneLayout, seed: int, strength: float) -> None:

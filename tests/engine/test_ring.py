@@ -185,15 +185,6 @@ def test_frames_in_flight_are_as_many_as_slots(devices: int, latency: bool, ahea
         assert len(taken) == min(12, number + ahead)
 
 
-def test_the_host_never_waits_for_a_frame_that_others_are_before() -> None:
-    """When a frame comes out, those behind it are still queued: the device has work while the host has."""
-    schedule = Schedule(0.0)
-    results = open_lane(TowardsGrey(), schedule).deblur(frames_of(6))
-    next(results)
-    network = next(stream for stream in schedule.streams if stream.queue and stream.name == "compute")
-    assert sum(callable(work) for work in network.queue) == SLOTS - 1
-
-
 def test_for_one_picture_nothing_is_captured() -> None:
     """Opening takes longer than the picture; with `latency` more will come, one at a time."""
     schedule = Schedule()
@@ -208,15 +199,6 @@ def test_for_one_picture_nothing_is_captured() -> None:
     assert dict(schedule.made) == made
     assert list(open_lane(TowardsGrey(), schedule, latency=True).deblur(one))
     assert schedule.made["graph"] > made["graph"]
-
-
-def test_whole_frames_are_dealt_out_in_turn() -> None:
-    schedule = Schedule(0.5)
-    lane = open_lane(TowardsGrey(), schedule, devices=[LateDevice(schedule) for _ in range(3)])
-    frames = frames_of(12)
-    assert same(list(lane.deblur(frames)), expected_of(TowardsGrey(), frames))
-    uploads = [stream.done for stream in schedule.streams if stream.name == "upload" and stream.done]
-    assert uploads == [4, 4, 4]
 
 
 def test_a_further_device_that_is_full_takes_no_part() -> None:

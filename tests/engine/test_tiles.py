@@ -73,12 +73,6 @@ def test_a_network_of_short_reach_is_tiled_exactly(
     assert torch.allclose(found, network.correction(picture), atol=2e-6)
 
 
-def test_tiles_of_nothing_are_exactly_nothing() -> None:
-    grid = tiles.cut(64, 80, 24, 4, 8)
-    found = by_tiles(standins.ZeroDifference().correction, torch.rand(1, 3, 64, 80), grid)
-    assert torch.equal(found, torch.zeros_like(found))
-
-
 def test_all_tiles_have_one_size() -> None:
     network = standins.Counting()
     grid = tiles.cut(64, 80, 24, 4, 8)

@@ -19,6 +19,7 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -56,18 +57,7 @@ class Display:
                 _say(f"quality {self._plan.quality}")
             for note in self._plan.notes:
                 _say(f"note: {note}")
-            if _err.is_interactive:
-                self._bar = Progress(
-                    SpinnerColumn(),
-                    TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-                    BarColumn(bar_width=None),
-                    _Rate(table_column=Column(no_wrap=True)),
-                    TimeRemainingColumn(),
-                    console=_err,
-                    transient=True,
-                )
-                self._bar.start()
-                self._task = self._bar.add_task("opening", total=None)
+            self._bar, self._task = bar(_err, _Rate(table_column=Column(no_wrap=True)), TimeRemainingColumn())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -108,6 +98,22 @@ class Display:
             if whole_s > LONG_RUN_S and event.model != "mimo-unet-tiny":
                 line += " (--model mimo-unet-tiny is faster)"
         _say(line)
+
+
+def bar(console: Console, *columns: ProgressColumn) -> tuple[Progress | None, TaskID]:
+    """A bar with its one task, begun; none where nothing can be drawn."""
+    if not console.is_interactive:
+        return None, TaskID(0)
+    begun = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=None),
+        *columns,
+        console=console,
+        transient=True,
+    )
+    begun.start()
+    return begun, begun.add_task("opening", total=None)
 
 
 class _Rate(ProgressColumn):

@@ -12,11 +12,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import Progress, ProgressColumn, Task
 from rich.text import Text
 
 from vdeblur.cli.options import Parser
-from vdeblur.cli.progress import span
+from vdeblur.cli.progress import bar, span
 from vdeblur.errors import InputError, presentable
 from vdeblur.jobs.interrupts import SIGNALS
 
@@ -166,17 +166,7 @@ class _Display:
         self._last_line_s = 0.0
 
     def __enter__(self) -> _Display:
-        if self._console.is_interactive:
-            self._bar = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=None),
-                _Done(),
-                console=self._console,
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("opening", total=None)
+        self._bar, self._task = bar(self._console, _Done())
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -64,8 +64,7 @@ class Fast(DeblurNetwork):
     def scales(self, rgb: Tensor) -> Scales:
         raise NotImplementedError("a fast form gives the full-size correction only")
 
-    def pyramid(self, rgb: Tensor) -> Scales:
-        raise NotImplementedError("a fast form gives the full-size correction only")
+    pyramid = scales
 
 
 class FastMimoUNet(Fast):

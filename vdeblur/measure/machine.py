@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 from vdeblur import __version__
@@ -60,27 +59,16 @@ def _gpu(device: str) -> dict[str, str | None]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return found
-    query = [f"--query-gpu={','.join(_GPU.values())}", "--format=csv,noheader,nounits"]
-    for name in _names(device):
-        try:
-            done = subprocess.run(
-                [program, f"--id={name}", *query], capture_output=True, text=True, timeout=20, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            continue
-        said = done.stdout.strip().split(", ")
-        if len(said) == len(_GPU):
-            return dict(zip(_GPU, said, strict=True))
-    return found
-
-
-def _names(device: str) -> Iterator[str]:
-    """What nvidia-smi may know a device by: its number there is another one under CUDA_VISIBLE_DEVICES."""
     torch: Any = importlib.import_module("torch")
-    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
-    if uuid is not None:
-        yield f"GPU-{uuid}"
-    yield device.partition(":")[2] or "0"
+    # Under CUDA_VISIBLE_DEVICES its number is another one there.
+    name = f"--id=GPU-{torch.cuda.get_device_properties(device).uuid}"
+    query = [name, f"--query-gpu={','.join(_GPU.values())}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run([program, *query], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return found
+    said = done.stdout.strip().split(", ")
+    return dict(zip(_GPU, said, strict=True)) if len(said) == len(_GPU) else found
 
 
 def _cpu_clock_mhz() -> float | None:

@@ -6,7 +6,6 @@ read from its header and stated nowhere else; only files that cannot be here are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +145,7 @@ def best_available(device_kind: str) -> str:
 def _of_package(name: str, path: Path) -> Row:
     family, parameters, facts = _facts(path)
     licence = facts.get("license", "Apache-2.0")
-    scores = facts.get("scores") or next(_card_scores(path.with_suffix(".md")), "see its card")
+    scores = _card_scores(path.with_suffix(".md"))
     return Row(name, family, parameters, licence, scores, "ships with vdeblur", True)
 
 
@@ -173,10 +172,8 @@ def _facts(path: Path) -> tuple[str, int | None, dict[str, str]]:
         return "broken file", None, {"scores": str(error)}
 
 
-def _card_scores(card: Path) -> Iterator[str]:
+def _card_scores(card: Path) -> str:
     """What stands behind "Scores:" in a model card, on one line."""
-    if card.is_file():
-        for line in card.read_text(encoding="utf-8").splitlines():
-            before, colon, scores = line.replace("*", "").partition("Scores:")
-            if colon and not before.strip(" -") and scores.strip():
-                yield scores.strip()
+    lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
+    found = (line.removeprefix("Scores:").strip() for line in lines if line.startswith("Scores:"))
+    return next(found, "see its card")

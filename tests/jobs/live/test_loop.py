@@ -18,7 +18,6 @@ from video import media
 
 from vdeblur.cli.main import main
 from vdeblur.jobs.live.capture import Slot
-from vdeblur.jobs.live.record import RecordAsk
 from vdeblur.jobs.live.view import Controls, View
 
 
@@ -76,15 +75,6 @@ def test_viewers_get_before_and_after_and_end_the_run(clip: Path) -> None:
     assert 8 < brighter < 13  # 0.05 of 255, less where white clips
     assert view.status.shown >= 4
     assert view.status.step.endswith("full size")
-
-
-def test_a_single_picture_is_shown_and_recorded(clip: Path, tmp_path: Path) -> None:
-    one = media.write_clip(tmp_path / "one.mp4", frames=1, **SMALL).path
-    target, eyes = tmp_path / "out.mp4", Eyes()
-    result = play(one, eyes, record=RecordAsk(target))
-    assert (result.captured, result.shown, result.dropped, len(eyes.views)) == (1, 1, 0, 1)
-    assert [picture.duration for picture in pictures(target)] == [3000]
-    assert play(one, Eyes(enough=5), loop=True).shown == 5
 
 
 def test_strength_acts_on_the_next_picture_and_on_a_frozen_one(clip: Path) -> None:

@@ -133,7 +133,6 @@ class _Loop:
         self._begin_s = time.monotonic()
 
     def run(self) -> None:
-        first: Captured | None = None
         while not self._over():
             captured = self._capture.slot.take(IDLE_S, self._work_s)
             if captured is None:
@@ -141,7 +140,6 @@ class _Loop:
                     break
                 self._show_again()
             elif not self._climber.begun:
-                first = captured
                 self._climber.begin(captured.frame, self._capture.stated_rate)
                 self._begin_s = time.monotonic()
                 self._capture.go()
@@ -153,10 +151,6 @@ class _Loop:
                 self._one(captured)
         if self._capture.failure is not None:
             raise self._capture.failure
-        if first is not None and self._capture.slot.ended and self._capture.slot.counts[0] == 1:
-            self._passed_over = 0
-            self._one(first)
-            self._tell("a single picture; --loop keeps it on screen")
 
     def close(self) -> None:
         if self._broadcast is not None:
