@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from av.stream import Disposition
+
 from vdeblur.errors import InputError, presentable
 from vdeblur.video import tags
 from vdeblur.video.clip import Clip, Picture
@@ -61,7 +63,6 @@ CONTAINERS = {
 _INSTEAD = {".mxf": (".mov", ".mkv"), ".3gp": (".mp4", ".mkv"), ".3g2": (".mp4", ".mkv"), ".f4v": (".mp4",)}
 _MP4S = (".mp4", ".m4v", ".3gp", ".3g2")
 _SPEECH = frozenset({"amr_nb", "amr_wb"})  # the sound of old phones, which FFmpeg's MP4 refuses and MOV takes
-_MULTILAYER = 1 << 21  # FFmpeg's disposition of streams with several views (spatial video)
 _BY_FORMAT = {"mov,mp4,m4a,3gp,3g2,mj2": ".mp4", "matroska,webm": ".mkv", "mpegts": ".ts", "mxf": ".mxf"}
 
 
@@ -299,7 +300,7 @@ def _container_notes(clip: Clip, target: Path | None, suffix: str, container: Co
     if names and _keeps_cover(clip, container.muxer):
         yield f"cannot be carried beside a cover picture: the tags {', '.join(names)}; .mkv keeps both"
     own_stream = next((s for s in clip.streams if s.index == clip.picture.index), None)
-    if own_stream is not None and own_stream.disposition & _MULTILAYER:
+    if own_stream is not None and own_stream.disposition & Disposition.multilayer:
         yield "cannot be carried: further views of a multi-view picture, only the base view is written"
     if clip.picture.hdr.dynamic:
         yield f"cannot be carried: {', '.join(clip.picture.hdr.dynamic)}"

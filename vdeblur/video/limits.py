@@ -11,11 +11,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from av.stream import Disposition
+
 from vdeblur.video.clip import Picture
 from vdeblur.video.contents import Contents, Track
 from vdeblur.video.encoders import VP9_MATRICES
 from vdeblur.video.languages import language_for, same_language
-from vdeblur.video.tags import OF_TRACKS, in_boxes, marks, marks_kept, moment, without_box
+from vdeblur.video.tags import (
+    OF_TRACKS,
+    container_tags,
+    in_boxes,
+    marks,
+    marks_kept,
+    moment,
+    without_box,
+)
 from vdeblur.video.transport import held_by_ts
 
 # How far a time may be off: what the container counts in.  MP4 and MOV take any clock and are exact.
@@ -24,14 +34,7 @@ CLOCKS = {"mov": Fraction(0), "matroska": Fraction(1, 1000), "mpegts": Fraction(
 OTHER_CLOCKS = {"mov": Fraction(1, 1000), "matroska": Fraction(2, 1000), "mpegts": Fraction(1, 1000)}
 UNKNOWN_CLOCK = Fraction(2, 1000)
 
-_DEFAULT_MARK, _SEVERAL_VIEWS = 1, 1 << 21
 _PICTURE_TEXT = frozenset({"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub", "dvb_teletext"})
-_OF_THE_FILE = re.compile(
-    r"major_brand|minor_version|compatible_brands|encoder|vendor_id|duration(-.*)?|_statistics.*|"
-    r"bps(-.*)?|number_of_(frames|bytes)(-.*)?|variant_bitrate",
-    re.IGNORECASE,
-)
-_LANGUAGE_TWIN = re.compile(r".+-[a-z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ class Case:
         return self.tags[0].get(self.key, "")
 
     @property
+    def found(self) -> str | None:
+        """The same in the result."""
+        return tag(self.tags[1], self.key)
+
+    @property
     def tags(self) -> tuple[dict[str, str], dict[str, str]]:
         """Before and after: of the two streams, or of the two files."""
         if self.new is None:
@@ -117,29 +125,23 @@ def _place(location: str) -> list[float]:
 
 
 def _same_place(case: Case) -> bool:
-    there = tag(case.tags[1], case.key)
-    return case.key.lower() == "location" and there is not None and _place(there) == _place(case.value)
+    is_there = case.key.lower() == "location" and case.found is not None
+    return is_there and _place(case.found or "") == _place(case.value)
 
 
 def _same_second(case: Case) -> bool:
-    there = tag(case.tags[1], case.key)
-    if case.key != "creation_time" or there is None:
+    before, after = moment(case.value), moment(case.found or "")
+    if case.key != "creation_time" or before is None or after is None:
         return False
-    before, after = moment(case.value), moment(there)
-    return (
-        before is not None
-        and after is not None
-        and before.replace(microsecond=0) == after.replace(microsecond=0)
-    )
+    return before.replace(microsecond=0) == after.replace(microsecond=0)
 
 
 def _named_alike(case: Case) -> bool:
-    there = tag(case.tags[1], case.key)
-    return case.key == "language" and there is not None and same_language(there, case.value)
+    return case.key == "language" and same_language(case.found or "und", case.value)
 
 
 def _unnamed(case: Case) -> bool:
-    gone = case.key == "language" and tag(case.tags[1], case.key) in (None, "und")
+    gone = case.key == "language" and case.found in (None, "und")
     return gone and language_for(case.muxer, case.value) is None
 
 
@@ -158,15 +160,15 @@ def _marked_as_can_be(case: Case) -> bool:
     """Whether a stream has all its marks for which there is a place, under one name or the other."""
     assert case.new is not None
     had, has = marks(case.old.disposition), marks(case.new.disposition)
-    if case.into == "mov" and has & _DEFAULT_MARK and _alone_default(case):
-        had |= marks(_DEFAULT_MARK)
+    if case.into == "mov" and has & Disposition.default and _alone_default(case):
+        had |= Disposition.default
     return not (had ^ has) & marks_kept(case.muxer)
 
 
 def _alone_default(case: Case) -> bool:
     """Whether it is the first of its kind, and no other one is default: MP4 and MOV mark it then."""
     alike = [t for t in (case.b.video, *case.b.others) if case.new is not None and t.kind == case.new.kind]
-    marked = [t.index for t in alike if t.disposition & _DEFAULT_MARK]
+    marked = [t.index for t in alike if t.disposition & Disposition.default]
     return marked == [min(t.index for t in alike)]
 
 
@@ -176,7 +178,8 @@ def _marks_missing(case: Case) -> bool:
 
 def _only_views(case: Case) -> bool:
     assert case.new is not None
-    return (case.old.disposition ^ case.new.disposition) & ~_DEFAULT_MARK == _SEVERAL_VIEWS
+    changed = Disposition(case.old.disposition ^ case.new.disposition)
+    return changed & ~Disposition.default == Disposition.multilayer
 
 
 LIMITS = (
@@ -295,7 +298,6 @@ LIMITS = (
     ),
     # Chapters, marks, tags
     Limit("chapters", "MPEG-TS holds none", lambda c: c.into == "mpegts"),
-    Limit("disposition", "MPEG-TS holds no such marks", lambda c: c.into == "mpegts"),
     Limit("disposition", "no encoder here writes several views", _only_views),
     Limit(
         "disposition",
@@ -306,14 +308,8 @@ LIMITS = (
     Limit("disposition", "the container has no place for such marks", _marked_as_can_be),
     Limit(
         "tag",
-        "every program makes it for itself, about the encoding and not about the film",
-        lambda c: bool(_OF_THE_FILE.fullmatch(c.key)),
-        silent=True,
-    ),
-    Limit(
-        "tag",
-        "FFmpeg shows a tag with a language twice",
-        lambda c: bool(_LANGUAGE_TWIN.fullmatch(c.key)) and c.key[:-4] in c.tags[0],
+        "about the encoding and not about the film: every program makes it for itself; or shown twice",
+        lambda c: c.key not in container_tags(c.tags[0]),
         silent=True,
     ),
     Limit(
@@ -349,7 +345,6 @@ LIMITS = (
         lambda c: c.key == "timecode" and c.old.kind != "video",
         silent=True,
     ),
-    Limit("tag", "compared as transparency", lambda c: c.key.lower() == "alpha_mode", silent=True),
     Limit("tag", "MP4 and MOV keep a cover picture or tags of any name, not both", _beside_a_cover),
     Limit(
         "tag",

@@ -8,43 +8,15 @@ from datetime import UTC, datetime
 from av.stream import Disposition
 
 # What FFmpeg's muxers write without `use_metadata_tags` (tried, read back with PyAV 18.1).
-_MOV_PLAIN = frozenset(
-    [
-        "title",
-        "artist",
-        "album",
-        "date",
-        "comment",
-        "genre",
-        "copyright",
-        "location",
-        "creation_time",
-        "encoder",
-        "timecode",
-    ]
-)
-_MP4_PLAIN = _MOV_PLAIN | frozenset(
-    [
-        "album_artist",
-        "composer",
-        "grouping",
-        "lyrics",
-        "description",
-        "synopsis",
-        "show",
-        "episode_id",
-        "network",
-        "keywords",
-        "episode_sort",
-        "season_number",
-        "media_type",
-        "hd_video",
-        "gapless_playback",
-        "compilation",
-        "track",
-        "disc",
-    ]
-)
+_MOV_PLAIN = {
+    *("title", "artist", "album", "date", "comment", "genre", "copyright", "location"),
+    *("creation_time", "encoder", "timecode"),
+}
+_MP4_PLAIN = _MOV_PLAIN | {
+    *("album_artist", "composer", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
+    *("network", "keywords", "episode_sort", "season_number", "media_type", "hd_video"),
+    *("gapless_playback", "compilation", "track", "disc"),
+}
 _PLAIN = {"mp4": _MP4_PLAIN, "mov": _MOV_PLAIN}
 # Boxes that hold a number: what comes back from them as it was.
 _COUNT, _BYTE, _NUMBER = r"[1-9]\d{0,3}(/[1-9]\d{0,3})?", r"0|[1-9]\d?", r"0|[1-9]\d{0,8}"
@@ -53,28 +25,25 @@ _NUMBERS = {
     **dict.fromkeys(["media_type", "hd_video", "gapless_playback", "compilation"], _BYTE),
     **dict.fromkeys(["episode_sort", "season_number"], _NUMBER),
 }
-# Written by every muxer itself; carried along they would only be wrong.
-_OF_THE_FILE = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-# Counted by whoever made the source, about packets that are not these any more.
-_OF_THE_ENCODING = (
-    "encoder",
-    "bps",
-    "duration",
-    "number_of_frames",
-    "number_of_bytes",
-    "_statistics_",
-    "vendor_id",
-    "variant_bitrate",
-    "alpha_mode",  # of VP8 and VP9, whose writer says it anew
+# Written by every muxer and encoder for itself, or counted by whoever made the source, about packets that are
+# not these any more.  What VP8 and VP9 say of alpha their writer says anew.
+_OF_THE_ENCODING = re.compile(
+    r"major_brand|minor_version|compatible_brands|encoder(_.*)?|vendor_id|variant_bitrate|_statistics_.*|"
+    r"(bps|duration|number_of_frames|number_of_bytes)(-.*)?|alpha_mode",
+    re.IGNORECASE,
 )
 
 
+def about_the_film(tags: dict[str, str]) -> dict[str, str]:
+    """Tags of a file or a stream without those that describe its encoding."""
+    return {key: value for key, value in tags.items() if not _OF_THE_ENCODING.fullmatch(key)}
+
+
 def container_tags(tags: dict[str, str]) -> dict[str, str]:
-    """The container's tags without those that its muxer makes itself."""
-    kept = {k: v for k, v in tags.items() if k.lower() not in _OF_THE_FILE}
+    """The same as they are written; FFmpeg shows a tag with a language twice ("location", "location-eng")."""
+    kept = about_the_film(tags)
     if when := moment(kept.get("creation_time", "")):
         kept["creation_time"] = when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    # FFmpeg shows a tag with a language twice, as "location" and "location-eng".
     return {k: v for k, v in kept.items() if not (len(k) > 4 and k[-4] == "-" and k[:-4] in kept)}
 
 
@@ -107,11 +76,6 @@ def without_box(muxer: str, tags: dict[str, str]) -> list[str]:
     ]
 
 
-def about_the_film(tags: dict[str, str]) -> dict[str, str]:
-    """A stream's tags without those that describe its encoding."""
-    return {k: v for k, v in tags.items() if not k.lower().startswith(_OF_THE_ENCODING)}
-
-
 OF_TRACKS = frozenset({"language", "handler_name", "creation_time", "title", "name", "timecode"})
 """Tags of single streams for which MP4 and MOV have a place; Matroska takes any but the time of creation."""
 
@@ -121,7 +85,7 @@ def stream_tags_lost(muxer: str, tags: dict[str, str], container: dict[str, str]
     kept = OF_TRACKS if muxer in ("mp4", "mov") else set(tags) - {"creation_time"}
     return [
         key
-        for key, value in container_tags(about_the_film(tags)).items()
+        for key, value in container_tags(tags).items()
         if (key not in kept or (key == "creation_time" and not in_boxes(value)))
         and container.get(key) != value
     ]

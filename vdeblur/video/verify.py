@@ -104,7 +104,7 @@ class _Comparison:
         for old, new in self.pairs:
             before = len(self.faults)
             if new is None:
-                self._absent(old)
+                self._judge("stream", "is not there", Case(self.a, self.b, old, None), name=old.name)
                 continue
             if self.shift is None:  # the first other stream stands in for pictures without times
                 self.shift = tracks.shift_of(old, new)
@@ -122,7 +122,7 @@ class _Comparison:
                 self.notes.append(f"{new.name} of the result: not in the source")
         self._labels(self.a.video, self.b.video)
         kept["chapters"] = self._chapters()
-        self._tags("tags", self.a.tags, self.b.tags, Case(self.a, self.b, self.a.video, None))
+        self._tags(Case(self.a, self.b, self.a.video, None))
         order = [*_KINDS.values(), "chapters"]
         return Receipt(
             kept={name: kept[name] for name in order if kept[name]},
@@ -136,13 +136,15 @@ class _Comparison:
     def _fault(self, what: str, where_s: float | None, detail: str) -> None:
         self.faults.append(Fault(what, where_s, detail))
 
-    def _judge(self, aspect: str, what: str, detail: str, case: Case, where_s: float | None = None) -> None:
-        """A difference: a note where the table explains it, else a fault."""
-        known = limit(aspect, case)
+    def _judge(
+        self, what: str, detail: str, case: Case, where_s: float | None = None, *, name: str | None = None
+    ) -> None:
+        """A difference: a note where the table explains it, else a fault; `name` says more than `what`."""
+        known = limit(what, case)
         if known is None:
-            self._fault(what, where_s, detail)
+            self._fault(name or what, where_s, detail)
         elif not known.silent:
-            self.notes.append(f"{what}: {detail} ({known.reason})")
+            self.notes.append(f"{name or what}: {detail} ({known.reason})")
 
     def _video_case(self, key: str = "") -> Case:
         return Case(self.a, self.b, self.a.video, self.b.video, key)
@@ -185,7 +187,7 @@ class _Comparison:
         if new is None or len(new) != len(old):
             new = picture_times(self.b.source, self.b.video.index)
         self.timed = False
-        self._judge("times", "times", "not compared", self._video_case("unordered"))
+        self._judge("times", "not compared", self._video_case("unordered"))
         if len(new) != len(old):
             self._fault("frames", None, f"{len(old)} became {len(new)}")
         return min(len(old), len(new)), len(old)
@@ -222,7 +224,8 @@ class _Comparison:
         if old is None or new is None or abs(old[1] - new[1]) <= self._tolerance:
             return
         detail = f"{float(old[1]):.6f} s became {float(new[1]):.6f} s"
-        self._judge("last duration", "last frame's duration", detail, self._video_case(), float(old[0]))
+        name = "last frame's duration"
+        self._judge("last duration", detail, self._video_case(), float(old[0]), name=name)
 
     # What the first picture tells
 
@@ -240,77 +243,74 @@ class _Comparison:
             self.notes.append("rotation: the pictures themselves were turned, which looks the same")
         if _size(old) != _size(new) and not (resized or turned):
             sizes = ("{}x{}".format(*_size(picture)) for picture in (old, new))
-            self._judge("size", "size", " became ".join(sizes), case)
+            self._judge("size", " became ".join(sizes), case)
         if old.pix_fmt != new.pix_fmt:
             self.notes.append(f"pixels: {old.pix_fmt} became {new.pix_fmt}")
         if _has_alpha(old) and not _has_alpha(new):
-            self._judge("transparency", "transparency", "is lost", case)
+            self._judge("transparency", "is lost", case)
         aspects = [picture.sample_aspect_ratio or 1 for picture in (old, new)]
         if aspects[0] != aspects[1]:
-            self._judge("aspect", "aspect", f"{aspects[0]} became {aspects[1]}", case)
+            self._judge("aspect", f"{aspects[0]} became {aspects[1]}", case)
         if old.rotation != new.rotation and not turned:
-            self._judge("rotation", "rotation", f"{old.rotation} became {new.rotation} degrees", case)
+            self._judge("rotation", f"{old.rotation} became {new.rotation} degrees", case)
         elif old.display_matrix not in (None, new.display_matrix) and not turned:
-            self._judge("rotation", "rotation", "the display matrix differs", case)
+            self._judge("rotation", "the display matrix differs", case)
         sitings = [picture.chroma_siting or "left" for picture in (old, new)]
         if sitings[0] != sitings[1]:
-            self._judge("chroma siting", "chroma siting", f"{sitings[0]} became {sitings[1]}", case)
+            self._judge("chroma siting", f"{sitings[0]} became {sitings[1]}", case)
         fields = [_fields(picture) for picture in (old, new)]
         if fields[0] != fields[1] and "interlaced" not in fields:
             self._fields(f"{fields[0]} became {fields[1]}", case, made=fields[1] == "progressive")
         for name, x, y in _colours(old, new):
-            self._judge("colour", "colour", f"{name} {x} became {y}", self._video_case(name))
+            self._judge("colour", f"{name} {x} became {y}", self._video_case(name))
         there = numbers_of(new.hdr)
         for name, numbers in numbers_of(old.hdr).items():
             pairs = zip(numbers, there.get(name, ()), _HDR_STEPS, strict=False)
             if name not in there:
-                self._judge("HDR10 data", "HDR10 data", f"{name} lost", case)
+                self._judge("HDR10 data", f"{name} lost", case)
             elif any(abs(x - y) > step for x, y, step in pairs):
-                self._judge("HDR10 data", "HDR10 data", f"{name} changed", case)
+                self._judge("HDR10 data", f"{name} changed", case)
         gone = [name for name in old.hdr.dynamic if name not in new.hdr.dynamic]
         if old.captions and not new.captions:
             gone.append("closed captions")
         if gone:
             what = "data of single pictures"
-            self._judge(what, what, f"{', '.join(gone)} lost", case)
+            self._judge(what, f"{', '.join(gone)} lost", case)
 
     def _fields(self, detail: str, case: Case, *, made: bool) -> None:
         """`made`: into progressive pictures, on purpose or by losing the mark; only pictures could tell."""
         if made and (self.run is None or self.run.progressive):
             self.notes.append(f"fields: {detail}, which is right if the pictures were deinterlaced")
         else:
-            self._judge("fields", "fields", detail, case)
-
-    def _absent(self, old: Track) -> None:
-        self._judge("stream", old.name, "is not there", Case(self.a, self.b, old, None))
+            self._judge("fields", detail, case)
 
     # Labels
 
     def _labels(self, old: Track, new: Track) -> None:
-        self._tags(old.name, old.tags, new.tags, Case(self.a, self.b, old, new))
+        case = Case(self.a, self.b, old, new)
+        self._tags(case)
         spoken = tag(new.tags, "language") or "und"
         if spoken != "und" and tag(old.tags, "language") is None:
             self._fault(f"{old.name} language", None, f"{spoken!r}, of which the source says nothing")
         if old.disposition != new.disposition and old.kind not in ("cover", "attachment"):
             detail = f"{_marks(old.disposition)} became {_marks(new.disposition)}"
-            self._judge("disposition", f"{old.name} disposition", detail, Case(self.a, self.b, old, new))
+            self._judge("disposition", detail, case, name=f"{old.name} disposition")
 
-    def _tags(self, what: str, old: dict[str, str], new: dict[str, str], case: Case) -> None:
-        for key, value in old.items():
-            there = tag(new, key)
-            if there == value:
-                continue
-            name = "language" if key == "language" else f"tag {key}"
-            detail = f"{value!r} " + ("is lost" if there is None else f"became {there!r}")
-            case_of_key = Case(case.a, case.b, case.old, case.new, key)
-            self._judge("tag", name if what == "tags" else f"{what} {name}", detail, case_of_key)
+    def _tags(self, case: Case) -> None:
+        whose = "" if case.new is None else f"{case.old.name} "
+        for key, value in case.tags[0].items():
+            one = dataclasses.replace(case, key=key)
+            if one.found != value:
+                name = "language" if key == "language" else f"tag {key}"
+                detail = f"{value!r} " + ("is lost" if one.found is None else f"became {one.found!r}")
+                self._judge("tag", detail, one, name=whose + name)
 
     def _chapters(self) -> int:
         """How many are kept."""
         old, new = self.a.chapters, self.b.chapters
         if len(old) != len(new):
             where_s = next((float(o[0]) for o, n in zip(old, new, strict=False) if o[2] != n[2]), None)
-            self._judge("chapters", "chapters", f"{len(old)} became {len(new)}", self._video_case(), where_s)
+            self._judge("chapters", f"{len(old)} became {len(new)}", self._video_case(), where_s)
             return 0
         kept = 0
         for number, (x, y) in enumerate(zip(old, new, strict=True), 1):
@@ -355,7 +355,8 @@ def _fields(picture: Picture) -> str:
 
 
 def _colours(old: Picture, new: Picture) -> Iterator[tuple[str, int, int]]:
-    """Names and numbers (H.273) that differ; an unstated range counts as limited, RGB has no matrix."""
+    """Names and numbers (H.273) that differ; an unstated range counts as limited, RGB has no matrix, and what
+    JPEG leaves open may be stated (it is sRGB)."""
     rgb = ("gbr", "rgb", "bgr", "argb", "abgr", "pal8")
     if old.pix_fmt.startswith(rgb):
         return
@@ -365,9 +366,10 @@ def _colours(old: Picture, new: Picture) -> Iterator[tuple[str, int, int]]:
     grey = old.pix_fmt.startswith(("gray", "ya"))  # has no use for a matrix, and x264 states none for it
     if a.matrix != b.matrix and not grey and {a.matrix, b.matrix} != {5, 6}:  # BT.601 has two numbers
         yield "matrix", a.matrix, b.matrix
-    if a.primaries != b.primaries:
+    free = 2 if old.codec == "mjpeg" else None
+    if a.primaries not in (b.primaries, free):
         yield "primaries", a.primaries, b.primaries
-    if a.transfer != b.transfer:
+    if a.transfer not in (b.transfer, free):
         yield "transfer", a.transfer, b.transfer
 
 
