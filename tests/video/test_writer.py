@@ -19,6 +19,7 @@ from video.through import hashes, leftovers, through, times
 
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame
+from vdeblur.video.clip import Colour
 from vdeblur.video.formats import views
 from vdeblur.video.probing import probe
 from vdeblur.video.sink import Sink, check_target
@@ -136,13 +137,22 @@ def test_rgb_as_ycbcr_is_tagged_as_what_it_is(tmp_path: Path) -> None:
     gone = through(made.path, tmp_path / "out.mkv", codec="h264", crf=5)
     assert "RGB is converted" in gone.said
     back = probe(str(gone.target)).picture
-    assert (back.layout.range, back.layout.matrix, back.colour.matrix) == ("limited", "bt709", 1)
+    assert (back.layout.range, back.layout.matrix) == ("limited", "bt709")
+    assert back.colour == Colour(range=1, matrix=1, primaries=1, transfer=13)
     with av.open(str(made.path)) as a, av.open(str(gone.target)) as b:
         old, new = next(a.decode(video=0)), next(b.decode(video=0))
     old, new = (
         f.reformat(format="gbrp10le", src_colorspace=1).to_ndarray(format="rgb24") for f in (old, new)
     )
     assert np.abs(old.astype(int) - new).mean() < 3
+
+
+def test_jpeg_pictures_say_that_they_are_srgb(tmp_path: Path) -> None:
+    """With the matrix alone browsers guessed everything, and showed cameras' MJPEG in wrong colours."""
+    made = media.write_clip(tmp_path / "in.avi", codec="mjpeg", pix_fmt="yuvj420p", colour=None, frames=2)
+    gone = through(made.path, tmp_path / "out.mkv")
+    assert probe(str(gone.target)).picture.colour == Colour(range=2, matrix=5, primaries=1, transfer=13)
+    assert verify(str(made.path), str(gone.target)).faults == ()
 
 
 def test_changed_planes_reach_the_file(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ _QUIET = {"libx265": ("x265-params", "log-level=none")}
 _WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
 
 _LOWER_FIRST = 3  # AV_FIELD_BB
+_BT709, _UNSTATED, _SRGB = 1, 2, 13  # H.273
 _TOO_FEW = 2
 """Frames of which libx265 (4.1) makes decoding times from memory that nobody has written: its delay is never
 filled. Nothing is reordered among so few."""
@@ -63,20 +64,31 @@ def configure(
 
 
 def colour_of(clip: Clip, choice: OutputChoice) -> Colour:
-    """The colour tags of what is written."""
+    """The colour tags of what is written.
+
+    RGB and JPEG pictures that say no more are sRGB.  As video they must say it: browsers take no tag at all
+    where one is missing, and guess matrix and range as well.
+    """
     picture, stated = clip.picture, clip.picture.colour
-    if _turns_yuv(picture.layout.name, choice.pix_fmt):
-        return dataclasses.replace(stated, range=1, matrix=1)
+    turned = _turns_yuv(picture.layout.name, choice.pix_fmt)
+    if turned or picture.codec == "mjpeg":
+        stated = dataclasses.replace(
+            stated,
+            primaries=_BT709 if stated.primaries == _UNSTATED else stated.primaries,
+            transfer=_SRGB if stated.transfer == _UNSTATED else stated.transfer,
+        )
+    if turned:
+        return dataclasses.replace(stated, range=1, matrix=_BT709)
     if picture.layout.range != "full":
         return stated
     return dataclasses.replace(stated, range=1 if choice.family in LIMITED else 2)
 
 
-def tag_colour(context: Any, clip: Clip, choice: OutputChoice) -> None:
-    """Say of a stream in which colours it is written."""
+def tag_colour(made: Any, clip: Clip, choice: OutputChoice) -> None:
+    """Say of a stream, or of a picture, in which colours it is written."""
     colour = colour_of(clip, choice)
-    context.color_range, context.colorspace = colour.range, colour.matrix
-    context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+    made.color_range, made.colorspace = colour.range, colour.matrix
+    made.color_primaries, made.color_trc = colour.primaries, colour.transfer
 
 
 @cache
@@ -149,7 +161,7 @@ class Encoding:
 
     def __init__(self, stream: Any, choice: OutputChoice, clip: Clip, first: Frame) -> None:
         self.stream = stream
-        self._choice = choice
+        self._choice, self._clip = choice, clip
         self._size = (first.layout.width, first.layout.height)
         self._durations: dict[int, int] = {}
         self._last_pts: int | None = None
@@ -210,6 +222,7 @@ class Encoding:
         wanted = self._choice.pix_fmt
         if picture.format.name != wanted:
             picture = converted(picture, wanted, frame.layout, self._full, self._reformatter)
+            tag_colour(picture, self._clip, self._choice)  # ProRes asks each of them
         picture.pict_type = PictureType.NONE
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         return picture
@@ -224,7 +237,6 @@ def converted(
         other = av.VideoFrame(picture.width, picture.height, wanted)
         for there, here in zip(views(other), views(picture), strict=True):
             there[...] = here
-        _copy_tags(picture, other)
         return other
     old, new = shape_of(picture.format.name), shape_of(wanted)
     if old.kind == "gray" and new.kind == "yuv" and (layout.range == "full") == full:
@@ -255,7 +267,6 @@ def _with_neutral_colour(
         np.copyto(there, here >> fewer_bits if fewer_bits >= 0 else here.astype(there.dtype) << -fewer_bits)
     for plane in chroma:
         plane[...] = 1 << (shape_of(wanted).bits - 1)
-    _copy_tags(picture, other)
     return other
 
 
@@ -272,17 +283,11 @@ def picture_of(frame: Frame) -> av.VideoFrame:
         if not _same_memory(there, here):
             np.copyto(there, here)
     if not fits:
-        picture.pts, picture.time_base = frame.pts, frame.time_base
         picture.color_range = 2 if frame.layout.range == "full" else 1  # else "yuvj" would be made limited
         if isinstance(side, av.VideoFrame):
-            _copy_tags(side, picture)
+            for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+                setattr(picture, tag, getattr(side, tag))
     return picture
-
-
-def _copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
-    for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):  # ProRes asks for all of them
-        setattr(target, tag, getattr(source, tag))
-    target.pts, target.time_base = source.pts, source.time_base
 
 
 def _same_memory(a: Any, b: Any) -> bool:
