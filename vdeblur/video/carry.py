@@ -152,7 +152,6 @@ def _labels_lost(choice: OutputChoice, streams: list[Stream]) -> list[str]:
 
 def _decide(stream: Stream, choice: OutputChoice, tried: Trial, in_ts: frozenset[str]) -> tuple[Action, str]:
     muxer = choice.container
-    quicktime = muxer in ("mp4", "mov")
     name = choice.suffix[1:]
     if stream.is_cover:
         if muxer == "matroska":
@@ -175,7 +174,7 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial, in_ts: frozenset
             return Action.ANEW, "from the timecode tag"
         if stream.index in tried.chapters:
             return Action.ANEW, "from the chapters"
-        if not (quicktime or muxer == "mpegts"):
+        if muxer not in ("mp4", "mov", "mpegts"):
             return Action.DROP, f"{name} files hold no data streams"
     if stream.index in tried.refused:
         if stream.kind == "audio" and stream.codec is not None and muxer in LOSSLESS:
@@ -184,10 +183,7 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial, in_ts: frozenset
         way_out = "; .mkv would" if stream.kind == "audio" else ""
         return Action.DROP, f"no {name} muxer takes this {what} {stream.kind} stream{way_out}"
     if muxer == "mp4" and stream.is_foreign_pcm:
-        return (
-            Action.CONVERT,
-            "to alac, sample by sample, as few players know PCM in mp4; .mov keeps it",
-        )
+        return Action.CONVERT, "to alac, sample by sample, as few players know PCM in mp4; .mov keeps it"
     return Action.COPY, ""
 
 

@@ -114,24 +114,29 @@ class Decoding:
             if self.failed_packets == failed:
                 return
 
-    def passing(self, end: Fraction | None) -> Iterator[Fraction | None]:
+    def span(self, start: Fraction | None, end: Fraction | None) -> tuple[Fraction | None, Fraction | None]:
+        """A range of seconds from where the file starts, on its own clock."""
+        return self.origin + start if start else None, None if end is None else self.origin + end
+
+    def passing(self, end: Fraction | None, *, lag_s: float = _LAG_S) -> Iterator[Fraction | None]:
         """Read without decoding, to the end of the file or until all streams have come to `end`.
 
-        Yields the time of each packet of the video (on the file's clock), None for all others.
+        Yields the time of each packet of the video (on the file's clock), None for all others.  Sound that
+        lies further behind than `lag_s` is not waited for.
         """
         sounds = {s.index for s in self.container.streams if s.type == "audio"} & self._wanted
         self._last_video = None  # what was decoded last is not the file's last picture
         while True:
             if end is not None:
-                ahead = max(self._reached.values(), default=end)
+                ahead = self._reached.get(self.video.index, self.origin)
                 waits = any(self._reached.get(index, self.origin) < end for index in sounds)
                 # Streams with few packets say nothing; a second of video further on they would have come.
-                if ahead >= end + (_LAG_S if waits else 1):
+                if ahead > end + (lag_s if waits else 1):
                     return
             if (packet := self._next()) is None:
                 return
             is_other = packet.stream.index != self.video.index
-            yield None if is_other or packet.dts is None else packet.dts * self.tick + self.restarts.shift
+            yield None if is_other or packet.dts is None else self._reached[self.video.index]
 
     def verdict(self) -> str | None:
         """After the last picture: why the source counts as broken off, else None.
@@ -257,21 +262,27 @@ class Decoding:
             if not packet.size:
                 continue  # asks for a flush; packets without a time are real ones
             self._last = packet
-            when = packet.dts if packet.dts is not None else packet.pts
-            if when is not None and packet.time_base:
-                self._reached[packet.stream.index] = when * Fraction(packet.time_base)
             if self.gathering is not None:
                 self.gathering.packet(packet)
             if self.container.format.name in CONCATENATED:
                 self._hand_over(self.restarts.through(packet))
             elif packet.stream.index != self.video.index:
                 self._hand_over((packet,))
+            if packet.stream.index == self.video.index:
+                self._note(packet, self.restarts.shift)
             return packet
 
     def _hand_over(self, packets: Iterable[Packet]) -> None:
         for packet in packets:
             if packet.stream.index in self._wanted:
+                self._note(packet)
                 self._on_packet(packet)
+
+    def _note(self, packet: Packet, shift: Fraction = Fraction(0)) -> None:
+        """How far its stream has come."""
+        when = packet.dts if packet.dts is not None else packet.pts
+        if when is not None and packet.time_base:
+            self._reached[packet.stream.index] = when * Fraction(packet.time_base) + shift
 
     def _is_end(self, error: av.FFmpegError) -> bool:
         """FFmpeg's word for a server that closes an answer for which it had stated no length."""

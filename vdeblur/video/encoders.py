@@ -195,16 +195,8 @@ def formats_of(encoder: str) -> tuple[str, ...]:
 
 def family_of(encoder: str) -> str | None:
     """The family of an encoder of somebody's ffmpeg, from its name (h264_vaapi, libaom-av1, ...)."""
-    marks = {
-        "264": "h264",
-        "265": "hevc",
-        "hevc": "hevc",
-        "av1": "av1",
-        "vp9": "vp9",
-        "ffv1": "ffv1",
-        "prores": "prores",
-    }
-    return next((family for mark, family in marks.items() if mark in encoder), None)
+    plain = encoder.replace("x264", "h264").replace("x265", "hevc").replace("h265", "hevc")
+    return next((family for family in WORDS if family in plain), None)
 
 
 def chain_of(picture: Picture) -> tuple[str, ...]:

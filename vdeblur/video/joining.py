@@ -7,6 +7,7 @@ segments restart with each.  The source is read once more for its other streams,
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
@@ -54,13 +55,10 @@ class Passing:
     ) -> None:
         self._idle = not plan.wanted
         clip = dataclasses.replace(clip, by_gpu=False)  # nothing is decoded here
-        self._decoding = Decoding(clip, self._offer, plan.wanted, steady=True)
-        origin = self._decoding.origin
-        begin = origin + start if start else None
-        self.span = begin, None if end is None else origin + end
+        self._decoding = Decoding(clip, lambda packet: self.carry.offer(packet), plan.wanted, steady=True)
+        self.span = begin, _ = self._decoding.span(start, end)
         self.tick = self._decoding.tick
         self.shift = moved * self.tick
-        self._short = {s.index for s in self.container.streams if s.type == "audio"} & plan.wanted
         # In MP4 and MOV every stream is entered at its own place.  Elsewhere there is one for all, and what
         # belongs to the range may lie before it: a subtitle that is on screen, sound that is woven badly.
         if begin is not None and self.container.format.name.startswith("mov"):
@@ -79,12 +77,8 @@ class Passing:
         """
         if self._idle:
             return
-        end = self.span[1]
-        for when in self._decoding.passing(None):
+        for when in self._decoding.passing(self.span[1], lag_s=math.inf):
             if when is not None:
-                # Streams with few packets say nothing; a second of video further on they would have come.
-                if end is not None and not self._short and when > end + 1:
-                    return
                 yield float(when - self.shift)
             elif (overdue_s := self.carry.overdue_s) is not None:
                 yield overdue_s
@@ -92,13 +86,6 @@ class Passing:
     def close(self) -> None:
         """Let go of the source; may be called twice."""
         self._decoding.close()
-
-    def _offer(self, packet: Any) -> None:
-        when = packet.dts if packet.dts is not None else packet.pts
-        end = self.span[1]
-        if end is not None and when is not None and when * packet.time_base >= end:
-            self._short.discard(packet.stream.index)
-        self.carry.offer(packet)
 
 
 def join(

@@ -119,14 +119,13 @@ class Reader:
             clip, self._offer, wanted, steady=keep_partial, timeout_s=timeout_s, gathers=gathers
         )
         self.origin = self._decoding.origin
-        begin = self.origin + start if start else None
-        self.span = begin, None if end is None else self.origin + end
+        self.span = self._decoding.span(start, end)
         self._until_s: float | None = None  # the end of the last good frame
         self._fitting = Fitting(clip, self._warn)
-        if begin is not None:
+        if self.span[0] is not None:
             try:
                 # Here, not when frames are asked for: it may open the source anew, and `container` must last.
-                self._decoding.seek(begin)
+                self._decoding.seek(self.span[0])
             except BaseException:
                 self.close()
                 raise
