@@ -1,4 +1,4 @@
-"""What the README says works: its commands exist, its Python lines run, its links lead somewhere."""
+"""What the pages say works: commands exist, Python lines run, links and names of files lead somewhere."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from vdeblur.cli.options import deblur_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [page for folder in (".", "docs", "vdeblur/weights") for page in sorted((ROOT / folder).glob("*.md"))]
 
 
 def commands() -> list[list[str]]:
@@ -57,9 +58,13 @@ def test_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert np.asarray(names["sharp"]).shape == picture.shape
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere_and_files_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (page.parent / target).exists(), target
+    for name in re.findall(r"[a-z0-9_-]+(?:/[a-z0-9_-]+)+\.(?:py|sh|md|toml)\b", text):
+        assert (ROOT / name).exists() or (ROOT / "vdeblur" / name).exists(), name
 
 
 def test_the_first_command_brings_what_makes_it_fast() -> None:
