@@ -65,6 +65,8 @@ def test_links_lead_somewhere_and_files_that_are_named_exist(page: Path) -> None
         assert (page.parent / target).exists(), target
     for name in re.findall(r"[a-z0-9_-]+(?:/[a-z0-9_-]+)+\.(?:py|sh|md|toml)\b", text):
         assert (ROOT / name).exists() or (ROOT / "vdeblur" / name).exists(), name
+    for room, module in re.findall(r"`(video|engine|jobs|learn|data|measure|weights)\.(\w+)", text):
+        assert (ROOT / "vdeblur" / room / f"{module}.py").exists(), f"{room}.{module}"
 
 
 def test_the_first_command_brings_what_makes_it_fast() -> None:
