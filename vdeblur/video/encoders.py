@@ -50,8 +50,8 @@ def _digits(first: int, last: int) -> tuple[str, ...]:
 _X26 = tuple("ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split())  # noqa: SIM905
 _NVENC = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
 ENCODERS = {
-    # Paces: 640x360, photographs with noise, Zen 5; a later lap is in docs/benchmarks.md. What is faster than the last preset
-    # of a row makes files several times as large.
+    # Paces: 640x360, photographs with noise, Zen 5 (a later lap: docs/benchmarks.md). What is faster than the
+    # last preset of a row makes files several times as large.
     "libx264": Encoder(
         "h264",
         default=18,
