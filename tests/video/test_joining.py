@@ -197,6 +197,22 @@ def test_the_shape_of_pixels_is_kept_where_the_codec_itself_knows_none(
     assert probe(str(out)).picture.sample_aspect_ratio == kept
 
 
+@pytest.mark.parametrize(
+    ("profile", "tag", "suffix"),
+    [("proxy", "apco", ".mov"), ("lt", "apcs", ".mkv"), ("4444", "ap4h", ".mov")],
+)
+def test_prores_is_called_by_its_profile(profile: str, tag: str, suffix: str, tmp_path: Path) -> None:
+    """Every one was called 422 HQ, even 4444, for which editors then take the wrong decoder."""
+    pix_fmt = "yuv444p10le" if profile == "4444" else "yuv422p10le"
+    options = {"profile": profile}
+    made = media.write_clip(
+        tmp_path / "in.mov", codec="prores_ks", pix_fmt=pix_fmt, frames=2, options=options
+    )
+    out = tmp_path / f"out{suffix}"
+    assert main([str(made.path), "-o", str(out), "--strength", "0"]) == 0
+    assert probe(str(out)).picture.codec_tag == tag
+
+
 def test_the_shape_of_pixels_stands_in_matroska_itself(tmp_path: Path) -> None:
     """Some players take it from there only, whatever an H.264 stream says; 64 x 64/45 is 91.02."""
     made = media.write_clip(tmp_path / "in.mp4", frames=3, size=(64, 48), sar=Fraction(64, 45))

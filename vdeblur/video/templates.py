@@ -27,6 +27,8 @@ def add_template(output: Any, stream: Any) -> Any:
     context = made.codec_context
     if context is not None and context.name == "hevc" and output.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"
+    if context is not None and context.name == "prores":
+        context.codec_tag = stream.codec_context.codec_tag  # the profile; without it every one says "422 HQ"
     if stream.type == "audio" and output.format.name == "mp4" and context.name.startswith("pcm_"):
         # MP4 wants to know where each channel of PCM sounds; old files only count them.
         context.layout = LAYOUTS.get(context.layout.name, context.layout.name)
