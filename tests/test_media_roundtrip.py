@@ -1,6 +1,7 @@
 """Whole files through the way in and the way out: nothing but the announced may differ.
 
-The judge is the one of `scripts/check_media.py`: a separate reading, with ffprobe where there is one.
+The judges are `verify` and that of `scripts/check_media.py`: a separate reading, with ffprobe where there
+is one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from video import media
 from video.through import Gone, leftovers, through
+
+from vdeblur.video.verify import verify
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -34,6 +37,9 @@ def test_made_clips_keep_everything(kind: str, tmp_path: Path) -> None:
     made = media.make(kind, tmp_path)
     gone = through(made.path)
     assert gone.frames == made.frames
+    receipt = verify(str(made.path), str(gone.target))
+    assert not receipt.faults, [fault.line() for fault in receipt.faults]
+    assert receipt.frames_on_time == receipt.frames == made.frames
     verdicts = compared(gone, made.path)
     if kind not in ("raw_h264", "tracks_chapters_mp4"):  # no times at all; a chapter track without a tag
         assert set(verdicts.values()) == {OK}, gone.said

@@ -32,12 +32,17 @@ def read(source: Path, **options: Any) -> tuple[list[Frame], Reader, Clip]:
 
 @pytest.mark.parametrize("kind", sorted(media.KINDS))
 def test_frames_are_what_the_decoder_gives(kind: str, tmp_path: Path) -> None:
-    """The judge is a plain PyAV loop; times come from the maker's arguments."""
+    """The judge is a plain PyAV loop; times come from the maker's arguments.  So for what `probe` says."""
     made = media.make(kind, tmp_path)
     frames, reader, clip = read(made.path)
+    shown = clip.picture
+    assert (shown.pix_fmt, shown.layout.name, clip.broken) == (made.pix_fmt, made.pix_fmt, None)
+    assert (shown.layout.width, shown.layout.height) == made.size
+    assert shown.first_pts == (None if kind == "raw_h264" else frames[0].pts)
     assert [frame.index for frame in frames] == list(range(made.frames))
     with av.open(str(made.path)) as container:
         pictures = list(container.decode(container.streams.video[0]))
+        assert len(clip.streams) == len(container.streams)
     for frame, picture in zip(frames, pictures, strict=True):
         assert frame.side.format.name == picture.format.name == frame.layout.name
         for ours, plane in zip(frame.planes, picture.planes, strict=True):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from video import media
+from video.serving import Server, serving
 
 from vdeblur.cli.main import main
 from vdeblur.errors import InputError, presentable
@@ -34,34 +32,10 @@ LISTS = {
 }
 
 
-class Server:
-    """Serves a folder on this machine and remembers what was asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        asked = self.asked = []
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *words: object) -> None:
-                super().__init__(*words, directory=str(folder))  # type: ignore[arg-type]
-
-            def log_message(self, *words: object) -> None:
-                asked.append(self.path)
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "www").mkdir()
-    with contextlib.closing(Server(tmp_path / "www")) as made:
+    with serving(tmp_path / "www") as made:
         yield made
 
 

@@ -74,7 +74,7 @@ def flow(
         finished.stop()
     finally:
         decoded.stop()
-        pipe.stop()
+        pipe.STDIN.stop()
         for thread in threads:
             thread.join()
     if failures:

@@ -20,9 +20,10 @@ _BEFORE = 1  # a range begins where it was asked for, or less than one tick of i
 class Reads(Protocol):
     """What is needed of a reader: its open container, the range asked for, and the seconds taken off."""
 
-    shift: Fraction
     span: tuple[Fraction | None, Fraction | None]
 
+    @property
+    def shift(self) -> Fraction: ...
     @property
     def container(self) -> Any: ...
 

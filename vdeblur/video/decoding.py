@@ -182,7 +182,7 @@ class Decoding:
         """For sources of unknown size, which could not be judged before: did all come that was promised?"""
         if self._clip.size_bytes is not None:
             return False
-        if self._clip.source == "-" and pipe.is_cut():
+        if self._clip.source == "-" and pipe.STDIN.is_cut():
             return True
         return self.container.format.name.startswith("mov") and index_end(self.video) > self._furthest
 

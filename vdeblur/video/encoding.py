@@ -21,10 +21,10 @@ from av.codec.context import Flags
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from vdeblur.errors import InputError, VdeblurError
+from vdeblur.errors import InputError
 from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.video import hdr
-from vdeblur.video.clip import Clip, Colour
+from vdeblur.video.clip import LOWER_FIRST, Clip, Colour
 from vdeblur.video.encoders import ENCODERS, LIMITED, OutputChoice
 from vdeblur.video.formats import views
 from vdeblur.video.shapes import shape_of
@@ -36,7 +36,6 @@ _QUIET = {"libx265": ("x265-params", "log-level=none")}
 # not. So it probably reads behind its rows there. No two runs would be the same.
 _WITHOUT_AVX512 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
 
-_LOWER_FIRST = 3  # AV_FIELD_BB
 _BT709, _UNSTATED, _SRGB = 1, 2, 13  # H.273
 _TOO_FEW = 2
 """Frames of which libx265 (4.1) makes decoding times from memory that nobody has written: its delay is never
@@ -164,7 +163,6 @@ class Encoding:
         self._choice, self._clip = choice, clip
         self._size = (first.layout.width, first.layout.height)
         self._durations: dict[int, int] = {}
-        self._last_pts: int | None = None
         self._count = 0
         self._reformatter = VideoReformatter()
         self._full = colour_of(clip, choice).range == 2
@@ -179,21 +177,9 @@ class Encoding:
 
     def encode(self, frame: Frame) -> Iterator[Any]:
         """Packets that this frame brings to light; their frames may be earlier ones."""
-        picture = self._picture(frame)
-        if self._last_pts is not None and frame.pts <= self._last_pts:
-            raise VdeblurError(
-                f"frame {frame.index} is not later than the one before it: times must increase"
-            )
-        far = self._last_pts is not None and frame.pts - self._last_pts >= 1 << 31
-        if far and self._choice.container in ("mp4", "mov"):
-            raise VdeblurError(
-                f"frame {frame.index} at {frame.time_s:.2f} s lies further behind the one before than MP4, "
-                f"MOV and MPEG-TS can say in steps of 1/{frame.time_base.denominator} s; use a .mkv target"
-            )
-        self._last_pts = frame.pts
         self._count += 1
         self._durations[frame.pts] = frame.duration
-        self._held.append(picture)
+        self._held.append(self._picture(frame))
         while len(self._held) > self._hold:
             yield from self._send(self._held.popleft())
 
@@ -216,8 +202,8 @@ class Encoding:
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         """The frame as the encoder wants it; in place where the decoded picture still fits."""
-        if (frame.layout.width, frame.layout.height) != self._size:
-            raise VdeblurError(f"frame {frame.index} has another size than the first one")
+        size = frame.layout.width, frame.layout.height
+        assert size == self._size, "it would be scaled without a word"
         picture = picture_of(frame)
         wanted = self._choice.pix_fmt
         if picture.format.name != wanted:
@@ -307,7 +293,7 @@ def _params(choice: OutputChoice, clip: Clip, width: int) -> dict[str, str]:
     joined = [_QUIET[choice.encoder]] if choice.encoder in _QUIET else []
     if choice.encoder in ("libx264", "libx264rgb") and -(-width // 16) % 8 and _has_avx512():
         joined.append(("x264-params", _WITHOUT_AVX512))
-    if choice.interlaced and clip.picture.field_order == _LOWER_FIRST and choice.family == "h264":
+    if choice.interlaced and clip.picture.field_order == LOWER_FIRST and choice.family == "h264":
         joined.append(("x264-params", "bff=1"))  # else its SEI says the opposite of its slices
     joined += hdr.encoder_words(clip.picture.hdr, choice.encoder).items()
     for key, words in joined:

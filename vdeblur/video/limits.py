@@ -98,7 +98,6 @@ class Case:
 class Limit:
     """A difference that is none of the program's doing; `silent` where nobody would miss anything."""
 
-    what: str
     reason: str
     holds: Callable[[Case], bool]
     silent: bool = False
@@ -106,7 +105,7 @@ class Limit:
 
 def limit(what: str, case: Case) -> Limit | None:
     """The entry of the table that explains a difference in this respect."""
-    return next((entry for entry in LIMITS if entry.what == what and entry.holds(case)), None)
+    return next((entry for entry in LIMITS.get(what, ()) if entry.holds(case)), None)
 
 
 def family(container: str) -> str:
@@ -182,192 +181,177 @@ def _only_views(case: Case) -> bool:
     return changed & ~Disposition.default == Disposition.multilayer
 
 
-LIMITS = (
-    # Pictures
-    Limit("rotation", "MPEG-TS has no place for it", lambda c: c.into == "mpegts"),
-    Limit(
-        "rotation",
-        "Matroska keeps the turn, not the shift of the turned picture, which players ignore",
-        lambda c: (
-            c.into == "matroska"
-            and c.pictures[1].display_matrix is not None
-            and c.pictures[0].rotation == c.pictures[1].rotation
-        ),
-        silent=True,
-    ),
-    Limit(
-        "aspect",
-        "Matroska says how wide a picture is shown in whole pixels",
-        lambda c: c.into == "matroska" and _shown_width_off(*c.pictures) <= 1,
-        silent=True,
-    ),
-    Limit(
-        "colour",
-        "ProRes knows limited range only",
-        lambda c: c.key == "range" and c.b.video.codec == "prores",
-    ),
-    Limit(
-        "colour",
-        "VP9 has no number for this matrix",
-        lambda c: (
-            c.key == "matrix" and c.b.video.codec == "vp9" and c.pictures[0].colour.matrix not in VP9_MATRICES
+LIMITS: dict[str, tuple[Limit, ...]] = {
+    "rotation": (
+        Limit("MPEG-TS has no place for it", lambda c: c.into == "mpegts"),
+        Limit(
+            "Matroska keeps the turn, not the shift of the turned picture, which players ignore",
+            lambda c: (
+                c.into == "matroska"
+                and c.pictures[1].display_matrix is not None
+                and c.pictures[0].rotation == c.pictures[1].rotation
+            ),
+            silent=True,
         ),
     ),
-    Limit(
-        "transparency",
-        "the codec holds none there",
-        lambda c: (
-            c.b.video.codec not in ("ffv1", "prores", "vp9", "vp8")
-            or (c.into == "mov" and c.b.video.codec != "prores")
+    "aspect": (
+        Limit(
+            "Matroska says how wide a picture is shown in whole pixels",
+            lambda c: c.into == "matroska" and _shown_width_off(*c.pictures) <= 1,
+            silent=True,
         ),
     ),
-    Limit(
-        "HDR10 data",
-        "the codec has no place for it",
-        lambda c: c.b.video.codec in ("ffv1", "prores", "vp9", "vp8", "mjpeg", "mpeg4", "dnxhd"),
-    ),
-    Limit("data of single pictures", "not every encoder writes them", lambda c: True),
-    Limit("chroma siting", "not every encoder writes it", lambda c: True),
-    Limit(
-        "fields",
-        "the codec or its encoder knows whole pictures only",
-        lambda c: c.b.video.codec not in ("h264", "prores", "ffv1"),
-    ),
-    Limit(
-        "times",
-        "the source's own are missing or go backwards, so they are made",
-        lambda c: c.key == "unordered",
-    ),
-    Limit(
-        "last duration",
-        "MPEG-TS stores none, and FFmpeg shows none of VP9 in MP4",
-        lambda c: (
-            c.into == "mpegts" or (c.into == "mov" and (c.b.video.codec == "vp9" or c.old.codec == "vp9"))
-        ),
-        silent=True,
-    ),
-    # Streams that are not there
-    Limit(
-        "stream",
-        "attachments are kept by Matroska only",
-        lambda c: c.old.kind == "attachment" and (c.into != "matroska" or c.webm),
-    ),
-    Limit(
-        "stream",
-        "cover pictures are kept by MP4 and Matroska only",
-        lambda c: c.old.kind == "cover" and c.muxer not in ("mp4", "matroska"),
-    ),
-    Limit(
-        "stream",
-        "written anew from the timecode tag",
-        lambda c: c.old.kind == "data" and "timecode" in c.old.tags,
-    ),
-    Limit(
-        "stream",
-        "written anew from the chapters",
-        lambda c: c.old.kind == "data" and bool(c.a.chapters) and c.old.codec == "bin_data",
-    ),
-    Limit(
-        "stream",
-        "data streams are kept by MP4, MOV and MPEG-TS only",
-        lambda c: c.old.kind == "data" and c.into not in ("mov", "mpegts"),
-    ),
-    Limit(
-        "stream",
-        "FFmpeg knows no such data, and its muxers refuse it",
-        lambda c: c.old.kind == "data" and c.old.codec is None,
-    ),
-    Limit(
-        "stream",
-        "this form of MPEG-TS holds no such stream",
-        lambda c: (
-            c.old.kind in ("audio", "subtitle")
-            and c.into == "mpegts"
-            and c.old.codec not in held_by_ts(c.suffix, (track.codec for track in c.a.others))
+    "colour": (
+        Limit("ProRes knows limited range only", lambda c: c.key == "range" and c.b.video.codec == "prores"),
+        Limit(
+            "VP9 has no number for this matrix",
+            lambda c: (
+                c.key == "matrix"
+                and c.b.video.codec == "vp9"
+                and c.pictures[0].colour.matrix not in VP9_MATRICES
+            ),
         ),
     ),
-    Limit(
-        "stream",
-        "WebM holds Opus and Vorbis only",
-        lambda c: c.old.kind == "audio" and c.webm and c.old.codec not in ("opus", "vorbis"),
-    ),
-    Limit(
-        "stream",
-        "the container holds no such picture subtitles",
-        lambda c: c.old.kind == "subtitle" and c.old.codec in _PICTURE_TEXT and (c.into == "mov" or c.webm),
-    ),
-    # Chapters, marks, tags
-    Limit("chapters", "MPEG-TS holds none", lambda c: c.into == "mpegts"),
-    Limit("disposition", "no encoder here writes several views", _only_views),
-    Limit(
-        "disposition",
-        "MP4 and MOV mark the first of each kind where nothing is marked, and some marks have two names",
-        lambda c: _marked_as_can_be(c) and not _marks_missing(c),
-        silent=True,
-    ),
-    Limit("disposition", "the container has no place for such marks", _marked_as_can_be),
-    Limit(
-        "tag",
-        "about the encoding and not about the film: every program makes it for itself; or shown twice",
-        lambda c: c.key not in container_tags(c.tags[0]),
-        silent=True,
-    ),
-    Limit(
-        "tag",
-        "the same as no language at all",
-        lambda c: c.key == "language" and c.value == "und",
-        silent=True,
-    ),
-    Limit("tag", "the same place, as fixed point numbers", _same_place, silent=True),
-    Limit("tag", "the other code of the same language (ISO 639-2)", _named_alike, silent=True),
-    Limit("tag", "the container cannot name this language", _unnamed),
-    Limit(
-        "tag",
-        "the same time in UTC, of which MP4 and MOV count whole seconds",
-        _same_second,
-        silent=True,
-    ),
-    Limit(
-        "tag",
-        "MP4 and MOV read a stream's title back as its name",
-        lambda c: c.key in ("name", "title") and c.value in (tag(c.tags[1], "title"), tag(c.tags[1], "name")),
-        silent=True,
-    ),
-    Limit(
-        "tag",
-        "it stands in the tags of the file",
-        lambda c: c.new is not None and c.key == "creation_time" and c.value == tag(c.a.tags, c.key),
-        silent=True,
-    ),
-    Limit(
-        "tag",
-        "shown of other streams because of the timecode track",
-        lambda c: c.key == "timecode" and c.old.kind != "video",
-        silent=True,
-    ),
-    Limit("tag", "MP4 and MOV keep a cover picture or tags of any name, not both", _beside_a_cover),
-    Limit(
-        "tag",
-        "MPEG-TS keeps the language of sound only",
-        lambda c: c.into == "mpegts" and (c.key != "language" or c.old.kind != "audio"),
-    ),
-    Limit(
-        "tag",
-        "MP4 and MOV have no place for it in a stream",
-        lambda c: c.new is not None and c.into == "mov" and c.key not in OF_TRACKS,
-    ),
-    Limit(
-        "tag",
-        "the container takes a time of creation only if it is one",
-        lambda c: (
-            c.key == "creation_time"
-            and not in_boxes(c.value)
-            and (c.new is not None or (c.into == "matroska" and moment(c.value) is None))
+    "transparency": (
+        Limit(
+            "the codec holds none there",
+            lambda c: (
+                c.b.video.codec not in ("ffv1", "prores", "vp9", "vp8")
+                or (c.into == "mov" and c.b.video.codec != "prores")
+            ),
         ),
     ),
-    Limit(
-        "tag",
-        "Matroska keeps no time of creation of single streams",
-        lambda c: c.new is not None and c.into == "matroska" and c.key == "creation_time",
+    "HDR10 data": (
+        Limit(
+            "the codec has no place for it",
+            lambda c: c.b.video.codec in ("ffv1", "prores", "vp9", "vp8", "mjpeg", "mpeg4", "dnxhd"),
+        ),
     ),
-)
+    "data of single pictures": (Limit("not every encoder writes them", lambda c: True),),
+    "chroma siting": (Limit("not every encoder writes it", lambda c: True),),
+    "fields": (
+        Limit(
+            "the codec or its encoder knows whole pictures only",
+            lambda c: c.b.video.codec not in ("h264", "prores", "ffv1"),
+        ),
+    ),
+    "times": (
+        Limit(
+            "the source's own are missing or go backwards, so they are made", lambda c: c.key == "unordered"
+        ),
+    ),
+    "last duration": (
+        Limit(
+            "MPEG-TS stores none, and FFmpeg shows none of VP9 in MP4",
+            lambda c: (
+                c.into == "mpegts" or (c.into == "mov" and (c.b.video.codec == "vp9" or c.old.codec == "vp9"))
+            ),
+            silent=True,
+        ),
+    ),
+    "stream": (
+        Limit(
+            "attachments are kept by Matroska only",
+            lambda c: c.old.kind == "attachment" and (c.into != "matroska" or c.webm),
+        ),
+        Limit(
+            "cover pictures are kept by MP4 and Matroska only",
+            lambda c: c.old.kind == "cover" and c.muxer not in ("mp4", "matroska"),
+        ),
+        Limit(
+            "written anew from the timecode tag", lambda c: c.old.kind == "data" and "timecode" in c.old.tags
+        ),
+        Limit(
+            "written anew from the chapters",
+            lambda c: c.old.kind == "data" and bool(c.a.chapters) and c.old.codec == "bin_data",
+        ),
+        Limit(
+            "data streams are kept by MP4, MOV and MPEG-TS only",
+            lambda c: c.old.kind == "data" and c.into not in ("mov", "mpegts"),
+        ),
+        Limit(
+            "FFmpeg knows no such data, and its muxers refuse it",
+            lambda c: c.old.kind == "data" and c.old.codec is None,
+        ),
+        Limit(
+            "this form of MPEG-TS holds no such stream",
+            lambda c: (
+                c.old.kind in ("audio", "subtitle")
+                and c.into == "mpegts"
+                and c.old.codec not in held_by_ts(c.suffix, (track.codec for track in c.a.others))
+            ),
+        ),
+        Limit(
+            "WebM holds Opus and Vorbis only",
+            lambda c: c.old.kind == "audio" and c.webm and c.old.codec not in ("opus", "vorbis"),
+        ),
+        Limit(
+            "the container holds no such picture subtitles",
+            lambda c: (
+                c.old.kind == "subtitle" and c.old.codec in _PICTURE_TEXT and (c.into == "mov" or c.webm)
+            ),
+        ),
+    ),
+    "chapters": (Limit("MPEG-TS holds none", lambda c: c.into == "mpegts"),),
+    "disposition": (
+        Limit("no encoder here writes several views", _only_views),
+        Limit(
+            "MP4 and MOV mark the first of each kind where nothing is marked, and some marks have two names",
+            lambda c: _marked_as_can_be(c) and not _marks_missing(c),
+            silent=True,
+        ),
+        Limit("the container has no place for such marks", _marked_as_can_be),
+    ),
+    "tag": (
+        Limit(
+            "about the encoding and not about the film: every program makes it for itself; or shown twice",
+            lambda c: c.key not in container_tags(c.tags[0]),
+            silent=True,
+        ),
+        Limit(
+            "the same as no language at all", lambda c: c.key == "language" and c.value == "und", silent=True
+        ),
+        Limit("the same place, as fixed point numbers", _same_place, silent=True),
+        Limit("the other code of the same language (ISO 639-2)", _named_alike, silent=True),
+        Limit("the container cannot name this language", _unnamed),
+        Limit("the same time in UTC, of which MP4 and MOV count whole seconds", _same_second, silent=True),
+        Limit(
+            "MP4 and MOV read a stream's title back as its name",
+            lambda c: (
+                c.key in ("name", "title") and c.value in (tag(c.tags[1], "title"), tag(c.tags[1], "name"))
+            ),
+            silent=True,
+        ),
+        Limit(
+            "it stands in the tags of the file",
+            lambda c: c.new is not None and c.key == "creation_time" and c.value == tag(c.a.tags, c.key),
+            silent=True,
+        ),
+        Limit(
+            "shown of other streams because of the timecode track",
+            lambda c: c.key == "timecode" and c.old.kind != "video",
+            silent=True,
+        ),
+        Limit("MP4 and MOV keep a cover picture or tags of any name, not both", _beside_a_cover),
+        Limit(
+            "MPEG-TS keeps the language of sound only",
+            lambda c: c.into == "mpegts" and (c.key != "language" or c.old.kind != "audio"),
+        ),
+        Limit(
+            "MP4 and MOV have no place for it in a stream",
+            lambda c: c.new is not None and c.into == "mov" and c.key not in OF_TRACKS,
+        ),
+        Limit(
+            "the container takes a time of creation only if it is one",
+            lambda c: (
+                c.key == "creation_time"
+                and not in_boxes(c.value)
+                and (c.new is not None or (c.into == "matroska" and moment(c.value) is None))
+            ),
+        ),
+        Limit(
+            "Matroska keeps no time of creation of single streams",
+            lambda c: c.new is not None and c.into == "matroska" and c.key == "creation_time",
+        ),
+    ),
+}

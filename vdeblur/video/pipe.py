@@ -12,20 +12,26 @@ from vdeblur.video import soundness
 _MOST_HEAD = 256 << 20  # bytes of a pipe that are remembered until its first picture has been seen
 
 
-class _Replay:
-    """A pipe as a file for PyAV: first what an earlier look has read, then the rest."""
+class _Pipe:
+    """As a file for PyAV: first what an earlier look has read, then the rest."""
 
     name = "-"
 
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
+    def __init__(self) -> None:
+        self._raw: Any = None  # until it is opened
         self._head = bytearray()  # all that was read while it may be wanted again
         self._at = 0
         self._last = False
         self._stopped = False
-        self.read_bytes = 0
+        self._read_bytes = 0
 
-    def restart(self, last: bool) -> _Replay:
+    def open(self, last: bool) -> _Pipe | _Seekable:
+        """Stdin from its start; `last` for those who want it for the last time."""
+        self._raw = sys.stdin.buffer
+        if self._raw.isatty():
+            raise InputError("-: stdin is a terminal; pipe a video into it")
+        if self._raw.seekable():
+            return _Seekable(self._raw)
         if self._last:
             raise InputError("-: stdin was read already and cannot be read again")
         self._at, self._last = 0, last
@@ -38,7 +44,7 @@ class _Replay:
             data = bytes(self._head[self._at : self._at + count])
         else:
             data = self._wait(count)
-            self.read_bytes += len(data)
+            self._read_bytes += len(data)
             if not self._last:
                 self._head += data
                 if len(self._head) > _MOST_HEAD:
@@ -47,7 +53,7 @@ class _Replay:
         return data
 
     def stop(self) -> None:
-        """From any thread: who waits for more has come to the end."""
+        """From any thread: whoever waits for more gets the end instead."""
         self._stopped = True
 
     def _wait(self, count: int) -> bytes:
@@ -60,33 +66,18 @@ class _Replay:
                 return b""
         return file.read(count) or b""
 
+    def is_empty(self) -> bool:
+        """After reading: whether nothing came through at all."""
+        return not self._read_bytes and not self._raw.seekable()
+
     def is_cut(self) -> bool:
-        """Whether the pipe ended before the size that the file's own head promises."""
+        """After reading: whether it ended before the size that the file's own head promises."""
         promised = soundness.promised_size(bytes(self._head[:4096]))
-        while promised is not None and self.read_bytes < promised:
+        while promised is not None and self._read_bytes < promised:
             if not (data := self._wait(1 << 16)):
                 return True
-            self.read_bytes += len(data)
+            self._read_bytes += len(data)
         return False
-
-
-_pipe: _Replay | None = None
-
-
-def stop() -> None:
-    """Whoever waits for more from stdin gets the end instead."""
-    if _pipe is not None:
-        _pipe.stop()
-
-
-def is_empty() -> bool:
-    """After reading: whether nothing came through at all."""
-    return _pipe is not None and not _pipe.read_bytes
-
-
-def is_cut() -> bool:
-    """After reading: whether what came through stdin was not all of the file."""
-    return _pipe is not None and _pipe.is_cut()
 
 
 class _Seekable:
@@ -102,13 +93,4 @@ class _Seekable:
         return True
 
 
-def open_stdin(last: bool) -> _Replay | _Seekable:
-    global _pipe
-    raw = sys.stdin.buffer
-    if raw.isatty():
-        raise InputError("-: stdin is a terminal; pipe a video into it")
-    if raw.seekable():
-        return _Seekable(raw)
-    if _pipe is None:
-        _pipe = _Replay(raw)
-    return _pipe.restart(last)
+STDIN = _Pipe()

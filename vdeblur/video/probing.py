@@ -162,7 +162,7 @@ def picture_of(
     return (
         Picture(
             index=video.index,
-            codec=_codec_name(context) or "unknown",
+            codec=context.codec.canonical_name,
             codec_tag=_tag(context),
             pix_fmt=pix_fmt,
             layout=layout,
@@ -226,7 +226,7 @@ def _stream(stream: av.stream.Stream) -> Stream:
     return Stream(
         index=stream.index,
         kind=kind,
-        codec=_codec_name(context),
+        codec=None if context is None else context.codec.canonical_name,
         codec_tag="" if context is None else _tag(context),
         language=stream.language,
         disposition=int(stream.disposition),
@@ -234,13 +234,6 @@ def _stream(stream: av.stream.Stream) -> Stream:
         time_base=stream.time_base or None,
         is_cover=kind == "video" and is_cover(stream),
     )
-
-
-def _codec_name(context: av.CodecContext | None) -> str | None:
-    """The codec's name ("av1"), not the decoder's ("libdav1d")."""
-    if context is None:
-        return None
-    return str(getattr(context.codec, "canonical_name", None) or context.name)
 
 
 def _tag(context: av.CodecContext) -> str:

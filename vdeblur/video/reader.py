@@ -105,8 +105,7 @@ class Reader:
             clip.refuse_broken()
         self.clip = clip
         self.on_packet = on_packet
-        self.shift = Fraction(0)
-        self.moved = 0  # the same in units of the time base
+        self.moved = 0  # the shift in units of the time base
         self._done = done
         self.warnings: list[str] = [] if done is None else list(done.warnings)
         if clip.broken is not None:
@@ -142,6 +141,11 @@ class Reader:
     def container(self) -> InputContainer:
         """The open container: templates for copies; never demux it from outside."""
         return self._decoding.container
+
+    @property
+    def shift(self) -> Fraction:
+        """See above."""
+        return self.moved * self._decoding.tick
 
     @property
     def corrupt_frames(self) -> int:
@@ -237,7 +241,7 @@ class Reader:
         tick, (begin, end) = self._decoding.tick, self.span
         dropped = False
         if moved is not None:
-            self._move(moved)
+            self.moved = moved
         for timed in self._timed():
             if moved is None and begin is not None and timed.pts * tick < begin:
                 if (timed.pts + timed.duration) * tick - begin <= _MISSED:
@@ -253,14 +257,11 @@ class Reader:
                 # A cut video starts with its first frame; one that starts late in the range stays late.
                 zero = self.origin if begin is None else begin
                 moved = timed.pts if dropped else min(timed.pts, int(zero / tick))
-                self._move(moved)
+                self.moved = moved
             duration = timed.duration
             if end is not None:
                 duration = max(1, min(duration, int(end / tick) - timed.pts))
             yield Timed(timed.item, timed.pts - moved, duration)
-
-    def _move(self, moved: int) -> None:
-        self.moved, self.shift = moved, moved * self._decoding.tick
 
     def _frame(self, timed: Timed[av.VideoFrame], index: int) -> Frame:
         layout = self.clip.picture.layout

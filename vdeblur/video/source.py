@@ -63,7 +63,7 @@ def open_source(
     `patient`: look far into the file for what its streams are; done by itself where a sound shows no sign.
     """
     if source == "-":
-        file: Any = pipe.open_stdin(last)
+        file: Any = pipe.STDIN.open(last)
     elif is_url(source):
         file = source
     else:
@@ -254,7 +254,7 @@ def _why(error: Exception, name: str, source: str) -> str:
     if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
         if source == "-":
             nothing = "stdin: nothing came through the pipe; look at the command before it"
-            return nothing if pipe.is_empty() else NOT_BY_PIPE
+            return nothing if pipe.STDIN.is_empty() else NOT_BY_PIPE
         if not is_url(source) and soundness.lacks_index(Path(without_scheme(source))):
             return (
                 f"{name}: an MP4/MOV without its index (moov): cut off, or the recording was never finished"
