@@ -22,6 +22,7 @@ from media_facts import facts, psnr_db
 
 from vdeblur.errors import InputError
 from vdeblur.video.clip import Clip
+from vdeblur.video.names import is_picture
 from vdeblur.video.probing import probe
 
 SIZE_LIMIT = 2.0
@@ -101,8 +102,10 @@ def main() -> int:
     clips = sorted(
         p
         for p in asked.folder.rglob("*")
-        if p.is_file() and p.suffix not in (".md", ".txt") and asked.only in p.name
+        if p.is_file() and p.suffix not in (".md", ".txt") and not is_picture(p) and asked.only in p.name
     )
+    if not clips:
+        parser.error(f"{asked.folder}: no clips there")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         for path in clips:
