@@ -73,21 +73,6 @@ def test_the_guess_agrees_with_torch() -> None:
     assert (guess_kind("auto") == "cuda") == torch.cuda.is_available()
 
 
-def test_a_gpu_that_torch_cannot_use_leaves_the_cpu_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_old(asked: str) -> tuple[str, str]:
-        raise MissingRuntimeError(f"--device {asked}: no kernels for compute capability 5.2")
-
-    monkeypatch.setattr(gpus, "why_no_cuda", lambda: None)
-    monkeypatch.setattr(gpus, "cuda_devices", too_old)
-    chosen = choose("auto", "auto", "auto")
-    assert chosen.kind == "cpu"
-    assert "5.2" in chosen.notes[0]
-    with pytest.raises(InputError, match="--precision fp16"):
-        choose("auto", "fp16", "auto")
-    with pytest.raises(MissingRuntimeError):
-        choose("cuda", "auto", "auto")
-
-
 def test_a_gpu_that_is_full_leaves_the_cpu_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*size: int, device: str) -> torch.Tensor:
         raise RuntimeError(f"CUDA error: out of memory on {device}\nCompile with ...")
@@ -98,6 +83,8 @@ def test_a_gpu_that_is_full_leaves_the_cpu_with_a_word(monkeypatch: pytest.Monke
     chosen = choose("auto", "auto", "auto")
     assert chosen.kind == "cpu"
     assert "does not open (CUDA error: out of memory on cuda:0)" in chosen.notes[0]
+    with pytest.raises(InputError, match="--precision fp16"):
+        choose("auto", "fp16", "auto")
     with pytest.raises(MissingRuntimeError, match=r"^--device cuda:1: .*; use --device cpu$"):
         choose("cuda:1", "auto", "auto")
 

@@ -83,8 +83,11 @@ def open_lane(
     return CudaLane(engine, lay, grid, 1.0, latency=latency, devices=devices or [LateDevice(schedule)])
 
 
-def frames_of(count: int, lay: PlaneLayout = GREY) -> list[Frame]:
-    return [smooth_frame(lay, seed, seed) for seed in range(count)]
+def frames_of(count: int, lay: PlaneLayout = GREY, dark: Sequence[int] = ()) -> list[Frame]:
+    made = [smooth_frame(lay, seed, seed) for seed in range(count)]
+    for number in dark:
+        made[number] = dataclasses.replace(made[number], planes=(np.full((8, 16), 20, np.uint8),))
+    return made
 
 
 def expected_of(network: DeblurNetwork, frames: Sequence[Frame]) -> list[Frame]:
@@ -235,8 +238,7 @@ def test_planes_of_every_format_travel(name: str) -> None:
 
 
 def test_what_fails_in_half_precision_is_done_again_in_its_turn() -> None:
-    dark = np.full((8, 16), 20, np.uint8)
-    frames = [dataclasses.replace(f, planes=(dark,)) if f.index in (2, 3, 7) else f for f in frames_of(9)]
+    frames = frames_of(9, dark=(2, 3, 7))
     network = standins.WildWhenDark()
     for schedule in (Schedule(0.0), Schedule(1.0), Schedule(0.5)):
         found = list(open_lane(network, schedule, precision="fp16").deblur(frames))
@@ -246,8 +248,7 @@ def test_what_fails_in_half_precision_is_done_again_in_its_turn() -> None:
 
 
 def test_what_is_wrong_in_float32_too_passes() -> None:
-    dark = np.full((8, 16), 20, np.uint8)
-    frames = [dataclasses.replace(f, planes=(dark,)) if f.index == 2 else f for f in frames_of(6)]
+    frames = frames_of(6, dark=(2,))
     for precision in ("fp16", "fp32"):
         found = list(open_lane(standins.NonsenseWhenDark(), Schedule(), precision=precision).deblur(frames))
         assert [f.fate for f in found] == [Fate.REFUSED if n == 2 else Fate.DEBLURRED for n in range(6)]
@@ -255,8 +256,7 @@ def test_what_is_wrong_in_float32_too_passes() -> None:
 
 
 def test_in_a_batch_only_the_doubtful_frame_is_done_again() -> None:
-    dark = np.full((8, 16), 20, np.uint8)
-    frames = [dataclasses.replace(f, planes=(dark,)) if f.index == 5 else f for f in frames_of(10)]
+    frames = frames_of(10, dark=(5,))
 
     class DarkOneOfSome(TowardsGrey):
         def correction(self, rgb: Tensor) -> Tensor:
@@ -383,9 +383,8 @@ def test_a_fast_way_is_not_judged_by_a_black_picture_alone() -> None:
     list(lane.deblur([black, black]))
     assert lane._corrector.choice.precision == "fp32"
     # And a first frame that goes wrong counts too, however well the made-up picture goes.
-    dark = dataclasses.replace(smooth_frame(GREY), planes=(np.full((8, 16), 20, np.uint8),))
     lane = open_lane(standins.WildWhenDark(), Schedule(), precision="fp16")
-    list(lane.deblur([dark, dark]))
+    list(lane.deblur(frames_of(2, dark=(0, 1))))
     assert lane._corrector.choice.precision == "fp32"
 
 

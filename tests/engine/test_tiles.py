@@ -73,14 +73,6 @@ def test_a_network_of_short_reach_is_tiled_exactly(
     assert torch.allclose(found, network.correction(picture), atol=2e-6)
 
 
-def test_all_tiles_have_one_size() -> None:
-    network = standins.Counting()
-    grid = tiles.cut(64, 80, 24, 4, 8)
-    by_tiles(network.correction, torch.rand(1, 3, 64, 80), grid)
-    assert set(network.sizes) == {(24, 24)}
-    assert grid.work_px == len(network.sizes) * 24 * 24
-
-
 def test_auto_takes_the_whole_picture_where_memory_allows() -> None:
     plenty, short, nothing = (
         tiles.fit(2160, 3840, 8, 104, 1000.0, free) for free in (64 << 30, 4 << 30, 1 << 20)

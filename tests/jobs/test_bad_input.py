@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from video import media
@@ -16,6 +18,29 @@ from vdeblur.cli.main import main
 from vdeblur.errors import InputError
 
 Scene = Callable[[Path], list[str]]
+
+
+def clip(words: str, **files: bytes) -> Scene:
+    """A sound video, in.mp4, with other files beside it, and what is asked for."""
+
+    def scene(folder: Path) -> list[str]:
+        media.write_clip(folder / "in.mp4")
+        only(**files)(folder)
+        return words.split()
+
+    return scene
+
+
+def only(**files: bytes) -> Scene:
+    """Files of these names (a dot is written as `_`), all of them asked for."""
+
+    def scene(folder: Path) -> list[str]:
+        names = [name.replace("_", ".") for name in files]
+        for name, data in zip(names, files.values(), strict=True):
+            (folder / name).write_bytes(data)
+        return names
+
+    return scene
 
 
 def audio_only(folder: Path) -> list[str]:
@@ -32,67 +57,25 @@ def audio_only(folder: Path) -> list[str]:
     return ["song.mp4"]
 
 
-def text(folder: Path) -> list[str]:
-    (folder / "notes.txt").write_text("The quick brown fox.\n" * 60_000, encoding="utf-8")
-    return ["notes.txt"]
-
-
-def text_named_mp4(folder: Path) -> list[str]:
-    (folder / "notes.mp4").write_text("The quick brown fox.\n" * 100, encoding="utf-8")
-    return ["notes.mp4"]
-
-
 def empty_folder(folder: Path) -> list[str]:
     (folder / "clips").mkdir()
     (folder / "clips" / "readme.txt").write_text("none here", encoding="utf-8")
     return ["clips"]
 
 
-def empty_file(folder: Path) -> list[str]:
-    (folder / "empty.mkv").touch()
-    return ["empty.mkv"]
+def truncated(suffix: str, **options: Any) -> Scene:
+    def scene(folder: Path) -> list[str]:
+        whole = media.write_clip(folder / f"whole{suffix}", frames=40, **options)
+        media.cut_off(whole.path, folder / f"cut{suffix}")
+        whole.path.unlink()
+        return [f"cut{suffix}"]
+
+    return scene
 
 
-def truncated_mp4(folder: Path) -> list[str]:
-    whole = media.write_clip(folder / "whole.mp4", frames=40, container_options={"movflags": "faststart"})
-    media.cut_off(whole.path, folder / "cut.mp4")
-    whole.path.unlink()
-    return ["cut.mp4"]
-
-
-def truncated_mkv(folder: Path) -> list[str]:
-    whole = media.write_clip(folder / "whole.mkv", frames=40)
-    media.cut_off(whole.path, folder / "cut.mkv")
-    whole.path.unlink()
-    return ["cut.mkv"]
-
-
-def unknown_model(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    return ["in.mp4", "--model", "mimo-unet-smal"]
-
-
-def model_without_weights(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    return ["in.mp4", "--model", "mimo-unet-plus"]
-
-
-def wrong_weights(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    (folder / "w.pt").write_bytes(b"not weights at all")
-    return ["in.mp4", "--weights", "w.pt"]
-
-
-def weights_with_code(folder: Path) -> list[str]:
-    import pickle
-
-    class Loud:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return print, ("code in the weights file ran",)
-
-    media.write_clip(folder / "in.mp4")
-    (folder / "w.pkl").write_bytes(pickle.dumps({"model": Loud()}))
-    return ["in.mp4", "--weights", "w.pkl"]
+class Loud:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code in the weights file ran",)
 
 
 def weights_with_nan(folder: Path) -> list[str]:
@@ -107,57 +90,30 @@ def weights_with_nan(folder: Path) -> list[str]:
     return ["in.mp4", "--weights", "w.pkl"]
 
 
-def folder_missing(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    return ["in.mp4", "--strength", "0", "-o", "no/such/folder/out.mp4"]
-
-
-def target_is_source(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    return ["in.mp4", "--strength", "0", "-o", "./in.mp4", "--overwrite"]
-
-
-def target_exists(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    (folder / "out.mp4").write_bytes(b"precious")
-    return ["in.mp4", "--strength", "0", "-o", "out.mp4"]
-
-
-def impossible_pair(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    return ["in.mp4", "--strength", "0", "--codec", "prores", "-o", "out.webm"]
-
-
-def unknown_encoder_option(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    return ["in.mp4", "--strength", "0", "--encoder-option", "no_such_option=1", "-o", "out.mp4"]
-
-
-def unknown_codec(folder: Path) -> list[str]:
-    media.write_clip(folder / "in.mp4")
-    return ["in.mp4", "--strength", "0", "--codec", "h9000", "-o", "out.mp4"]
-
-
+TEXT, PASSED = b"The quick brown fox.\n", "in.mp4 --strength 0"
 CASES: dict[str, tuple[Scene, str]] = {
     "missing file": (lambda folder: ["missing.mp4"], "missing.mp4"),
     "folder without videos": (empty_folder, "without videos"),
-    "text file": (text, "notes.txt"),
-    "text named mp4": (text_named_mp4, "notes.mp4"),
-    "empty file": (empty_file, "empty.mkv"),
+    "text file": (only(notes_txt=TEXT * 60_000), "notes.txt"),
+    "text named mp4": (only(notes_mp4=TEXT * 100), "notes.mp4"),
+    "empty file": (only(empty_mkv=b""), "empty.mkv"),
     "audio only": (audio_only, "no video"),
-    "truncated mp4": (truncated_mp4, "cut.mp4"),
-    "truncated mkv": (truncated_mkv, "cut.mkv"),
-    "unknown model": (unknown_model, "mimo-unet-small"),
-    "model without weights": (model_without_weights, "import"),
-    "wrong weights": (wrong_weights, "w.pt"),
-    "weights with code": (weights_with_code, "w.pkl"),
+    "truncated mp4": (truncated(".mp4", container_options={"movflags": "faststart"}), "cut.mp4"),
+    "truncated mkv": (truncated(".mkv"), "cut.mkv"),
+    "unknown model": (clip("in.mp4 --model mimo-unet-smal"), "mimo-unet-small"),
+    "model without weights": (clip("in.mp4 --model mimo-unet-plus"), "import"),
+    "wrong weights": (clip("in.mp4 --weights w.pt", w_pt=b"not weights at all"), "w.pt"),
+    "weights with code": (clip("in.mp4 --weights w.pkl", w_pkl=pickle.dumps({"model": Loud()})), "w.pkl"),
     "weights with NaN": (weights_with_nan, "w.pkl"),
-    "target folder missing": (folder_missing, "no/such/folder"),
-    "target is source": (target_is_source, "in.mp4"),
-    "target exists": (target_exists, "--overwrite"),
-    "impossible pair": (impossible_pair, "webm"),
-    "unknown encoder option": (unknown_encoder_option, "no_such_option"),
-    "unknown codec": (unknown_codec, "h9000"),
+    "target folder missing": (clip(f"{PASSED} -o no/such/folder/out.mp4"), "no/such/folder"),
+    "target is source": (clip(f"{PASSED} -o ./in.mp4 --overwrite"), "in.mp4"),
+    "target exists": (clip(f"{PASSED} -o out.mp4", out_mp4=b"precious"), "--overwrite"),
+    "impossible pair": (clip(f"{PASSED} --codec prores -o out.webm"), "webm"),
+    "unknown encoder option": (
+        clip(f"{PASSED} --encoder-option no_such_option=1 -o out.mp4"),
+        "no_such_option",
+    ),
+    "unknown codec": (clip(f"{PASSED} --codec h9000 -o out.mp4"), "h9000"),
 }
 
 
@@ -186,7 +142,7 @@ def test_refused_in_one_line_and_nothing_written(
 
 
 def test_keep_partial_keeps_what_can_be_decoded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (name,) = truncated_mkv(tmp_path)
+    (name,) = truncated(".mkv")(tmp_path)
     out = tmp_path / "out.mkv"
     assert main([str(tmp_path / name), "-o", str(out), "--strength", "0", "--keep-partial"]) == 0
     assert out.stat().st_size > 0

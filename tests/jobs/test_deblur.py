@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -231,66 +228,6 @@ def test_side_by_side_is_twice_as_wide(strength: str, tmp_path: Path, fake_engin
         luma = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)
     width = made.size[0]
     np.testing.assert_array_equal(luma[:, :width], luma[:, width : 2 * width])
-
-
-@pytest.mark.parametrize("keep", [False, True])
-def test_interrupt_keeps_only_what_was_asked_for(keep: bool, tmp_path: Path, fake_engine: Any) -> None:
-    def work(frame: Frame) -> Frame:
-        if frame.index == 30:
-            raise KeyboardInterrupt
-        return frame
-
-    fake_engine(work)
-    made = media.write_clip(tmp_path / "in.mp4", frames=60)
-    plan = make_plan(str(made.path), tmp_path / "out.mp4", Options(model="mimo-unet-tiny", keep_partial=keep))
-    with pytest.raises(KeyboardInterrupt):
-        deblur.run(plan)
-    assert (tmp_path / "out.mp4").exists() == keep
-    assert len(list(tmp_path.iterdir())) == 1 + keep
-    if keep:
-        with av.open(str(tmp_path / "out.mp4")) as result:
-            assert sum(1 for _ in result.decode(video=0)) == 30
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_in_a_real_process_leaves_nothing(tmp_path: Path) -> None:
-    media.write_clip(tmp_path / "in.mkv", frames=400, size=(640, 360))
-    words = ["in.mkv", "-o", "out.mkv", "--strength", "0", "--codec", "h265", "--preset", "slow"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vdeblur", *words],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    )
-    deadline = time.monotonic() + 60
-    journal = tmp_path / ".out.mkv.vdeblur"
-    while not list(journal.glob(".*")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
-    assert [p.name for p in tmp_path.iterdir()] == ["in.mkv"]
-
-
-def test_folder_keeps_its_tree_skips_what_is_done_and_goes_on_after_a_failure(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = tmp_path / "in"
-    (source / "deep").mkdir(parents=True)
-    media.write_clip(source / "a.mp4", frames=3)
-    (source / "b.mp4").write_text("broken", encoding="utf-8")
-    media.write_clip(source / "deep" / "c.mkv", frames=3)
-    words = [str(source), "-o", str(tmp_path / "out"), "--strength", "0"]
-    assert main(words) == 1
-    made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file())
-    assert made == ["a.mp4", "deep/c.mkv"]
-    assert "2 done, 0 there already, 1 failed" in capsys.readouterr().err
-    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.m*")}
-    assert main(words) == 1
-    assert "0 done, 2 there already, 1 failed" in capsys.readouterr().err
-    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.m*")}
 
 
 def test_a_folder_takes_suffixes_that_can_be_written_and_never_loses_a_result(

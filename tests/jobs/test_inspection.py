@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,29 +93,6 @@ def test_what_the_plan_announces_is_no_damage(kind: str, suffix: str, tmp_path: 
     made = media.make(kind, tmp_path)
     line = _passed(made.path, tmp_path / f"out{suffix}")
     assert line.endswith("12 of 12 frames on time")
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("interlaced", {"deinterlace": True}),
-        ("vfr", {"codec": "h265", "preset": "ultrafast"}),
-        ("b_frames_audio", {"codec": "vp9", "preset": "8"}),
-        ("late_start", {"codec": "av1", "preset": "12"}),
-    ],
-)
-def test_other_ways_of_writing_are_no_damage(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
-    made = media.make(kind, tmp_path)
-    line = _passed(made.path, tmp_path / f"out{made.path.suffix}", **options)
-    assert line.endswith(f"{made.frames} of {made.frames} frames on time")
-
-
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg in PATH")
-@pytest.mark.parametrize("kind", ["b_frames_audio", "vfr", "tracks_chapters_mkv"])
-def test_the_users_own_ffmpeg_is_checked_too(kind: str, tmp_path: Path) -> None:
-    made = media.make(kind, tmp_path)
-    line = _passed(made.path, tmp_path / f"out{made.path.suffix}", encoder="ffmpeg", preset="ultrafast")
-    assert line.endswith(f"{made.frames} of {made.frames} frames on time")
 
 
 def test_a_damaged_source_is_no_damage_of_ours(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from vdeblur.errors import InputError, VdeblurError
 from vdeblur.jobs import deblur, identity, journal
 from vdeblur.jobs.batch import expand
 from vdeblur.jobs.identity import options_of, plain_options
-from vdeblur.jobs.journal import MANIFEST, Journal, folder_of
+from vdeblur.jobs.journal import Journal, folder_of
 from vdeblur.jobs.plan import Options, make_plan
+from vdeblur.jobs.records import MANIFEST
 from vdeblur.weights.store import WeightsRef
 
 

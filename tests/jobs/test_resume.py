@@ -161,6 +161,7 @@ def test_stops_leave_no_trace_in_the_result(case: dict[str, Any]) -> None:
         ("tracks_chapters_mp4", {}),
         ("b_frames_audio", {"start": Fraction("0.3"), "end": Fraction("1.5")}),
         ("b_frames_audio", {"codec": "av1", "preset": "12"}),
+        ("late_start", {"codec": "vp9", "preset": "8"}),
         ("b_frames_mkv", {"codec": "ffv1", "preset": None}),
         ("vfr", {"codec": "h265"}),
         pytest.param("vfr", {"encoder": "ffmpeg"}, marks=NEEDS_FFMPEG),
@@ -180,6 +181,7 @@ def test_all_kinds_of_sources_and_ways_of_writing(kind: str, options: dict[str, 
     assert 0 < second.ledger.restored < 25
     same(target, whole)
     assert second.receipt == first.receipt
+    assert not first.receipt.faults
     assert [row[:3] for row in second.ledger.rows] == [row[:3] for row in first.ledger.rows]
     assert leftovers(tmp_path) == []
 

@@ -24,6 +24,7 @@ from vdeblur.engine.guard import is_sound
 from vdeblur.errors import InputError, VdeblurError
 from vdeblur.jobs import plan
 from vdeblur.measure import (
+    alone,
     bench_report,
     bench_rows,
     benchmark,
@@ -120,8 +121,8 @@ def assert_form(found: Any, form: Any, where: str = "") -> None:
 @pytest.fixture(scope="module")
 def short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark, "BUDGET_S", 0.3)
-        patch.setattr(benchmark, "SMALL_BUDGET_S", 0.05)
+        patch.setattr(alone, "BUDGET_S", 0.3)
+        patch.setattr(alone, "SMALL_BUDGET_S", 0.05)
         patch.setattr(yardstick, "PEAK_S", 0.02)
         patch.setattr(yardstick, "SHAPES", ((16, 32, 32),))
         yield
@@ -346,10 +347,10 @@ def test_cores_that_others_use_are_noticed(found: Bench) -> None:
 def test_parity_is_that_of_all_planes_in_codes_of_eight_bits() -> None:
     (frame,) = reel.frames(64, 48, 1)
     off = dataclasses.replace(frame, planes=tuple(plane + np.uint8(1) for plane in frame.planes))
-    parity = benchmark._parity([frame], [off])
+    parity = alone.parity([frame], [off])
     assert parity.psnr_db == pytest.approx(48.1308, abs=1e-3)  # 20 log10 255
     assert (parity.p999, parity.greatest) == (1.0, 1.0)
-    assert benchmark._parity([frame], [frame]).psnr_db is None
+    assert alone.parity([frame], [frame]).psnr_db is None
 
 
 @pytest.mark.parametrize("name", untrained.MAKERS)

@@ -15,7 +15,6 @@ from rich.text import Text
 from vdeblur.errors import presentable
 
 if TYPE_CHECKING:
-    from vdeblur.jobs.live.live import LiveResult
     from vdeblur.jobs.live.view import Status
 
 DRAW_S, LINE_S = 0.25, 5.0
@@ -55,6 +54,3 @@ class Figures:
             self._live.update(Text("\n".join(map(presentable, lines))), refresh=True)
         else:
             self.tell("; ".join(lines))
-
-    def summary(self, result: LiveResult) -> None:
-        self.tell(result.line())

@@ -31,7 +31,7 @@ def live(words: list[str]) -> int:
     with Figures(figures=asked.headless) as figures:
         viewers = _viewers(asked, controls)
         result = run(options, viewers, controls, tell=figures.tell, watch=figures.watch)
-    figures.summary(result)
+    figures.tell(result.line())
     return 0
 
 

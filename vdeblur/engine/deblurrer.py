@@ -152,18 +152,16 @@ class Deblurrer:
     def deblur_array(self, picture: Pixels) -> Pixels:
         """A single picture, sharpened: a new array of its shape and type, rounded and clipped."""
         if pictures.checked(picture).dtype.kind == "f":
-            return np.clip(self.deblur_rgb(picture), 0.0, 1.0).astype(picture.dtype)
+            sharp = self.deblur_rgb_or_none(picture)
+            return np.clip(picture if sharp is None else sharp, 0.0, 1.0).astype(picture.dtype)
         found = next(self.deblur([pictures.frame_of(picture)])).planes[0]
         return found.copy() if found is picture else found
 
-    def deblur_rgb(self, picture: Pixels) -> Pixels:
-        """A single picture, sharpened, as float32 from 0 to 1, neither rounded nor clipped; where the guard
-        refuses, as it was."""
-        found = self.deblur_rgb_or_none(picture)
-        return pictures.values(picture) if found is None else found
-
     def deblur_rgb_or_none(self, picture: Pixels) -> Pixels | None:
-        """The same for scores: None where the guard refuses, so that nonsense does not pass for caution."""
+        """A single picture, sharpened, as float32 from 0 to 1, neither rounded nor clipped.
+
+        None where the guard refuses, so that nonsense does not pass for caution in scores.
+        """
         values = pictures.values(pictures.checked(picture))
         if self.strength == 0.0:
             return values

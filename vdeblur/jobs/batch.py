@@ -9,8 +9,9 @@ from pathlib import Path
 
 from vdeblur.errors import InputError
 from vdeblur.jobs.identity import options_of
-from vdeblur.jobs.journal import MANIFEST, folder_of, read_manifest
+from vdeblur.jobs.journal import folder_of
 from vdeblur.jobs.plan import Options
+from vdeblur.jobs.records import MANIFEST, read_manifest
 from vdeblur.video import pictures
 from vdeblur.video.names import VIDEOS, files_below, is_picture, is_result, is_video
 

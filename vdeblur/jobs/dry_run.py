@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vdeblur.jobs.journal import MANIFEST, folder_of
+from vdeblur.jobs.journal import folder_of
 from vdeblur.jobs.plan import Options, Plan
+from vdeblur.jobs.records import MANIFEST
 from vdeblur.video import pictures
 
 _SHOWN_AS_GIVEN = (

@@ -14,8 +14,9 @@ from typing import Any
 from vdeblur.frame import Frame
 from vdeblur.jobs import memory
 from vdeblur.jobs.inspection import Inspection
-from vdeblur.jobs.journal import Entry, Journal
+from vdeblur.jobs.journal import Journal
 from vdeblur.jobs.plan import Plan
+from vdeblur.jobs.records import Entry
 from vdeblur.video.carry import Carry
 from vdeblur.video.joining import Passing, join
 from vdeblur.video.reader import Reader, digest

@@ -14,16 +14,13 @@ manifest names it.  A folder without segments is removed with the run, and so is
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
 import shutil
 from array import array
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
@@ -33,32 +30,16 @@ import av
 
 from vdeblur.errors import InputError
 from vdeblur.frame import Fate
+from vdeblur.jobs.records import FORMAT, MANIFEST, Entry, digest_of_bytes, entry_of, read_manifest, record_of
 from vdeblur.lock import Lock
 from vdeblur.video.reader import Done
 from vdeblur.video.segments import Segment, digest_of
 from vdeblur.video.sink import speaking, to_disk
 from vdeblur.video.trust import options_for_file
 
-MANIFEST = "manifest.json"
 PARTS = "pictures"  # the folder of finished ones
-_FORMAT = 1
 _NAME_LIMIT = 180  # bytes of the target's name that fit into ours
 _OURS = re.compile(r"\.?\d{6}(\.[0-9a-f]{8})?\.\w+|manifest\.json|lock|\..*\.(tmp|[0-9a-f]{8}\.\w+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A segment, and what the next run must know of the reading up to its end (see `reader.Done`)."""
-
-    segment: Segment
-    enters: bool  # whether the source can be entered anew where this segment begins
-    check: tuple[int, str]
-    moved: int
-    warnings: tuple[str, ...]
-    last: bool
-    looks: bytes = (
-        b""  # what the encoder was given, from far away (see `video.looks`), where it was asked for
-    )
 
 
 def folder_of(target: Path) -> Path:
@@ -180,11 +161,11 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """A segment is finished: from now on it is not lost."""
-        record = json.dumps(_plain(entry), default=list).encode()
+        record = record_of(entry)
         name = Path(entry.segment.file).with_suffix(".json").name
         self._write(name, record)
-        records = [*self._records, {"record": name, "digest": _digest(record)}]
-        head = {"format": _FORMAT, **self._asked, "made_with": self._made_with, "segments": records}
+        records = [*self._records, {"record": name, "digest": digest_of_bytes(record)}]
+        head = {"format": FORMAT, **self._asked, "made_with": self._made_with, "segments": records}
         self._write(MANIFEST, json.dumps(head, indent=1).encode())
         self._records = records
         self.entries.append(entry)
@@ -226,9 +207,9 @@ class Journal:
             if not re.fullmatch(r"\d{6}\.json", name):
                 return None
             data = (self.folder / name).read_bytes()
-            if _digest(data) != listed["digest"]:
+            if digest_of_bytes(data) != listed["digest"]:
                 return None
-            entry = _entry_of(json.loads(data))
+            entry = entry_of(data)
             file = self.folder / entry.segment.file
             same = digest_of(file) == (entry.segment.bytes, entry.segment.digest)
             return entry if same and self._whole(file) else None
@@ -265,23 +246,6 @@ class Journal:
                     path.unlink()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a journal; InputError where it cannot be used."""
-    try:
-        head = json.loads((folder / MANIFEST).read_bytes())
-        known = head["format"] == _FORMAT
-        kinds = {"made_with": dict, "segments": list, "options": dict, "source": str, "target": str}
-        sound = all(isinstance(head[name], kind) for name, kind in kinds.items())
-        sound = sound and Path(head["target"]).name == head["target"] != ""
-    except (OSError, ValueError, TypeError, KeyError):
-        known, sound = True, False
-    if not sound:
-        raise InputError(f"{folder}: its manifest cannot be read; begin anew with --restart")
-    if not known:
-        raise InputError(f"{folder}: written by another version of vdeblur; begin anew with --restart")
-    return dict(head)
-
-
 def _changes(before: dict[str, str], now: dict[str, str]) -> str:
     """The first thing that differs, in words (others may follow from it); empty where nothing does."""
     for key in dict.fromkeys([*before, *now]):
@@ -289,45 +253,6 @@ def _changes(before: dict[str, str], now: dict[str, str]) -> str:
         if old != new:
             return f"{key} changed" if key.startswith("the ") else f"{key} was {old} and is {new}"
     return ""
-
-
-def _plain(entry: Entry) -> dict[str, Any]:
-    return dataclasses.asdict(entry) | {"looks": b64encode(entry.looks).decode()}
-
-
-def _entry_of(plain: dict[str, Any]) -> Entry:
-    """Raises ValueError, TypeError or KeyError where it is not what `_plain` gives."""
-    of = plain["segment"]
-    if not re.fullmatch(r"\d{6}\.\w+", of["file"]):
-        raise ValueError(of["file"])
-    segment = Segment(
-        file=of["file"],
-        bytes=int(of["bytes"]),
-        digest=str(of["digest"]),
-        header=str(of["header"]),
-        times=array("q", of["times"]),
-        durations=array("q", of["durations"]),
-        fates=tuple(str(Fate(v)) for v in of["fates"]),
-        order=array("q", of["order"]),
-    )
-    frames = len(segment.times)
-    if {len(segment.durations), len(segment.fates), len(segment.order)} != {frames}:
-        raise ValueError("unequal lengths")
-    if sorted(segment.order) != list(range(frames)):
-        raise ValueError("no order of frames")
-    return Entry(
-        segment=segment,
-        enters=bool(plain["enters"]),
-        check=(int(plain["check"][0]), str(plain["check"][1])),
-        moved=int(plain["moved"]),
-        warnings=tuple(str(v) for v in plain["warnings"]),
-        last=bool(plain["last"]),
-        looks=b64decode(plain["looks"]),
-    )
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
 
 
 def _clock(seconds: float) -> str:

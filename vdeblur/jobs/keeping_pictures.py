@@ -14,8 +14,9 @@ from pathlib import Path
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
 from vdeblur.jobs.inspection import Inspection
-from vdeblur.jobs.journal import PARTS, Entry, Journal
+from vdeblur.jobs.journal import PARTS, Journal
 from vdeblur.jobs.plan import Plan
+from vdeblur.jobs.records import Entry
 from vdeblur.video.pictures import PictureWriter, read_pictures
 from vdeblur.video.segments import Borders, Rule, Segment, digest_of
 from vdeblur.video.sink import speaking, to_disk

@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import itertools
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,34 +18,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vdeblur.engine.device import guess_kind
 from vdeblur.errors import InputError
 from vdeblur.frame import Frame
 from vdeblur.jobs.asked import NetworkAsk
-from vdeblur.measure import laps, machine, reel
-from vdeblur.measure.bench_rows import (
-    LEAST_FRAMES,
-    WARM_UP_FRAMES,
-    Bench,
-    Network,
-    Parity,
-    Stage,
-    Whole,
-    Work,
-)
+from vdeblur.measure import alone, machine, reel
+from vdeblur.measure.bench_rows import LEAST_FRAMES, WARM_UP_FRAMES, Bench, Stage, Whole
 
 if TYPE_CHECKING:
-    from vdeblur.engine.deblurrer import Deblurrer
-    from vdeblur.engine.lane import Step
     from vdeblur.video.clip import Clip
 
 SIZE = (720, 1280)  # height, width
-BUDGET_S = 10.0
-"""For the network, the engine and the whole each, where they do not come to 100 frames before."""
-SMALL_BUDGET_S = 1.0
-"""For each of the small steps."""
 MOST_FRAMES = 300
 SLOW_S = 5.0
 """A network that takes longer for a frame is compared with float32 on one picture only."""
@@ -113,13 +94,13 @@ def bench(asked: Asked, tell: Tell = lambda what: None) -> Iterator[Bench]:
             engine.estimate_s_per_frame(frames[0].layout)  # the warm-up may refuse a precision
             described = engine.describe(frames[0].layout)
             device = described["device"]
-            wait = _waiting(device)
+            wait = alone.waiting(device)
             tell("the network alone")
-            network = _network(engine, frames[0], device, wait)
+            network = alone.network(engine, frames[0], device, wait)
             described = engine.describe(frames[0].layout)
             now = machine.describe(device)  # clocks as they are under work
             tell("each stage alone")
-            stages = _steps(engine, frames, network, wait)
+            stages = alone.steps(engine, frames, network, wait)
             warnings += engine.notes
             results = list(engine.deblur(frames[: 1 if network.synchronised.p50_s > SLOW_S else 3]))
         memory = _device_memory_mib(device)
@@ -130,9 +111,9 @@ def bench(asked: Asked, tell: Tell = lambda what: None) -> Iterator[Bench]:
             **real.engine() | {"precision": "fp32", "backend": "torch", "device": device}
         ) as plain:
             operations = yardstick.operations(plain.steps(frames[0])["network"].start)
-            parity = _parity(list(plain.deblur(frames[: len(results)])), results)
+            parity = alone.parity(list(plain.deblur(frames[: len(results)])), results)
         _release(device)
-        network = dataclasses.replace(network, work=_work(operations, peak, network.synchronised.p50_s))
+        network = dataclasses.replace(network, work=alone.work(operations, peak, network.synchronised.p50_s))
         found = Bench(
             asked=asked.values(),
             engine=described
@@ -206,11 +187,11 @@ def doubts(found: Bench) -> Iterator[str]:
         for fate, count in found.whole.fates.items():
             if fate != "deblurred":
                 yield f"{count} of {found.whole.frames} frames: {fate}"
-        ran, alone = (
+        ran, apart = (
             f"{w.get('way')}, {w.get('frames_at_a_time')} at a time" for w in (found.whole.way, found.engine)
         )
-        if ran != alone:
-            yield f"the whole ran another way than the network alone: {ran}; not {alone}"
+        if ran != apart:
+            yield f"the whole ran another way than the network alone: {ran}; not {apart}"
         if found.whole.overlap is not None and found.whole.overlap > 1.1:
             yield (
                 f"the whole is {found.whole.overlap:.2f} times as fast as its slowest stage alone: that must "
@@ -236,83 +217,11 @@ def _pictures(asked: Asked) -> tuple[Clip | None, list[Frame]]:
     return clip, frames
 
 
-def _network(engine: Deblurrer, frame: Frame, device: str, wait: Callable[[], object]) -> Network:
-    step = engine.steps(frame)["network"]
-    timed = laps.synchronised(step.start, wait, step.frames, budget_s=BUDGET_S)
-    if not device.startswith("cuda"):
-        return Network(timed, timed, None, None)
-    asking = laps.launched(step.start, wait, step.frames, count=timed.count)
-    return Network(asking, timed, _by_events(step, timed.count, device), None)
-
-
-def _by_events(step: Step, count: int, device: str) -> laps.Laps:
-    """By the device's clock, on the stream that the work is queued on."""
-    import torch
-
-    event: Any = torch.cuda.Event
-    stream = step.stream or torch.cuda.current_stream(device)
-    pairs = [(event(enable_timing=True), event(enable_timing=True)) for _ in range(count)]
-    for begin, end in pairs:
-        begin.record(stream)
-        step.start()
-        end.record(stream)
-    torch.cuda.synchronize(device)
-    return laps.laps_of([begin.elapsed_time(end) / 1000 / step.frames for begin, end in pairs])
-
-
-def _steps(
-    engine: Deblurrer, frames: Sequence[Frame], network: Network, wait: Callable[[], object]
-) -> list[Stage]:
-    """The steps that can be taken apart, and the engine: frames in memory to frames in memory, steady."""
-    stages: list[Stage] = []
-    for name, step in engine.steps(frames[0]).items():
-        if name == "network":
-            timed = network.synchronised
-        else:
-            timed = laps.synchronised(step.start, wait, step.frames, budget_s=SMALL_BUDGET_S)
-        stages.append(Stage(name, timed.p50_s, timed))
-    stamps: list[float] = []
-    begin = time.perf_counter()
-
-    def fed() -> Iterator[Frame]:
-        for index in itertools.count():
-            enough = len(stamps) > laps.ENOUGH or time.perf_counter() - begin > BUDGET_S
-            if enough and len(stamps) > 2 + laps.LEAST:
-                return
-            yield frames[index % len(frames)]
-
-    for _ in engine.deblur(fed()):
-        stamps.append(time.perf_counter())
-    steady = stamps[2:]
-    stages.append(Stage("engine", (steady[-1] - steady[0]) / (len(steady) - 1), laps.between(steady)))
-    return stages
-
-
-def _work(operations: int, peak: Any, s_per_frame: float) -> Work:
-    return Work(
-        gmac=operations / 2e9,
-        tflops=operations / s_per_frame / 1e12,
-        peak_tflops=None if peak is None else peak.tflops,
-        peak_of=None if peak is None else peak.of,
-    )
-
-
-def _parity(plain: Sequence[Frame], fast: Sequence[Frame]) -> Parity:
-    scale = 2.0 ** (8 - plain[0].layout.depth - plain[0].layout.lsb)
-    pairs = (
-        (a, b) for x, y in zip(plain, fast, strict=True) for a, b in zip(x.planes, y.planes, strict=True)
-    )
-    apart = np.concatenate([np.abs(a.astype(np.float64) - b).ravel() * scale for a, b in pairs])
-    square = float(np.mean(np.square(apart)))
-    psnr_db = 10 * math.log10(255**2 / square) if square else None
-    return Parity(psnr_db, float(np.percentile(apart, 99.9)), float(apart.max()), len(fast))
-
-
 def _enough_frames(stages: Sequence[Stage]) -> int:
-    """So many that the whole takes about BUDGET_S, and its warm-up twice that at most; else it has none."""
+    """So many that the whole takes about the budget, and its warm-up twice that at most; else it has none."""
     s_per_frame = next(stage for stage in stages if stage.name == "engine").s_per_frame
-    warm_up = WARM_UP_FRAMES if WARM_UP_FRAMES * s_per_frame <= 2 * BUDGET_S else 0
-    return max(LEAST_FRAMES, min(MOST_FRAMES, warm_up + round(BUDGET_S / s_per_frame)))
+    warm_up = WARM_UP_FRAMES if WARM_UP_FRAMES * s_per_frame <= 2 * alone.BUDGET_S else 0
+    return max(LEAST_FRAMES, min(MOST_FRAMES, warm_up + round(alone.BUDGET_S / s_per_frame)))
 
 
 def _clip(
@@ -327,15 +236,6 @@ def _clip(
     length = clip.picture.duration_from_header_s
     end = count * Fraction(frame.duration or 1) * frame.time_base
     return clip, None if length is not None and end >= length else end
-
-
-def _waiting(device: str) -> Callable[[], object]:
-    """What waits until the device has done all it was asked for."""
-    if not device.startswith("cuda"):
-        return lambda: None
-    import torch
-
-    return lambda: torch.cuda.synchronize(device)
 
 
 def _device_memory_mib(device: str) -> float | None:

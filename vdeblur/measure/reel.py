@@ -32,10 +32,10 @@ def layout(width: int, height: int) -> PlaneLayout:
     return PlaneLayout("yuv420p", width, height, "yuv", 8, (2, 2), planes, "limited", "bt709")
 
 
-def frames(width: int, height: int, count: int, seed: int = 0) -> Iterator[Frame]:
+def frames(width: int, height: int, count: int) -> Iterator[Frame]:
     """`count` frames of that size (even sides), planes in new arrays."""
     canvas = _canvas(width + ROOM_PX, height + ROOM_PX)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     noise = np.rint(rng.normal(0, NOISE, (_FIELDS, height, width))).astype(np.int16)
     own = layout(width, height)
     for index in range(count):
@@ -47,7 +47,7 @@ def frames(width: int, height: int, count: int, seed: int = 0) -> Iterator[Frame
         yield Frame(planes, own, index, Fraction(1, RATE), 1, index)
 
 
-def write_clip(path: Path, width: int, height: int, count: int, seed: int = 0) -> Path:
+def write_clip(path: Path, width: int, height: int, count: int) -> Path:
     """The same frames as an H.264 file in MP4, of good quality."""
     import av
 
@@ -57,7 +57,7 @@ def write_clip(path: Path, width: int, height: int, count: int, seed: int = 0) -
         context = video.codec_context
         context.color_range, context.colorspace = 1, 1
         context.color_primaries, context.color_trc = 1, 1
-        for frame in frames(width, height, count, seed):
+        for frame in frames(width, height, count):
             output.mux(video.encode(picture(frame)))
         output.mux(video.encode(None))
     return path
@@ -65,12 +65,9 @@ def write_clip(path: Path, width: int, height: int, count: int, seed: int = 0) -
 
 def picture(frame: Frame) -> Any:
     """A frame as PyAV's own, for an encoder."""
-    import av
+    from vdeblur.video.encoding import picture_of
 
-    made = av.VideoFrame(frame.layout.width, frame.layout.height, "yuv420p")
-    for plane, values in zip(made.planes, frame.planes, strict=True):
-        there = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-        there[:, : plane.width] = values
+    made = picture_of(frame)
     made.pts, made.time_base = frame.pts, frame.time_base
     return made
 

@@ -19,35 +19,33 @@ def package_folder() -> Path:
 
 def data_folder() -> Path:
     """The user's own folder for vdeblur, by the platform's custom; VDEBLUR_DATA names another."""
-    own = os.environ.get("VDEBLUR_DATA")
-    if own:
-        return at(own)
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else _home() / "AppData" / "Local") / "vdeblur"
-    if sys.platform == "darwin":
-        return _home() / "Library" / "Application Support" / "vdeblur"
-    shared = os.environ.get("XDG_DATA_HOME", "")
-    # The XDG rule: a relative path is invalid and to be ignored.
-    return (Path(shared) if os.path.isabs(shared) else _home() / ".local" / "share") / "vdeblur"
+    return _of_user("VDEBLUR_DATA", "XDG_DATA_HOME", ".local/share", "Application Support")
 
 
 def cache_folder() -> Path:
     """What can be made again, by the platform's custom; VDEBLUR_CACHE names another folder."""
-    own = os.environ.get("VDEBLUR_CACHE")
-    if own:
-        return at(own)
-    if sys.platform == "win32":
+    if sys.platform == "win32" and not os.environ.get("VDEBLUR_CACHE"):
         return data_folder() / "cache"
-    if sys.platform == "darwin":
-        return _home() / "Library" / "Caches" / "vdeblur"
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(shared) if os.path.isabs(shared) else _home() / ".cache") / "vdeblur"
+    return _of_user("VDEBLUR_CACHE", "XDG_CACHE_HOME", ".cache", "Caches")
 
 
 def at(typed: str | Path) -> Path:
     """A path with the home in place of `~`; where there is none, that is a name like any other."""
     return Path(os.path.expanduser(typed))
+
+
+def _of_user(own: str, shared: str, on_linux: str, on_mac: str) -> Path:
+    """Where the variable `own` says, else by the platform's custom."""
+    if named := os.environ.get(own):
+        return at(named)
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else _home() / "AppData" / "Local") / "vdeblur"
+    if sys.platform == "darwin":
+        return _home() / "Library" / on_mac / "vdeblur"
+    folder = os.environ.get(shared, "")
+    # The XDG rule: a relative path is invalid and to be ignored.
+    return (Path(folder) if os.path.isabs(folder) else _home() / on_linux) / "vdeblur"
 
 
 def _home() -> Path:

@@ -20,7 +20,6 @@ from vdeblur.jobs.live.options import LiveOptions
 from vdeblur.jobs.live.picture import blended
 from vdeblur.jobs.live.rungs import Rungs
 from vdeblur.jobs.live.sources import SourceAsk
-from vdeblur.jobs.live.view import Controls
 from vdeblur.video import formats
 from vdeblur.weights.store import find
 
@@ -61,7 +60,7 @@ def test_what_the_guard_refuses_passes_as_it_is_on_every_rung(scale: Fraction) -
 
 
 def test_rungs_that_cannot_be_opened_are_left_out_one_after_the_other(clip: Path) -> None:
-    good, left, controls = loads(Slow(0.08)), list[str](), Controls()
+    good, left, eyes = loads(Slow(0.08)), list[str](), Eyes()
 
     class WholePicturesOnly:
         def __init__(self, name: str) -> None:
@@ -76,11 +75,11 @@ def test_rungs_that_cannot_be_opened_are_left_out_one_after_the_other(clip: Path
     def tell(text: str) -> None:
         left.extend([text] * ("left out" in text))
         if len(left) == 3:
-            controls.stop()
+            eyes.enough = 0
 
     source = SourceAsk(str(clip), loop=True)
     options = LiveOptions(source, model="mimo-unet-tiny", goal=Goal(fps=20), duration_s=60)
-    result = run(options, [], controls, load=WholePicturesOnly, tell=tell)
+    result = run(options, [eyes], load=WholePicturesOnly, tell=tell)
     assert result.step == "mimo-unet-tiny at full size"
     why = "is left out: it cannot be opened (nothing left)"
     assert sorted(left) == [f"mimo-unet-tiny at {scale} {why}" for scale in ("1/2", "1/3", "3/4")]

@@ -226,7 +226,7 @@ def test_a_stream_that_stalls_goes_on_where_it_is() -> None:
     sender = subprocess.Popen([sys.executable, "-c", SENDER, f"udp://127.0.0.1:{port}?pkt_size=1316"])
     seen: list[tuple[float, Status]] = []
     load = loads(ZeroDifference())
-    load("any").deblur_rgb(np.zeros((8, 8, 3), np.float32))
+    load("any").deblur_rgb_or_none(np.zeros((8, 8, 3), np.float32))
     try:
         options = LiveOptions(SourceAsk(f"udp://127.0.0.1:{port}"), duration_s=5.5)
         run(options, watch=lambda status: seen.append((time.monotonic(), status)), load=load)

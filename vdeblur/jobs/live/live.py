@@ -9,6 +9,7 @@ the age of a picture is at most one interval of the source and one picture's wor
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -70,7 +71,7 @@ def run(
     watch: Callable[[Status], None] = lambda status: None,
     load: Load | None = None,
 ) -> LiveResult:
-    """Show until the source ends, `duration_s` is over, or a viewer or `controls` says stop.
+    """Show until the source ends, `duration_s` is over, or a viewer is closed.
 
     `tell` gets every message once; `watch` the figures, with every picture and about ten times a second.
     `duration_s` counts from when the network is open. Raises VdeblurError where the source or the network
@@ -201,10 +202,13 @@ class _Loop:
         after = blended(captured.frame, sharp, strength)
         if before is not None:
             shown = self._screen.rgb(after, captured.look) if after is not captured.frame else before
-            self._view = View(before, shown, captured.at_s, self._status(now))
-            for viewer in self._viewers:
-                viewer.show(self._view)
+            self._show(View(before, shown, captured.at_s, self._status(now)))
         return after
+
+    def _show(self, view: View) -> None:
+        self._view = view
+        for viewer in self._viewers:
+            viewer.show(view)
 
     def _show_again(self) -> None:
         """The old picture with new figures, so that the screen says what is going on."""
@@ -213,11 +217,7 @@ class _Loop:
             if self._controls.strength != self._shown_strength:
                 self._present(now)
             elif self._view is not None:
-                self._view = View(
-                    self._view.before, self._view.after, self._view.captured_at_s, self._status(now)
-                )
-                for viewer in self._viewers:
-                    viewer.show(self._view)
+                self._show(dataclasses.replace(self._view, status=self._status(now)))
             self._take_snapshot()
             self.recordings.look()
             self._watch(self._status(now))
@@ -226,10 +226,8 @@ class _Loop:
         if self._broadcast is not None and self._broadcast.failure is not None:
             raise self._broadcast.failure
         limit = self._options.duration_s
-        return (
-            self._controls.stopped
-            or any(viewer.closed() for viewer in self._viewers)
-            or (limit is not None and time.monotonic() - self._begin_s >= limit)
+        return any(viewer.closed() for viewer in self._viewers) or (
+            limit is not None and time.monotonic() - self._begin_s >= limit
         )
 
     def _serve(self, captured: Captured, rate: float) -> None:

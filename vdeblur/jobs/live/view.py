@@ -117,7 +117,6 @@ class Controls:
         self._frozen = False
         self._recording = recording
         self._snapshot = False
-        self._stopped = threading.Event()
 
     def wish(self, name: str) -> None:
         """What a key or a button means; unknown names come from outside and are passed over.
@@ -144,9 +143,6 @@ class Controls:
         with self._lock:
             self._recording = False
 
-    def stop(self) -> None:
-        self._stopped.set()
-
     # What the loop reads.
 
     @property
@@ -164,10 +160,6 @@ class Controls:
         """Whether a recording is wanted."""
         with self._lock:
             return self._recording
-
-    @property
-    def stopped(self) -> bool:
-        return self._stopped.is_set()
 
     def take_snapshot_wish(self) -> bool:
         """Whether a snapshot was asked for; the wish is gone then."""
