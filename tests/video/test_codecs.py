@@ -61,6 +61,7 @@ def chosen(choice: OutputChoice) -> tuple[str, str, str]:
         ("a.webm", "vp9", "yuv420p12le", (".mkv", "libx265", "yuv420p12le")),
         ("a.mov", "prores", "yuv422p10le", (".mov", "prores_ks", "yuv422p10le")),
         ("a.mxf", "prores", "yuv422p10le", (".mov", "prores_ks", "yuv422p10le")),
+        ("a.mov", "prores", "yuv444p12le", (".mov", "prores_ks", "yuv444p10le")),
         ("a.mov", "prores", "yuva444p12le", (".mov", "prores_ks", "yuva444p10le")),
         ("a.mkv", "ffv1", "gray16le", (".mkv", "ffv1", "gray16le")),
         ("a.gif", "gif", "bgra", (".mkv", "ffv1", "bgra")),
@@ -94,7 +95,8 @@ def test_a_loss_is_said_and_a_whole_result_says_nothing() -> None:
 def test_hdr10_data_goes_before_the_family_of_the_source() -> None:
     """ProRes and VP9 carry no mastering data in their streams; H.265 does."""
     hdr = Hdr(mastering=bytes(88), light=bytes(8))
-    assert choose_output(clip_of("a.mov", "prores", "yuv422p10le", hdr=hdr), None).encoder == "libx265"
+    for pix_fmt in ("yuv422p10le", "yuv444p12le"):
+        assert choose_output(clip_of("a.mov", "prores", pix_fmt, hdr=hdr), None).encoder == "libx265"
     assert choose_output(clip_of("a.webm", "vp9", "yuv420p10le", hdr=hdr), None).encoder == "libsvtav1"
 
 

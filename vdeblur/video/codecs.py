@@ -203,6 +203,8 @@ def _candidates(
             if layout.height % 4 and interlaced and table.even and form.down == 2:
                 continue
             lost = dict(lost)
+            if table.family == picture.codec == "prores":  # for editors 12 bits of H.265 are no gain
+                lost = dict.fromkeys(lost, 0)
             if picture.hdr.mastering and not table.hdr10:
                 lost["HDR10 mastering data is lost"] = 40
             elif picture.hdr.light and not table.hdr10:
