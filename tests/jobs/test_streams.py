@@ -22,7 +22,6 @@ from video.through import hashes, leftovers
 from vdeblur.cli.main import main
 from vdeblur.jobs import memory
 from vdeblur.video.carry import Carry
-from vdeblur.video.reader import Reader
 
 Serve = Callable[[socket.socket, bytes], None]
 
@@ -116,8 +115,7 @@ def sending(tmp_path: Path) -> Iterator[Callable[[Serve], str]]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = dict(Reader.__init__.__kwdefaults__ or {}) | {"timeout_s": 1.0}
-    monkeypatch.setattr(Reader.__init__, "__kwdefaults__", defaults)
+    monkeypatch.setattr("vdeblur.video.source.TIMEOUT_S", 3.0)
 
 
 def _passed(source: str | Path, out: Path, *more: str) -> int:

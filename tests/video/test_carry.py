@@ -65,11 +65,12 @@ def with_streams(*streams: Stream, **more: Any) -> Clip:
         (".mkv", other(1, "data", None), Action.DROP),
         (".mov", other(1, "data", None), Action.COPY),
         (".mov", other(1, "data", None, metadata={"timecode": "01:00:00:00"}), Action.ANEW),
+        (".ts", other(1, "data", None, metadata={"timecode": "01:00:00:00"}), Action.DROP),
     ],
 )
 def test_what_happens_to_which_stream(suffix: str, stream: Stream, action: Action) -> None:
     clip = with_streams(stream)
-    plan = plan_carry(clip, choose_output(clip, Path(f"o{suffix}")), tried=Trial())
+    plan = plan_carry(clip, choose_output(clip, Path(f"o{suffix}")))
     assert plan.streams[0].action is action
     silent = action in (Action.COPY, Action.ATTACH)
     assert bool(plan.notes) != (silent and suffix not in (".ts", ".m2ts", ".mts"))
@@ -77,11 +78,19 @@ def test_what_happens_to_which_stream(suffix: str, stream: Stream, action: Actio
     assert plan.lines()[0].startswith(f"{stream.kind} 1")
 
 
-def test_what_a_muxer_refuses_is_said_before_the_run() -> None:
+def test_chapters_and_tags_are_counted_where_they_are_kept() -> None:
+    clip = dataclasses.replace(clip_of("in.mkv"), chapters=1, tags={"title": "A", "artist": "B"})
+    lines = {s: plan_carry(clip, choose_output(clip, Path(f"o{s}"))).lines() for s in (".mkv", ".ts")}
+    assert lines == {".mkv": ["1 chapter", "2 tags"], ".ts": []}
+
+
+def test_what_a_muxer_refuses_is_said_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     strange = other(3, "audio", None, metadata={"handler_name": "Spatial"})
     clip = with_streams(other(1, "audio", "wmav2"), other(2, "data", None), strange)
     choice = choose_output(clip, Path("o.mov"))
-    plan = plan_carry(clip, choice, tried=Trial(refused=frozenset({1, 3}), chapters=frozenset({2})))
+    tried = Trial(refused=frozenset({1, 3}), chapters=frozenset({2}))
+    monkeypatch.setattr(carrying, "trial", lambda clip, muxer: tried)
+    plan = plan_carry(clip, choice)
     assert [c.action for c in plan.streams] == [Action.CONVERT, Action.ANEW, Action.DROP]
     assert "no mov muxer takes this Spatial audio stream" in plan.notes[1]
     assert plan.notes[2].endswith("converted: to alac, sample by sample, as no mov muxer takes it")
@@ -91,7 +100,7 @@ def test_tags_of_what_is_left_out_are_no_loss_of_their_own() -> None:
     font = other(1, "attachment", "ttf", metadata={"filename": "font.ttf"})
     sound = other(2, "audio", "aac", metadata={"studio": "A"})
     clip = with_streams(font, sound)
-    plan = plan_carry(clip, choose_output(clip, Path("o.mp4")), tried=Trial())
+    plan = plan_carry(clip, choose_output(clip, Path("o.mp4")))
     assert plan.notes[1:] == ("mp4 files keep no such tags of single streams: studio",)
 
 
@@ -207,7 +216,7 @@ def test_sound_of_discs_stays_in_m2ts(codec: str, name: str, kept: bool, tmp_pat
 
 def test_ts_says_what_it_has_no_place_for() -> None:
     clip = with_streams(chapters=2, tags={"title": "a", "major_brand": "isom"})
-    notes = " ".join(plan_carry(clip, choose_output(clip, Path("o.ts")), tried=Trial()).notes)
+    notes = " ".join(plan_carry(clip, choose_output(clip, Path("o.ts"))).notes)
     assert "no tags, chapters and default marks" in notes
 
 

@@ -23,10 +23,11 @@ from vdeblur.video.probing import probe
 from vdeblur.video.reader import Done, Reader
 
 
-def read(source: Path, **options: Any) -> tuple[list[Frame], Reader, Clip]:
+def read(source: Path, on_packet: Any = None, **options: Any) -> tuple[list[Frame], Reader, Clip]:
     """All frames of a source (with planes that outlive the reader), the closed reader, the clip."""
     clip = probe(str(source))
     with Reader(clip, **options) as reader:
+        reader.on_packet = on_packet
         return list(reader), reader, clip
 
 
@@ -353,7 +354,8 @@ def test_all_frames_of_the_real_clips(shared: Path) -> None:
         def count(packet: Any, others: dict[int, int] = others) -> None:
             others[packet.stream.index] += 1
 
-        with Reader(clip, wanted=wanted, on_packet=count) as reader:
+        with Reader(clip, wanted=wanted) as reader:
+            reader.on_packet = count
             pts = [frame.pts for frame in reader]
         frames, first = streams[clip.picture.index]
         assert len(pts) == frames, name

@@ -103,21 +103,16 @@ class CarryPlan:
     def lines(self) -> list[str]:
         """One line for each stream, chapters and tags."""
         found = [carried.line() for carried in self.streams]
-        if self.clip.chapters:
-            found.append(f"{self.clip.chapters} chapters")
-        if kept := tags.container_tags(self.clip.tags):
-            found.append(f"{len(kept)} tags")
-        return found
+        if self.muxer == "mpegts":  # which holds neither
+            return found
+        counts = (("chapter", self.clip.chapters), ("tag", len(tags.container_tags(self.clip.tags))))
+        return found + [f"{count} {what}{'s' * (count > 1)}" for what, count in counts if count]
 
 
-def plan_carry(clip: Clip, choice: OutputChoice, *, tried: Trial | None = None) -> CarryPlan:
-    """Decide for every stream but the deblurred one.
-
-    `tried` says which of them the muxer refuses; by default the source is opened once more to find out.
-    """
+def plan_carry(clip: Clip, choice: OutputChoice) -> CarryPlan:
+    """Decide for every stream but the deblurred one; the source is opened once more for it (`trial`)."""
     others = [s for s in clip.streams if s.index != clip.picture.index]
-    if tried is None:
-        tried = trial(clip, choice.container) if others else Trial()
+    tried = trial(clip, choice.container) if others else Trial()
     in_ts = held_by_ts(choice.suffix, (s.codec for s in others))
     streams = tuple(Carried(s, *_decide(s, choice, tried, in_ts)) for s in others)
     notes = [c.line() for c in streams if c.action in (Action.DROP, Action.ANEW)]
@@ -170,10 +165,12 @@ def _decide(stream: Stream, choice: OutputChoice, tried: Trial, in_ts: frozenset
             return Action.CONVERT, f"to {text}"
         return Action.DROP, f"{name} files hold no {stream.codec or 'such'} subtitles; .mkv may"
     if stream.kind == "data":
-        if "timecode" in stream.metadata:
-            return Action.ANEW, "from the timecode tag"
-        if stream.index in tried.chapters:
-            return Action.ANEW, "from the chapters"
+        made_of = "timecode tag" if "timecode" in stream.metadata else ""
+        made_of = made_of or "chapters" * (stream.index in tried.chapters)
+        if made_of and muxer == "mpegts":
+            return Action.DROP, f"{name} files hold no {made_of}; .mkv would"
+        if made_of:
+            return Action.ANEW, f"from the {made_of}"
         if muxer not in ("mp4", "mov", "mpegts"):
             return Action.DROP, f"{name} files hold no data streams"
     if stream.index in tried.refused:

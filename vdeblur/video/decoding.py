@@ -57,14 +57,13 @@ class Decoding:
         wanted: frozenset[int],
         *,
         steady: bool,
-        timeout_s: float = 10.0,
         gathers: bool = False,
     ) -> None:
         self._clip, self._on_packet, self._wanted = clip, on_packet, wanted
         self._live = is_url(clip.source)
         # A frame thread that fails can take the picture before it along; live sources want no latency.
         self._threads = "SLICE" if steady or self._live or clip.by_gpu else "AUTO"
-        self.container = open_source(clip.source, timeout_s=timeout_s, last=True, by_gpu=clip.by_gpu)
+        self.container = open_source(clip.source, last=True, by_gpu=clip.by_gpu)
         try:
             self._prepare()
             self.origin = _origin(self.container)

@@ -52,7 +52,7 @@ _FRUITLESS = 2000  # packets without a single picture, after which nothing is ex
 _SMALL_GIF = 64 << 20
 
 
-def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10.0) -> Clip:
+def probe(source: str, *, video_stream: int | None = None) -> Clip:
     """Look into a source once: its streams, tags and first picture.
 
     `video_stream` is the index of the stream to deblur where it is not to be the default one.
@@ -63,16 +63,16 @@ def probe(source: str, *, video_stream: int | None = None, timeout_s: float = 10
 
     if pictures.is_pictures(source):
         return pictures.probe_pictures(source)
-    with opened(source, timeout_s=timeout_s) as container:
+    with opened(source) as container:
         video = choose_video(container, source, video_stream)
         if video.codec_context is None:
             cut_index = not is_url(source) and soundness.lacks_index(Path(without_scheme(source)))
             what = "its index (moov) is cut off" if cut_index else "FFmpeg has no decoder for its video"
             raise InputError(f"{shown_name(source)}: {what}")
-        stated_matrix = int(video.codec_context.colorspace)
+        stated = stated_colour(video)
         frame = _first_frame(container, video, alpha_decoder(video) or video.codec_context, source)
         opaque = container.format.name == "gif" and _is_opaque(container, video, frame)
-        picture, warnings = picture_of(container, video, frame, stated_matrix, opaque=opaque)
+        picture, warnings = picture_of(container, video, frame, stated, opaque=opaque)
         cut = soundness.find_break(container, video, source)
         if container.format.name.startswith("mov") and soundness.is_spherical(source):
             warnings.append("cannot be carried: the word that this is 360° video; mark the result again")
@@ -123,13 +123,13 @@ def picture_of(
     container: InputContainer,
     video: VideoStream,
     frame: av.VideoFrame,
-    stated_matrix: int,
+    stated: Colour,
     *,
     opaque: bool = False,
 ) -> tuple[Picture, list[str]]:
     """What a stream and its first picture say, and what is to be said of them.
 
-    `stated_matrix`: that of the stream, asked before anything was decoded, which overwrites it.
+    `stated`: colour of the stream, asked before anything was decoded, which overwrites it.
     Raises InputError for pictures that cannot be read.
     """
     context = video.codec_context
@@ -141,12 +141,13 @@ def picture_of(
     warnings = [] if loss is None else [loss]
     if opaque or (pix_fmt == "pal8" and context.codec.name not in _STILL_CODECS):
         form = "gbrp"  # only palettes of pictures let anything through
+    is_vp8 = context.name == "vp8"
+    matrices = (stated.matrix, _VP8_MATRIX) if is_vp8 else (frame.colorspace, stated.matrix)
     colour = Colour(
         range=int(frame.color_range),
-        matrix=_stated(stated_matrix, _VP8_MATRIX) if context.name == "vp8" else int(frame.colorspace),
-        # A decoder of our own (for alpha) does not know what the container states.
-        primaries=_stated(frame.color_primaries, context.color_primaries),
-        transfer=_stated(frame.color_trc, context.color_trc),
+        matrix=_first_stated(*matrices),
+        primaries=_first_stated(frame.color_primaries, stated.primaries),
+        transfer=_first_stated(frame.color_trc, stated.transfer),
     )
     layout = formats.layout_of(
         form, frame.width, frame.height, range_tag=colour.range, matrix_tag=colour.matrix
@@ -213,9 +214,20 @@ def _rate(video: VideoStream, *, is_timed: bool) -> Fraction | None:
     return None
 
 
-def _stated(frame: int, container: int) -> int:
-    """An H.273 number from the frame, or from the container where the frame has none (2: unspecified)."""
-    return int(container if int(frame) == 2 else frame)
+def stated_colour(video: VideoStream) -> Colour:
+    """What the container says; decoding overwrites it, for some codecs by what the pictures leave open."""
+    context = video.codec_context
+    return Colour(
+        int(context.color_range),
+        int(context.colorspace),
+        int(context.color_primaries),
+        int(context.color_trc),
+    )
+
+
+def _first_stated(one: int, other: int) -> int:
+    """Of two H.273 numbers (2: unspecified)."""
+    return int(other if int(one) == 2 else one)
 
 
 def _stream(stream: av.stream.Stream) -> Stream:

@@ -75,12 +75,12 @@ class Reader:
     start, end   seconds from where the file starts; the frames from `start` up to, not including, `end`.
                  A still picture that is on screen at `start`, and would be missed there, begins with it
     deinterlace  interlaced pictures become progressive ones, one for each
-    on_packet    takes the packets of the streams in `wanted`, in the order of the file; may be set later.
-                 Those of a range are among others: where it begins is known with its first frame
     keep_partial a source that breaks off ends early instead of failing
     done         frames that are not wanted again: those that follow are given, as if they had been
     gathers      note what is read (see `gathered`): for a source that cannot be read again
 
+    on_packet    to be set: takes the packets of the streams in `wanted`, in the order of the file.  Those of
+                 a range are among others: where it begins is known with its first frame
     origin, span seconds on the source's own clock: where it starts, and the range, None where it is open
     shift        seconds taken off all times (0 unless a range was asked for); set before the first frame
                  is given, so that the other streams can be cut and moved alike
@@ -94,17 +94,15 @@ class Reader:
         start: Fraction | None = None,
         end: Fraction | None = None,
         deinterlace: bool = False,
-        on_packet: OnPacket | None = None,
         wanted: frozenset[int] = frozenset(),
         keep_partial: bool = False,
         done: Done | None = None,
         gathers: bool = False,
-        timeout_s: float = 10.0,
     ) -> None:
         if not keep_partial:
             clip.refuse_broken()
         self.clip = clip
-        self.on_packet = on_packet
+        self.on_packet: OnPacket | None = None
         self.moved = 0  # the shift in units of the time base
         self._done = done
         self.warnings: list[str] = [] if done is None else list(done.warnings)
@@ -114,9 +112,7 @@ class Reader:
             self._warn(INTERLACED)
         self._keep_partial = keep_partial
         self._deinterlace = deinterlace
-        self._decoding = Decoding(
-            clip, self._offer, wanted, steady=keep_partial, timeout_s=timeout_s, gathers=gathers
-        )
+        self._decoding = Decoding(clip, self._offer, wanted, steady=keep_partial, gathers=gathers)
         self.origin = self._decoding.origin
         self.span = self._decoding.span(start, end)
         self._until_s: float | None = None  # the end of the last good frame

@@ -25,6 +25,8 @@ from vdeblur.video import pipe, soundness, trust
 from vdeblur.video.names import PICTURES, is_picture, without_scheme
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|(rtp|udp|rtsp|rtmp|tcp|mmsh?):")
+TIMEOUT_S = 10.0
+"""After so long without a word an address counts as silent."""
 NOT_BY_PIPE = "stdin: no video that a pipe can carry (save an MP4 with its index at the end first)"
 _BROADCAST = {"mpegts", "mpeg"}  # containers that do not say at their start what their streams are
 _ONE_PROGRAMME = {"merge_pmt_versions": "1"}
@@ -43,12 +45,12 @@ def is_url(source: str) -> bool:
 
 
 @contextmanager
-def opened(source: str, *, timeout_s: float = 10.0, last: bool = False) -> Iterator[InputContainer]:
+def opened(source: str, *, last: bool = False) -> Iterator[InputContainer]:
     """The open container, closed at the end; raises InputError with what is wrong and what to do.
 
     `last` says that the source is not opened again, so that a pipe need not be remembered any more.
     """
-    container = open_source(source, timeout_s=timeout_s, last=last)
+    container = open_source(source, last=last)
     try:
         yield container
     finally:
@@ -56,7 +58,7 @@ def opened(source: str, *, timeout_s: float = 10.0, last: bool = False) -> Itera
 
 
 def open_source(
-    source: str, *, timeout_s: float = 10.0, last: bool = False, by_gpu: bool = False, patient: bool = False
+    source: str, *, last: bool = False, by_gpu: bool = False, patient: bool = False
 ) -> InputContainer:
     """Like `opened`, for those who close it themselves (with `close`); `by_gpu` or not at all.
 
@@ -72,7 +74,7 @@ def open_source(
         file = f"file:{source}" if ":" in source and not is_named else source  # else a protocol's name
     name = shown_name(source)
     # In PyAV a timeout interrupts any read, also of a slow disk, so files get none.
-    timeout = (timeout_s, timeout_s) if is_url(source) else None
+    timeout = (TIMEOUT_S, TIMEOUT_S) if is_url(source) else None
     # One programme whose parts move to other numbers stays one (MPEG-TS).
     options = trust.options_for_url(source) if is_url(source) else trust.options_for_file() | _ONE_PROGRAMME
     if patient:
