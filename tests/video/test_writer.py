@@ -144,6 +144,23 @@ def test_jpeg_pictures_say_that_they_are_srgb(tmp_path: Path) -> None:
     assert verify(str(made.path), str(gone.target)).faults == ()
 
 
+def test_colour_that_only_the_container_states_is_kept(tmp_path: Path) -> None:
+    """FFmpeg takes what a picture of ProRes leaves open for the word that counts; QuickTime does not."""
+    made = media.write_clip(tmp_path / "in.mov", codec="prores_ks", pix_fmt="yuv422p10le", frames=2)
+    data = bytearray(made.path.read_bytes())
+    at = -1
+    while (at := data.find(b"icpf", at + 1)) >= 0:
+        data[at + 18 : at + 21] = b"\2\2\2"  # primaries, transfer, matrix
+    made.path.write_bytes(data)
+    gone = through(made.path)
+    assert gone.clip.picture.colour == Colour(*media.BT709)
+    assert not [note for note in gone.clip.warnings if "not stated" in note]
+    with av.open(str(gone.target)) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)
+    assert verify(str(made.path), str(gone.target)).faults == ()
+
+
 def test_changed_planes_reach_the_file(tmp_path: Path) -> None:
     made = media.make("plain", tmp_path)
 

@@ -25,7 +25,7 @@ from vdeblur.errors import InputError
 from vdeblur.video.alignment import NO_TIME, Times
 from vdeblur.video.clip import Picture
 from vdeblur.video.pieces import Piece, Pieces
-from vdeblur.video.probing import picture_of
+from vdeblur.video.probing import picture_of, stated_colour
 from vdeblur.video.source import (
     alpha_decoder,
     choose_video,
@@ -168,7 +168,7 @@ def read_contents(source: str, choose: Choose = BY_DEFAULT) -> Contents:
         video = choose(container)
         if video.codec_context is None:
             raise InputError(f"{shown_name(source)}: FFmpeg has no decoder for its video")
-        decoder, matrix = alpha_decoder(video) or video.codec_context, int(video.codec_context.colorspace)
+        decoder, stated = alpha_decoder(video) or video.codec_context, stated_colour(video)
         gathering = Gathering(container, video)
         picture: Picture | None = None
         pending, broken = _FRUITLESS, False
@@ -177,7 +177,7 @@ def read_contents(source: str, choose: Choose = BY_DEFAULT) -> Contents:
                 if packet.stream_index == video.index and picture is None and pending:
                     pending -= 1
                     for frame in _decoded(decoder, packet)[:1]:
-                        picture, _ = picture_of(container, video, frame, matrix)
+                        picture, _ = picture_of(container, video, frame, stated)
                 gathering.packet(packet)
         except (av.FFmpegError, OSError):
             broken = True

@@ -208,7 +208,7 @@ class Encoding:
         wanted = self._choice.pix_fmt
         if picture.format.name != wanted:
             picture = converted(picture, wanted, frame.layout, self._full, self._reformatter)
-            tag_colour(picture, self._clip, self._choice)  # ProRes asks each of them
+        tag_colour(picture, self._clip, self._choice)  # ProRes asks each of them
         picture.pict_type = PictureType.NONE
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         return picture
