@@ -174,7 +174,7 @@ class Cuda:
 
     def seconds(self, work: Work, stream: Stream) -> float:
         raw = cast(_Queue, stream).raw
-        begin, end = (_clock() for _ in range(2))
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         with torch.cuda.stream(raw):
             work()
             begin.record(raw)
@@ -215,10 +215,6 @@ class Cuda:
             torch._C._cuda_endAllocateToPool(index, pool)
             # Not reached where the capture itself was ended: then the graph gives its memory back.
             torch._C._cuda_releasePool(index, pool)
-
-
-def _clock() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 class _Queue:

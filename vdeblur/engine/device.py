@@ -107,7 +107,8 @@ def choose(
     on_cpu = precision == "int8" or backend == "openvino"
     asked = "cuda" if backend == "cuda" else "cpu" if on_cpu else "auto"
     kind = guess_kind(asked if device == "auto" else device)
-    place, name, others = "cpu", _processor(), tuple[str, ...]()
+    processor = next(iter(cpu_info("model name")), platform.processor() or platform.machine())
+    place, name, others = "cpu", processor, tuple[str, ...]()
     if kind == "cuda":
         try:
             (place, *rest), name = gpus.cuda_devices(device)
@@ -202,7 +203,3 @@ def _check_half(precision: str, kind: Kind) -> None:
         raise InputError(
             "--precision fp16: slow and coarse on a CPU, which is what would run; use bf16 or fp32 there"
         )
-
-
-def _processor() -> str:
-    return next(iter(cpu_info("model name")), platform.processor() or platform.machine())

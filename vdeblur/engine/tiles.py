@@ -75,7 +75,8 @@ def overlap_for(reach: int, multiple_of: int) -> int:
     from the whole picture's result (`docs/engine.md`).
     """
     exact = math.ceil(reach / MARGIN)
-    return _up(min(exact, max(LEAST_OVERLAP, math.ceil(reach * 0.55))), multiple_of)
+    wanted = min(exact, max(LEAST_OVERLAP, math.ceil(reach * 0.55)))
+    return -(-wanted // multiple_of) * multiple_of
 
 
 def least_side(overlap: int, multiple_of: int) -> int:
@@ -157,10 +158,6 @@ def windows(size: int, tile: int, overlap: int, starts: tuple[int, ...]) -> list
         (weights / total[start : start + tile]).astype(np.float32)
         for start, weights in zip(starts, raw, strict=True)
     ]
-
-
-def _up(size: int, multiple_of: int) -> int:
-    return -(-size // multiple_of) * multiple_of
 
 
 def _starts(size: int, tile: int, overlap: int) -> tuple[int, ...]:

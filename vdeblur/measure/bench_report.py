@@ -26,7 +26,7 @@ def tables(found: Bench) -> list[Table]:
     by_stage = [
         ("stage", "frames/s", "ms a frame", "lap p50 ms", "p95 ms", "p99 ms"),
         *(
-            (stage.name, rate(stage.fps), _ms(stage.s_per_frame), *_three(stage.laps))
+            (stage.name, rate(stage.fps), *map(_ms, (stage.s_per_frame, *stage.laps.percentiles_s)))
             for stage in found.stages
         ),
     ]
@@ -124,7 +124,7 @@ def _whole(found: Bench) -> Iterator[tuple[str, ...]]:
     if not whole.warm_up_frames:
         stretch = f"from the first of {whole.frames} frames until the file is whole"
     yield "steady", rate(whole.steady_fps), f"frames/s, {stretch}"
-    low, middle, high = (_ms(s) for s in (whole.between.p50_s, whole.between.p95_s, whole.between.p99_s))
+    low, middle, high = map(_ms, whole.between.percentiles_s)
     yield "between frames", low, f"ms p50, {middle} p95, {high} p99"
     yield "true", rate(whole.true_fps), "frames/s, opening and closing included"
     yield "first frame", f"{whole.first_frame_s:.3f}", "s after the run begins: weights, warm-up, one frame"
@@ -144,12 +144,8 @@ def _whole(found: Bench) -> Iterator[tuple[str, ...]]:
 def _cells(laps: Laps | None) -> tuple[str, ...]:
     if laps is None:
         return ("-",) * len(_LAPS)
-    times = (_ms(s) for s in (laps.p50_s, laps.p95_s, laps.p99_s, laps.best_s))
+    times = map(_ms, (*laps.percentiles_s, laps.best_s))
     return (rate(laps.fps), *times, f"{laps.spread:.1%}", str(laps.count))
-
-
-def _three(laps: Laps) -> tuple[str, ...]:
-    return _ms(laps.p50_s), _ms(laps.p95_s), _ms(laps.p99_s)
 
 
 def rate(fps: float) -> str:

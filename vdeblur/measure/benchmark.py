@@ -149,14 +149,14 @@ def _whole(
 ) -> tuple[tuple[Stage, ...], Whole]:
     """From file to file, and the stages with both codecs alone around them."""
     from vdeblur.measure import whole as path
-    from vdeblur.video.codecs import default_suffix
+    from vdeblur.video.codecs import choose_output
 
     tell("a clip")
     count = asked.frames or _enough_frames(stages)
     source, end = _clip(asked, clip, frame, count, folder)
     tell("codecs alone")
     decode, held = path.decode_alone(source, end, count)
-    suffix = default_suffix(source)
+    suffix = choose_output(source, None).suffix
     encode = path.encode_alone(source, held, folder / f"alone{suffix}", end, real.engine())
     del held
     every = decode, *stages, encode

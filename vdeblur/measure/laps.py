@@ -31,6 +31,10 @@ class Laps:
     cpu_s: float | None = None
 
     @property
+    def percentiles_s(self) -> tuple[float, float, float]:
+        return self.p50_s, self.p95_s, self.p99_s
+
+    @property
     def fps(self) -> float:
         """Frames a second, by the median."""
         return 1 / self.p50_s

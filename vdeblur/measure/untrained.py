@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from vdeblur.errors import InputError
 from vdeblur.models.mimo_unet import MimoUNet
@@ -36,7 +37,7 @@ def find_or_make(
         if weights is not None or plain not in MAKERS:
             raise
     path = folder / f"{plain}.untrained.safetensors"
-    _save(MAKERS[plain](), path)
+    save_file({key: value.contiguous() for key, value in MAKERS[plain]().state_dict().items()}, path)
     ensemble = model.endswith(ENSEMBLE) or plain == "mimo-unet-plus-plus"
     return (ENSEMBLE if ensemble else "auto"), path, True
 
@@ -77,9 +78,3 @@ MAKERS: dict[str, Callable[[], torch.nn.Module]] = {
     "mimo-unet-plus-plus": _mimo(20),
     "deepdeblur": _msresnet,
 }
-
-
-def _save(network: torch.nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)

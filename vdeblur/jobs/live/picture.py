@@ -143,6 +143,4 @@ def blended(before: Frame, after: Frame, strength: float) -> Frame:
         else np.asarray(cv2.addWeighted(np.ascontiguousarray(a), strength, b.copy(), 1 - strength, 0))
         for a, b in zip(after.planes, before.planes, strict=True)
     )
-    return Frame(
-        planes, after.layout, after.pts, after.time_base, after.duration, after.index, None, after.fate
-    )
+    return dataclasses.replace(after, planes=planes, side=None)

@@ -14,6 +14,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -114,10 +115,8 @@ class Web:
 
     def _call(self, work: Callable[[], None]) -> None:
         if self._loop is not None:
-            try:
+            with suppress(RuntimeError):  # closed a moment ago
                 self._loop.call_soon_threadsafe(work)
-            except RuntimeError:
-                pass  # closed a moment ago
 
     async def _serve(self) -> None:
         from websockets.asyncio.server import serve
@@ -145,10 +144,8 @@ class Web:
     async def _watch(self, browser: ServerConnection) -> None:
         from websockets.exceptions import ConnectionClosed
 
-        try:
+        with suppress(ConnectionClosed):
             await Watcher(browser, self._newest, self._controls).watch()
-        except ConnectionClosed:
-            pass
 
     def _answer(self, browser: ServerConnection, request: Request) -> Response | None:
         """A file of the page, a refusal, or None: the WebSocket may be opened."""
