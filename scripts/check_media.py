@@ -73,10 +73,10 @@ def _word(finding: Finding) -> str:
 
 
 def _target_name(clip: Clip, extra: list[str]) -> str:
-    from vdeblur.video.codecs import default_suffix
+    from vdeblur.video.codecs import choose_output
 
     codec = extra[extra.index("--codec") + 1] if "--codec" in extra else None
-    return f"{Path(clip.source).stem}{default_suffix(clip, codec)}"
+    return f"{Path(clip.source).stem}{choose_output(clip, None, codec=codec).suffix}"
 
 
 def _index_of_result(clip: Clip, target: Path) -> int:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vdeblur.errors import InputError
 from vdeblur.video.clip import Clip, Colour, Hdr, Picture, Stream
-from vdeblur.video.codecs import CONTAINERS, choose_output, default_suffix
+from vdeblur.video.codecs import CONTAINERS, choose_output
 from vdeblur.video.encoders import ENCODERS, OutputChoice, formats_of
 from vdeblur.video.formats import layout_of
 from vdeblur.video.shapes import losses, nearest_format, shape_of
@@ -187,10 +187,8 @@ def test_tags_that_players_know_stay_in_the_boxes_that_players_read() -> None:
     assert "use_metadata_tags" in choose_output(own, None).container_options["movflags"]
 
 
-def test_default_suffix_follows_the_codec() -> None:
-    assert default_suffix(clip_of()) == ".mp4"
-    assert default_suffix(clip_of(), "ffv1") == ".mkv"
-    assert default_suffix(clip_of("a.avi", "mpeg4")) == ".mkv"
+def test_the_container_follows_the_codec_that_is_asked_for() -> None:
+    assert choose_output(clip_of(), None, codec="ffv1").suffix == ".mkv"
 
 
 def test_the_encoder_keeps_up_with_a_fast_network_where_cores_are_few_and_says_so() -> None:

@@ -358,16 +358,6 @@ def test_transparency_beside_a_stream_is_seen_by_its_mark(tmp_path: Path) -> Non
         assert not {"alpha_mode", "ALPHA_MODE"} & set(container.streams.video[0].metadata)
 
 
-def test_pictures_that_were_turned_upright_look_the_same(tmp_path: Path) -> None:
-    made = media.make("plain", tmp_path, rotation=-90)
-    (tmp_path / "turned").mkdir()
-    turned = media.make("plain", tmp_path / "turned", size=(64, 96), audio=TWO[:1])
-    receipt = verify(str(made.path), str(turned.path))
-    assert receipt.faults == ()
-    assert any(note.startswith("rotation: the pictures themselves were turned") for note in receipt.notes)
-    assert "audio 1 (eng) of the result: not in the source" in receipt.notes
-
-
 def test_frames_without_times_are_counted(tmp_path: Path) -> None:
     made = media.make("raw_h264", tmp_path)
     receipt = verify(str(made.path), str(through(made.path).target))

@@ -66,11 +66,6 @@ _SPEECH = frozenset({"amr_nb", "amr_wb"})  # the sound of old phones, which FFmp
 _BY_FORMAT = {"mov,mp4,m4a,3gp,3g2,mj2": ".mp4", "matroska,webm": ".mkv", "mpegts": ".ts", "mxf": ".mxf"}
 
 
-def default_suffix(clip: Clip, codec: str | None = None) -> str:
-    """The suffix of INPUT.deblurred.ext: the source's own where it can take the result."""
-    return choose_output(clip, None, codec=codec).suffix
-
-
 def choose_output(
     clip: Clip,
     target: Path | None,

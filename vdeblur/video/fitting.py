@@ -1,11 +1,13 @@
-"""Decoded pictures in the one layout that a clip has; what changes in the middle of a file is said."""
+"""Decoded pictures made fit: progressive where it is wanted, and in the one layout that a clip has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import av
+import av.filter
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -13,8 +15,44 @@ from vdeblur.video import formats
 from vdeblur.video.clip import Clip
 
 
+def deinterlaced(pictures: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """One picture for each by FFmpeg's bwdif; times are kept (in a finer time base).
+
+    Those that are not marked as interlaced pass unchanged.
+    """
+    for _, alike in itertools.groupby(pictures, lambda p: (p.width, p.height, p.format.name)):
+        first = next(alike)
+        graph = _graph(first)
+        for picture in itertools.chain([first], alike, [None]):
+            graph.push(picture)
+            yield from _ready(graph)
+
+
+def _graph(first: av.VideoFrame) -> av.filter.Graph:
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=first.width, height=first.height, format=first.format, time_base=first.time_base
+    )
+    fields = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    sink = graph.add("buffersink")
+    source.link_to(fields)
+    fields.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def _ready(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
+    while True:
+        try:
+            picture = graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        assert isinstance(picture, av.VideoFrame)
+        yield picture
+
+
 class Fitting:
-    """`warn` takes sentences, the same one again with every picture."""
+    """What changes in the middle of a file is said: `warn` takes sentences, with every picture again."""
 
     def __init__(self, clip: Clip, warn: Callable[[str], None]) -> None:
         self._clip, self._warn = clip, warn

@@ -7,6 +7,7 @@ second) is continued.  A frame's duration is the next time minus its own, becaus
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -47,7 +48,7 @@ def paced(
     shift = 0  # added to all times after the clock started anew
     made_from: tuple[int, int] | None = None  # (time, count of frames since) in a run of made times
     previous = 0
-    for following in _with_end(frames):
+    for following in itertools.chain(frames, [None]):
         frame, waiting = waiting, following
         if frame is None:
             continue
@@ -90,11 +91,6 @@ def _swapped(coming: int, pts: int, last: int | None, time_base: Fraction) -> bo
     if coming >= pts:
         return False
     return coming > last if last is not None else (pts - coming) * time_base <= 1
-
-
-def _with_end(frames: Iterable[Stamped[T]]) -> Iterator[Stamped[T] | None]:
-    yield from frames
-    yield None
 
 
 def _once(warnings: list[str], text: str) -> None:

@@ -28,8 +28,7 @@ from vdeblur.video import formats
 from vdeblur.video.clip import Clip, broken_source
 from vdeblur.video.contents import Contents, Packet
 from vdeblur.video.decoding import Decoding, OnPacket
-from vdeblur.video.deinterlace import deinterlaced
-from vdeblur.video.fitting import Fitting
+from vdeblur.video.fitting import Fitting, deinterlaced
 from vdeblur.video.pace import MADE, MOVED, RESTARTED, Stamped, Timed, paced
 
 INTERLACED = "interlaced: both fields of a picture are deblurred as one; --deinterlace makes it progressive"

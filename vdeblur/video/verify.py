@@ -238,12 +238,9 @@ class _Comparison:
             return
         case = self._video_case()
         resized = self.run is not None and self.run.resized
-        turned = _turned_upright(old, new)
-        if turned:
-            self.notes.append("rotation: the pictures themselves were turned, which looks the same")
-        if _size(old) != _size(new) and not (resized or turned):
-            sizes = ("{}x{}".format(*_size(picture)) for picture in (old, new))
-            self._judge("size", " became ".join(sizes), case)
+        sizes = [f"{picture.layout.width}x{picture.layout.height}" for picture in (old, new)]
+        if sizes[0] != sizes[1] and not resized:
+            self._judge("size", f"{sizes[0]} became {sizes[1]}", case)
         if old.pix_fmt != new.pix_fmt:
             self.notes.append(f"pixels: {old.pix_fmt} became {new.pix_fmt}")
         if _has_alpha(old) and not _has_alpha(new):
@@ -251,9 +248,9 @@ class _Comparison:
         aspects = [picture.sample_aspect_ratio or 1 for picture in (old, new)]
         if aspects[0] != aspects[1]:
             self._judge("aspect", f"{aspects[0]} became {aspects[1]}", case)
-        if old.rotation != new.rotation and not turned:
+        if old.rotation != new.rotation:
             self._judge("rotation", f"{old.rotation} became {new.rotation} degrees", case)
-        elif old.display_matrix not in (None, new.display_matrix) and not turned:
+        elif old.display_matrix not in (None, new.display_matrix):
             self._judge("rotation", "the display matrix differs", case)
         sitings = [picture.chroma_siting or "left" for picture in (old, new)]
         if sitings[0] != sitings[1]:
@@ -378,13 +375,3 @@ def _marks(disposition: int) -> str:
     names = [mark.name for mark in Disposition if mark.name and disposition & mark]
     rest = disposition & ~sum(Disposition)
     return "+".join([*(name for name in names if name), *([str(rest)] if rest else [])]) or "none"
-
-
-def _turned_upright(old: Picture, new: Picture) -> bool:
-    if new.rotation or abs(old.rotation) != 90:
-        return False
-    return _size(old) == _size(new)[::-1] and _size(old) != _size(new)
-
-
-def _size(picture: Picture) -> tuple[int, int]:
-    return picture.layout.width, picture.layout.height
