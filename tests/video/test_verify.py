@@ -332,6 +332,8 @@ def test_what_the_run_announced_is_a_note(tmp_path: Path) -> None:
     receipt = verify(str(made.path), str(damaged.path), Announced(0, {5: "left out"}))
     assert receipt.faults == ()
     assert "subtitle 5 (ger): left out" in receipt.notes
+    more = verify(str(damaged.path), str(made.path))
+    assert "subtitle 5 (ger) of the result: not in the source" in more.notes
 
 
 def test_times_are_laid_side_by_side() -> None:

@@ -198,15 +198,6 @@ def test_key_frames_are_the_encoders_own(tmp_path: Path) -> None:
     assert len(keys) == 1
 
 
-def test_interlaced_stays_top_field_first(tmp_path: Path) -> None:
-    made = media.make("interlaced", tmp_path)
-    back = probe(str(through(made.path, tmp_path / "out.mp4").target)).picture
-    assert back.interlaced
-    assert back.field_order == 2
-    once = probe(str(through(made.path, tmp_path / "once.mp4", deinterlace=True).target)).picture
-    assert not once.interlaced
-
-
 def test_bottom_field_first_is_said_everywhere(tmp_path: Path) -> None:
     """x264's SEI is what FFmpeg shows as the field order; the order of the slices is in the pictures."""
     made = media.write_clip(
