@@ -44,6 +44,17 @@ def test_uneven_times_come_back(codec: str, suffix: str, tmp_path: Path) -> None
     assert abs(last - lasting(made.path)) <= (0 if suffix == ".mp4" else Fraction(1, 1000))
 
 
+def test_a_pause_that_mp4_cannot_say_names_the_way_out(tmp_path: Path) -> None:
+    second = 10**9
+    made = media.write_clip(
+        tmp_path / "in.nut", codec="ffv1", pts=[0, second, 4 * second], time_base=Fraction(1, second)
+    )
+    with pytest.raises(VdeblurError, match=r"frame 2 at 4.00 s .* use a \.mkv target"):
+        through(made.path, tmp_path / "out.mp4")
+    through(made.path, tmp_path / "out.mkv", codec="h264")
+    assert leftovers(tmp_path) == []
+
+
 def lasting(path: Path) -> Fraction:
     """Of the last picture; where FFmpeg shows none (VP9 in MP4 with a late start), from the stream's end."""
     with av.open(str(path)) as container:

@@ -21,7 +21,7 @@ from av.codec.context import Flags
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from vdeblur.errors import InputError
+from vdeblur.errors import InputError, VdeblurError
 from vdeblur.frame import Frame, PlaneLayout
 from vdeblur.video import hdr
 from vdeblur.video.clip import LOWER_FIRST, Clip, Colour
@@ -165,7 +165,7 @@ class Encoding:
         self._durations: dict[int, int] = {}
         self._count = 0
         self._reformatter = VideoReformatter()
-        self._full = colour_of(clip, choice).range == 2
+        self._last_pts = first.pts
         # MP4 stores the steps between decoding times, so the last frame's own duration only survives where
         # that frame is also decoded last: the last two frames become P frames, and no B frame follows them.
         reorders = choice.encoder in ("libx264", "libx264rgb", "libx265")
@@ -177,6 +177,12 @@ class Encoding:
 
     def encode(self, frame: Frame) -> Iterator[Any]:
         """Packets that this frame brings to light; their frames may be earlier ones."""
+        if frame.pts - self._last_pts >= 1 << 31 and self._choice.container in ("mp4", "mov"):
+            raise VdeblurError(
+                f"frame {frame.index} at {frame.time_s:.2f} s lies further behind the one before than MP4, "
+                f"MOV and MPEG-TS can say in steps of 1/{frame.time_base.denominator} s; use a .mkv target"
+            )
+        self._last_pts = frame.pts
         self._count += 1
         self._durations[frame.pts] = frame.duration
         self._held.append(self._picture(frame))
@@ -204,14 +210,22 @@ class Encoding:
         """The frame as the encoder wants it; in place where the decoded picture still fits."""
         size = frame.layout.width, frame.layout.height
         assert size == self._size, "it would be scaled without a word"
-        picture = picture_of(frame)
-        wanted = self._choice.pix_fmt
-        if picture.format.name != wanted:
-            picture = converted(picture, wanted, frame.layout, self._full, self._reformatter)
-        tag_colour(picture, self._clip, self._choice)  # ProRes asks each of them
+        picture = written_picture(frame, self._clip, self._choice, self._reformatter)
         picture.pict_type = PictureType.NONE
-        picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         return picture
+
+
+def written_picture(
+    frame: Frame, clip: Clip, choice: OutputChoice, reformatter: VideoReformatter
+) -> av.VideoFrame:
+    """The picture of a frame in the format and the colours that are written, with the frame's time."""
+    picture = picture_of(frame)
+    if picture.format.name != choice.pix_fmt:
+        full = colour_of(clip, choice).range == 2
+        picture = converted(picture, choice.pix_fmt, frame.layout, full, reformatter)
+    tag_colour(picture, clip, choice)  # ProRes asks each of them
+    picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
+    return picture
 
 
 def converted(

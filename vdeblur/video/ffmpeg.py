@@ -29,7 +29,7 @@ from vdeblur.frame import Frame
 from vdeblur.video import hdr
 from vdeblur.video.clip import Clip
 from vdeblur.video.encoders import OutputChoice
-from vdeblur.video.encoding import colour_of, converted, picture_of, rate_of
+from vdeblur.video.encoding import colour_of, rate_of, written_picture
 
 _PATIENCE_S = 60.0
 
@@ -84,9 +84,8 @@ class Program:
             stderr=self._complaints,
             start_new_session=True,  # Ctrl-C is for us: we end it, when it has written what it has
         )
-        self._encoder, self._pix_fmt = choice.encoder, choice.pix_fmt
+        self._clip, self._choice = clip, choice
         self._reformatter = VideoReformatter()
-        self._full = colour_of(clip, choice).range == 2
         self._first = first.pts * first.time_base  # seconds
         self._moved: int | None = None  # what the program adds to all times, in the packets' time base
         self._durations: dict[Fraction, Fraction] = {}
@@ -108,10 +107,7 @@ class Program:
     def encode(self, frame: Frame) -> Iterator[Any]:
         """One frame into the program; what has come back so far."""
         self._durations[frame.pts * frame.time_base] = frame.duration * frame.time_base
-        picture = picture_of(frame)
-        if picture.format.name != self._pix_fmt:
-            picture = converted(picture, self._pix_fmt, frame.layout, self._full, self._reformatter)
-        picture.pts, picture.time_base = frame.pts, frame.time_base
+        picture = written_picture(frame, self._clip, self._choice, self._reformatter)
         try:
             self._nut.mux(self._raw.encode(picture))
         except (OSError, av.FFmpegError) as error:
@@ -175,7 +171,7 @@ class Program:
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").strip().splitlines()
         last = lines[-1] if lines else f"exit code {self._process.returncode}"
-        return f"--encoder ffmpeg: {self._encoder} failed ({last})"
+        return f"--encoder ffmpeg: {self._choice.encoder} failed ({last})"
 
 
 def _command(binary: str, clip: Clip, choice: OutputChoice) -> list[str]:
