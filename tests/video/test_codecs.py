@@ -92,6 +92,13 @@ def test_a_loss_is_said_and_a_whole_result_says_nothing() -> None:
     assert "written as mkv" in " ".join(choose_output(clip_of("a.avi", "mpeg4"), None).notes)
 
 
+def test_key_frames_of_a_container_without_an_index_are_a_second_apart() -> None:
+    """Players land on the next one: up to ten seconds too late."""
+    assert choose_output(clip_of("a.mts"), None).options["g"] == "25"
+    assert choose_output(clip_of("a.mp4"), None).options["g"] == "250"
+    assert choose_output(clip_of("a.ts"), None, encoder_options={"g": "50"}).options["g"] == "50"
+
+
 def test_hdr10_data_goes_before_the_family_of_the_source() -> None:
     """ProRes and VP9 carry no mastering data in their streams; H.265 does."""
     hdr = Hdr(mastering=bytes(88), light=bytes(8))

@@ -31,7 +31,7 @@ from vdeblur.video.encoders import (
     preset_for_pace,
 )
 from vdeblur.video.encoders import encoder_options as table_options
-from vdeblur.video.encoding import check_encoder
+from vdeblur.video.encoding import check_encoder, rate_of
 from vdeblur.video.restarts import CONCATENATED
 from vdeblur.video.shapes import nearest_format, shape_of
 from vdeblur.video.transport import has_form_of_discs
@@ -106,6 +106,8 @@ def choose_output(
         options = {k: str(v) for k, v in (("crf", crf), ("preset", preset)) if v is not None}
     else:
         options = table_options(clip, table, best.pix_fmt, crf, preset or by_pace)
+        if container.muxer == "mpegts":  # has no index: who enters anywhere waits for the next key frame
+            options["g"] = str(math.ceil(rate_of(clip)))
     asked = dict(encoder_options or {})
     for key, value in asked.items():
         joined = key.endswith("-params") and key in options
