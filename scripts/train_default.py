@@ -18,17 +18,17 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import torch
 import torch.distributed as dist
 
-from vdeblur.data.drawings import Picture
 from vdeblur.data.feed import Feed, Share
 from vdeblur.data.material import load_photographs
 from vdeblur.data.samples import Samples, SynthesisedPairs
-from vdeblur.data.synthesis import BlurSettings
+from vdeblur.data.synthesis import BlurSettings, Pair
 from vdeblur.engine.deblurrer import Deblurrer
 from vdeblur.learn import checkpoint
 from vdeblur.learn.events import Event, line
@@ -154,22 +154,16 @@ def revived(source: Path, photographs: Path, target: Path) -> None:
     """Write a checkpoint whose network is that of `source` with all units speaking."""
     network = load_network(source).network
     assert isinstance(network, MimoUNet)
-    units = revive(network, tensors(load_photographs(photographs)[::12]))
+    units = revive(network, blurred(validation_pairs(load_photographs(photographs), BlurSettings())))
     state = checkpoint.load(source)
     facts = {key: state[key] for key in ("step", "settings")}
     checkpoint.save(target, facts | {"average": network.state_dict()})
     print(f"{target}: {units} units speak that did not")
 
 
-def tensors(pictures: list[Picture]) -> list[torch.Tensor]:
-    """The middle of each picture as the network reads it, 1x3x256x256."""
-    parts = (picture[cut(picture.shape[0]), cut(picture.shape[1])] for picture in pictures)
-    return [torch.from_numpy(part.copy()).permute(2, 0, 1)[None] / 255 for part in parts]
-
-
-def cut(length: int, keep: int = 256) -> slice:
-    start = max(0, (length - keep) // 2)
-    return slice(start, start + keep)
+def blurred(pairs: Sequence[Pair]) -> list[torch.Tensor]:
+    """Their blurred sides as a network reads them. Of sharp pictures even a sound one says little."""
+    return [torch.from_numpy(pair.blurred.copy()).permute(2, 0, 1)[None] / 255 for pair in pairs]
 
 
 def score(files: list[Path], photographs: Path) -> None:
@@ -192,8 +186,8 @@ def score(files: list[Path], photographs: Path) -> None:
         gain_db = score_on(network, iter(pairs)).gain_db
         print(f"{file.name}: {gain_db:+.3f} dB on {len(pairs)} synthetic pairs")
         if isinstance(network, MimoUNet):
-            units = torch.cat(list(silent(network, tensors(sharp)).values()))
-            print(f"    {int(units.sum())} of {len(units)} units silent")
+            units = torch.cat(list(silent(network, blurred(pairs)).values()))
+            print(f"    {int(units.sum())} of {len(units)} units silent on the blurred sides")
         with Deblurrer.load(weights=file, device="cpu", precision="fp32", backend="torch") as deblurrer:
             for kind, pictures in still.items():
                 results = [deblurrer.deblur_array(picture) for picture in pictures]

@@ -153,8 +153,9 @@ def campaign(
     still = [rgb(picture, step) for picture in held]
     print(f"{len(still)} sharp pictures: {kept(outcome.network, still)}")
     if isinstance(outcome.network, MimoUNet):
-        units = torch.cat(list(silent(outcome.network, still).values()))
-        print(f"{int(units.sum())} of {len(units)} units silent")
+        blurred = [torch.from_numpy(pair.blurred).to(device).permute(2, 0, 1) for pair in pairs]
+        units = torch.cat(list(silent(outcome.network, [rgb(side, step) for side in blurred]).values()))
+        print(f"{int(units.sum())} of {len(units)} units silent on blurred pictures")
 
 
 class Parcel:

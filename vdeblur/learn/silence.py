@@ -39,7 +39,8 @@ def silent(network: MimoUNet, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
 
     Layers that feed a residual stream are left out: what they do not say others may say for them.
 
-    pictures    1x3xHxW, RGB in [0, 1], of sizes that the network takes
+    pictures    blurred ones, as there is little to say of sharp ones; 1x3xHxW, RGB in [0, 1], sides that the
+                network takes
     """
     shares: dict[str, Tensor] = {}
 
