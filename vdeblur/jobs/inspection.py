@@ -17,7 +17,7 @@ from vdeblur.jobs.plan import Plan
 from vdeblur.ledger import Ledger
 from vdeblur.video.alignment import Times
 from vdeblur.video.carry import Action
-from vdeblur.video.contents import Choose, Contents, video_at
+from vdeblur.video.contents import Choose, Contents, video_in_place_of
 from vdeblur.video.looks import BYTES, CODED, Looks, compared, look, looks_of
 from vdeblur.video.receipt import Announced, Fault, Receipt
 from vdeblur.video.sink import suspect_beside
@@ -111,9 +111,8 @@ class Inspection:
     def _place(self) -> Choose:
         """Of the result's videos the one that was made."""
         plan, left = self._plan, self._announced().dropped
-        videos = [s for s in plan.clip.streams if s.kind == "video" and not s.is_cover]
-        kept = sorted(s.index for s in videos if s.index not in left)
-        return video_at(kept.index(plan.clip.picture.index), len(kept))
+        videos = (s.index for s in plan.clip.streams if s.kind == "video" and not s.is_cover)
+        return video_in_place_of(plan.clip.picture.index, (index for index in videos if index not in left))
 
     def words(self, kept: Path) -> str:
         """One line for a damaged file that is kept under this name."""

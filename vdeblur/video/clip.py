@@ -121,9 +121,8 @@ class Clip:
 
     def refuse_broken(self) -> None:
         """Raise BrokenSourceError for a file that is cut off."""
-        if self.broken is None:
-            return
-        raise broken_source(self.source, self.broken, self.broken_at_s)
+        if self.broken is not None:
+            raise broken_source(self.source, self.broken, self.broken_at_s)
 
 
 def broken_source(source: str, why: str, at_s: float | None) -> BrokenSourceError:

@@ -104,14 +104,16 @@ def video_numbered(index: int | None) -> Choose:
 BY_DEFAULT = video_numbered(None)
 
 
-def video_at(place: int, count: int) -> Choose:
-    """The video at a place among `count`; the default one of a file that has not as many."""
+def video_in_place_of(own: int, kept: Iterable[int]) -> Choose:
+    """The video that stands where this one does among those that are kept of its source (numbers of streams);
+    the default one of a file that has not as many."""
+    order = sorted(kept)
 
     def choose(container: InputContainer) -> VideoStream:
         there = [s for s in container.streams.video if not is_cover(s)]
-        if len(there) != count:
+        if len(there) != len(order):
             return choose_video(container, container.name, None)
-        return there[place]
+        return there[order.index(own)]
 
     return choose
 

@@ -59,10 +59,6 @@ class Case:
         return Path(self.b.source).suffix.lower()
 
     @property
-    def webm(self) -> bool:
-        return self.suffix == ".webm"
-
-    @property
     def muxer(self) -> str:
         """FFmpeg's name of what may have written the result."""
         if self.suffix in (".mov", ".webm"):
@@ -252,7 +248,7 @@ LIMITS: dict[str, tuple[Limit, ...]] = {
     "stream": (
         Limit(
             "attachments are kept by Matroska only",
-            lambda c: c.old.kind == "attachment" and (c.into != "matroska" or c.webm),
+            lambda c: c.old.kind == "attachment" and (c.into != "matroska" or c.suffix == ".webm"),
         ),
         Limit(
             "cover pictures are kept by MP4 and Matroska only",
@@ -283,12 +279,14 @@ LIMITS: dict[str, tuple[Limit, ...]] = {
         ),
         Limit(
             "WebM holds Opus and Vorbis only",
-            lambda c: c.old.kind == "audio" and c.webm and c.old.codec not in ("opus", "vorbis"),
+            lambda c: c.old.kind == "audio" and c.suffix == ".webm" and c.old.codec not in ("opus", "vorbis"),
         ),
         Limit(
             "the container holds no such picture subtitles",
             lambda c: (
-                c.old.kind == "subtitle" and c.old.codec in _PICTURE_TEXT and (c.into == "mov" or c.webm)
+                c.old.kind == "subtitle"
+                and c.old.codec in _PICTURE_TEXT
+                and (c.into == "mov" or c.suffix == ".webm")
             ),
         ),
     ),

@@ -25,7 +25,7 @@ from vdeblur.video.contents import (
     packet_times,
     picture_times,
     read_contents,
-    video_at,
+    video_in_place_of,
     video_numbered,
 )
 from vdeblur.video.hdr import numbers_of
@@ -325,10 +325,9 @@ class _Comparison:
 
 
 def _of_result(a: Contents, announced: Announced | None) -> Choose:
-    """Of the result's videos the one at the place that the source's has, where there are as many."""
     dropped = announced.dropped if announced else {}
-    videos = [t.index for t in (a.video, *a.others) if t.kind == "video" and t.index not in dropped]
-    return video_at(sorted(videos).index(a.video.index), len(videos))
+    videos = (t.index for t in (a.video, *a.others) if t.kind == "video")
+    return video_in_place_of(a.video.index, (index for index in videos if index not in dropped))
 
 
 def _last(video: Track) -> tuple[Fraction, Fraction] | None:
