@@ -4,6 +4,10 @@ The same arithmetic as `engine/planes.py` and `guard.figures`, in OpenVINO's ope
 them, and `planes.py` has the reasons.  Every part is a function from nodes to nodes, so that the parts can
 be one model (`whole`) or three (tiles, or a body in another precision).  Components come as (1, 1, rows,
 columns) of uint8 or uint16, padded to whole units.
+
+Where 4:2:0 meets a network with a half stem, both are in blocks of 2x2 px: the network sees twelve channels
+(red, green, blue of four pixels), a block is four luma words and one of each chroma.  So chroma is spread by
+adding it to four channels, and averaged over four: the same for a third of the time.
 """
 
 from __future__ import annotations
@@ -16,7 +20,6 @@ from openvino import opset15 as op
 
 from vdeblur import colour
 from vdeblur.engine import guard
-from vdeblur.engine import openvino_blocks as blocks
 from vdeblur.engine.lane import component_sizes
 from vdeblur.engine.openvino_body import from_blocks, in_blocks
 from vdeblur.engine.openvino_words import (
@@ -38,9 +41,9 @@ def whole(body: ov.Model, layout: PlaneLayout, rows: int, columns: int, strength
     """Padded components -> changed components at their own size, then the guard's three figures."""
     words = _parameters(layout, rows, columns)
     step = step_of_body(body)
-    if step == 2 and blocks.fit(layout):
-        head = _inlined(body, blocks.to_rgb(words, layout), rows, columns)
-        return _model(words, blocks.end(words, head, layout, strength), "planes to planes by blocks")
+    if step == 2 and _made_of_blocks(layout):
+        head = _inlined(body, _blocks_to_rgb(words, layout), rows, columns)
+        return _model(words, _blocks_end(words, head, layout, strength), "planes to planes by blocks")
     head = _inlined(body, in_blocks(_to_rgb(words, layout), step), rows, columns)
     return _model(words, _end(words, from_blocks(head, step), layout, strength), "planes to planes")
 
@@ -144,3 +147,37 @@ def _block_mean(difference: Node, layout: PlaneLayout) -> Node:
         return difference
     short = [-layout.height % down, -layout.width % across]
     return op.avg_pool(difference, [down, across], [0, 0], short, [down, across], True)
+
+
+def _made_of_blocks(layout: PlaneLayout) -> bool:
+    """Whether a picture is made of whole blocks with one chroma sample each."""
+    return layout.kind == "yuv" and layout.subsampling == (2, 2) and not (layout.height | layout.width) & 1
+
+
+def _blocks_to_rgb(words: Sequence[Node], layout: PlaneLayout) -> Node:
+    """Padded components -> (1, 12, rows / 2, columns / 2) float32, clipped to [0, 1]."""
+    luma = values(in_blocks(words[0], 2), layout, colour.luma_codes(layout.depth, layout.range))
+    chroma_codes = colour.chroma_codes(layout.depth, layout.range)
+    cb, cr = (values(word, layout, chroma_codes) for word in words[1:3])
+    channels = [
+        op.add(luma, op.add(op.multiply(cb, scalar(from_cb)), op.multiply(cr, scalar(from_cr))))
+        for _, from_cb, from_cr in colour.yuv_to_rgb(layout.matrix).tolist()
+    ]
+    return op.concat([op.clamp(channel, 0.0, 1.0) for channel in channels], 1)
+
+
+def _blocks_end(words: Sequence[Node], head: Node, layout: PlaneLayout, strength: float) -> list[Node]:
+    """Words plus `strength` times the difference, at the layout's own size; then the guard's figures."""
+    size = layout.height // 2, layout.width // 2
+    head = cropped(head, size)
+    channels = op.split(head, np.int64(1), 3).outputs()
+    matrix = colour.MATRICES[layout.matrix] * strength
+    codes = colour.luma_codes(layout.depth, layout.range)
+    luma = cropped(in_blocks(words[0], 2), size)
+    changed = added(luma, weighted(channels, matrix[0] * codes.unit), layout, codes)
+    result = [op.depth_to_space(changed, "depth_first", 2)]
+    chroma_codes = colour.chroma_codes(layout.depth, layout.range)
+    for word, weights in zip(words[1:3], matrix[1:], strict=True):
+        change = op.reduce_mean(weighted(channels, weights * chroma_codes.unit), np.array([1]), True)
+        result.append(added(cropped(word, size), change, layout, chroma_codes))
+    return [*result, figures(head, size, guard.BLOCK // 2)]
