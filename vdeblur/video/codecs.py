@@ -22,7 +22,6 @@ from vdeblur.video.encoders import (
     DEFAULT_CHAIN,
     ENCODERS,
     LIMITED,
-    VP9_MATRICES,
     WORDS,
     OutputChoice,
     chain_of,
@@ -208,8 +207,6 @@ def _candidates(
                 lost["HDR10 light levels are lost"] = 40
             if layout.range == "full" and layout.kind != "rgb" and table.family in LIMITED:
                 lost["full range becomes limited range, which rounds every pixel"] = 90
-            if table.family == "vp9" and layout.kind == "yuv" and picture.colour.matrix not in VP9_MATRICES:
-                lost["the word for its colour matrix is lost"] = 80
             if picture.captions and (backend == "ffmpeg" or not table.captions):
                 lost["closed captions inside the pictures are lost"] = 30
             if interlaced and not table.fields:

@@ -153,7 +153,6 @@ _PRORES_PROFILES = {
 }
 _PQ_HLG = (16, 18)
 LIMITED = frozenset({"prores"})  # families that have no word for full range
-VP9_MATRICES = frozenset({1, 2, 5, 6, 7, 9})  # of Y'CbCr, as H.273 numbers: those that VP9 has words for
 # The encoder may use this multiple of the source's video rate: the file stays below twice its size.
 RATE_CAP = 1.8
 

@@ -15,7 +15,6 @@ from av.stream import Disposition
 
 from vdeblur.video.clip import Picture
 from vdeblur.video.contents import Contents, Track
-from vdeblur.video.encoders import VP9_MATRICES
 from vdeblur.video.languages import language_for, same_language
 from vdeblur.video.tags import (
     OF_TRACKS,
@@ -199,14 +198,6 @@ LIMITS: dict[str, tuple[Limit, ...]] = {
     ),
     "colour": (
         Limit("ProRes knows limited range only", lambda c: c.key == "range" and c.b.video.codec == "prores"),
-        Limit(
-            "VP9 has no number for this matrix",
-            lambda c: (
-                c.key == "matrix"
-                and c.b.video.codec == "vp9"
-                and c.pictures[0].colour.matrix not in VP9_MATRICES
-            ),
-        ),
     ),
     "transparency": (
         Limit(
