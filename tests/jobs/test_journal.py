@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import json
@@ -15,7 +14,8 @@ import pytest
 from jobs.resuming import FAST, SHORT, StopError, as_if_never_stopped, digest, forge, record_of, run
 from jobs.test_kept_pictures import contents
 from video import media
-from video.test_trust import LISTS, Server
+from video.serving import Server, serving
+from video.test_trust import LISTS
 from video.through import leftovers
 
 from vdeblur.cli.main import main
@@ -32,7 +32,7 @@ from vdeblur.weights.store import WeightsRef
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "www").mkdir()
-    with contextlib.closing(Server(tmp_path / "www")) as made:
+    with serving(tmp_path / "www") as made:
         yield made
 
 
