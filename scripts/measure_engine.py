@@ -81,19 +81,16 @@ def measure_guard(network: DeblurNetwork, asked: argparse.Namespace) -> None:
 def measure_tiles(network: DeblurNetwork, asked: argparse.Namespace) -> None:
     multiple = network.multiple_of
     used = tiles.overlap_for(network.reach, multiple)
+    tried = (64, 96, 128, 160, used)
     print(f"overlap in use: {used} px; tiles of {asked.side} px or two overlaps and {multiple} px")
-    print(
-        "| picture | size | correction, rms | "
-        + " | ".join(f"{o} px" for o in (32, 64, 96, 128, used))
-        + " |"
-    )
+    print("| picture | size | correction, rms | " + " | ".join(f"{o} px" for o in tried) + " |")
     print("|---" * 8 + "|")
     for path in asked.paths:
         rgb = whole_units(picture(path), multiple)
         with torch.inference_mode():
             whole = network.correction(rgb)
             cells = []
-            for overlap in (32, 64, 96, 128, used):
+            for overlap in tried:
                 side = max(asked.side, tiles.least_side(overlap, multiple))
                 grid = tiles.cut(*rgb.shape[-2:], side, multiple, overlap)
                 error = (by_tiles(network.correction, rgb, grid) - whole).abs() * 255

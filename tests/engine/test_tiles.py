@@ -99,18 +99,21 @@ def test_memory_is_measured_on_the_network_itself() -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["mimo-unet-tiny", "mimo-unet-small"])
 def test_trained_networks_tiled_equal_the_whole_picture(shared: Path, name: str) -> None:
-    """Within 1 of 255 at the overlap in use, for the smallest tiles and the picture that asks for most."""
+    """Within 1 of 255 at the overlap in use, for the smallest tiles; the picture is mirrored at its edges to
+    be cut both ways.
+    """
     from vdeblur.weights.loading import load_network
 
     path = SHIPPED / f"{name}.safetensors"
     network = load_network(path).network
     picture = np.asarray(Image.open(shared / "pairs/gopro/facade/blur/00000000.png").convert("RGB"))
-    rgb = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    mirrored = np.pad(picture, ((0, 280), (0, 0), (0, 0)), mode="reflect")
+    rgb = torch.from_numpy(mirrored).permute(2, 0, 1)[None].float() / 255
     overlap = tiles.overlap_for(network.reach, 8)
     grid = tiles.cut(*rgb.shape[-2:], tiles.least_side(overlap, 8), 8, overlap)
     with torch.inference_mode():
         error = (by_tiles(network.correction, rgb, grid) - network.correction(rgb)).abs()
-    assert len(grid.rows) * len(grid.columns) >= 6
+    assert len(grid.rows) * len(grid.columns) >= 4
     assert float(error.max()) < 1 / 255
 
 

@@ -23,6 +23,8 @@ Weights = np.ndarray[Any, np.dtype[np.float32]]
 MARGIN = 3 / 8
 """Share of an overlap, at a tile's border, that weighs nothing; tiles change over in the middle quarter."""
 LEAST_OVERLAP = 96
+SHARE = 0.8
+"""Of the network's reach, that neighbours share."""
 OVERHEAD = 1.6
 """Peak of the process over `bytes_per_px`: scratch memory of the convolutions (measured 1.0 to 1.6)."""
 SIZES = (1536, 1024, 768, 512, 384, 256)
@@ -69,13 +71,13 @@ def whole(height: int, width: int) -> Grid:
 
 
 def overlap_for(reach: int, multiple_of: int) -> int:
-    """Pixels that neighbours share: enough to be exact for a short reach, else 0.55 of it.
+    """Pixels that neighbours share: enough to be exact for a short reach, else `SHARE` of it.
 
-    Measured with the networks of the package (reach 259 px, so 144 px) on real pictures: at most 0.44 of 255
+    Measured with the networks of the package (reach 259 px, so 208 px) on real pictures: at most 0.58 of 255
     from the whole picture's result (`docs/engine.md`).
     """
     exact = math.ceil(reach / MARGIN)
-    wanted = min(exact, max(LEAST_OVERLAP, math.ceil(reach * 0.55)))
+    wanted = min(exact, max(LEAST_OVERLAP, math.ceil(reach * SHARE)))
     return -(-wanted // multiple_of) * multiple_of
 
 
