@@ -148,12 +148,18 @@ def _kind(pix_fmt: str) -> str:
     return "yuv" if pix_fmt in ("yuyv422", "uyvy422", "yvyu422") else pix_fmt[:3].replace("nv1", "yuv")
 
 
+SRGB = (5, 1, 13)  # JFIF's matrix, then primaries and transfer
+
+
 def _colours_agree(a: Facts, b: Facts) -> bool:
-    """Range, matrix, primaries, transfer; an unstated range counts as limited."""
+    """Range, matrix, primaries, transfer; an unstated range counts as limited, and MJPEG may become sRGB."""
     same_range = (a.colour[0] == 2) == (b.colour[0] == 2) or b.pix_fmt.startswith(("gbr", "bgr", "rgb"))
     if _kind(a.pix_fmt) == "rgb":
         return same_range
-    return same_range and all(x == y for x, y in zip(a.colour[1:], b.colour[1:], strict=True))
+    expected = a.colour[1:]
+    if a.pix_fmt.startswith("yuvj"):
+        expected = tuple(s if x == 2 else x for x, s in zip(expected, SRGB, strict=True))
+    return same_range and b.colour[1:] in (a.colour[1:], expected)
 
 
 def _matrices_agree(a: Facts, b: Facts) -> bool:

@@ -20,6 +20,7 @@ import av
 import numpy as np
 
 KEPT = frozenset({0, 1, 2, 4, 8, 16, 32, 64, 128, 256})
+COLOUR = ("color_range", "colorspace", "color_primaries", "color_trc")
 HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
 # Tags that belong to the file or to the encoding, not to the film; every muxer makes them itself.
 MADE = re.compile(
@@ -81,7 +82,7 @@ def facts(path: Path, index: int, *, keep: frozenset[int] = KEPT) -> Facts:
     """Read the whole file; `index` is the deblurred stream; frames of those numbers keep their planes."""
     with av.open(str(path), metadata_errors="surrogateescape") as container:
         video = container.streams[index]
-        stated = video.codec_context.colorspace  # decoding overwrites it
+        stated = [int(getattr(video.codec_context, name)) for name in COLOUR]  # decoding overwrites them
         video.thread_type = "NONE"  # pictures of damaged packets depend on the threads
         decoder = _decoder(video)
         tracks = {s.index: _track(s) for s in container.streams if s.index != index}
@@ -248,15 +249,16 @@ def _lasting(video: Any, last: Any) -> Fraction:
     return Fraction(last.duration or 0) * tick
 
 
-def _colour(video: Any, frame: Any, stated: int) -> tuple[int, ...]:
+def _colour(video: Any, frame: Any, stated: list[int]) -> tuple[int, ...]:
     """Range, matrix, primaries, transfer, from the frame, else from the container."""
-    context = video.codec_context
     found = []
-    for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
+    for name, said in zip(COLOUR, stated, strict=True):
         value = int(getattr(frame, name))
-        found.append(int(getattr(context, name)) if value == 2 and name != "color_range" else value)
-    if context.name == "vp8":  # BT.601, whatever decoder was asked, unless the container says something
-        found[1] = 5 if stated == 2 else stated
+        found.append(said if value == 2 and name != "color_range" else value)
+    if (
+        video.codec_context.name == "vp8"
+    ):  # BT.601, whatever decoder was asked, unless the container says something
+        found[1] = 5 if stated[1] == 2 else stated[1]
     return tuple(found)
 
 
