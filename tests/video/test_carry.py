@@ -232,6 +232,7 @@ def test_tags_of_the_old_encoding_do_not_describe_the_new_one() -> None:
     assert tags.about_the_film(old) == {"title": "t", "language": "ger"}
     doubled = {"location": "+1/", "location-eng": "+1/", "encoder": "Lavf", "my-own": "kept"}
     assert tags.container_tags(doubled) == {"location": "+1/", "my-own": "kept"}
+    assert tags.container_tags({"encoder": "4.3.5", "encoder-deu": "4.3.5"}) == {}  # iPhones
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ _NUMBERS = {
 # Written by every muxer and encoder for itself, or counted by whoever made the source, about packets that are
 # not these any more.  What VP8 and VP9 say of alpha their writer says anew.
 _OF_THE_ENCODING = re.compile(
-    r"major_brand|minor_version|compatible_brands|encoder(_.*)?|vendor_id|variant_bitrate|_statistics_.*|"
-    r"(bps|duration|number_of_frames|number_of_bytes)(-.*)?|alpha_mode",
+    r"(major_brand|minor_version|compatible_brands|encoder(_.*)?|vendor_id|variant_bitrate|_statistics_.*|"
+    r"bps|duration|number_of_frames|number_of_bytes|alpha_mode)(-.*)?",  # with a language too
     re.IGNORECASE,
 )
 
