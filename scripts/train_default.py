@@ -35,7 +35,7 @@ from vdeblur.learn.events import Event, line
 from vdeblur.learn.judge import judge_made, validation_pairs
 from vdeblur.learn.judge import score as score_on
 from vdeblur.learn.recipe import changes, read_recipe
-from vdeblur.learn.silence import revive, silent
+from vdeblur.learn.silence import count, revive
 from vdeblur.learn.train import train
 from vdeblur.learn.widen import widen
 from vdeblur.metrics import psnr
@@ -186,8 +186,7 @@ def score(files: list[Path], photographs: Path) -> None:
         gain_db = score_on(network, iter(pairs)).gain_db
         print(f"{file.name}: {gain_db:+.3f} dB on {len(pairs)} synthetic pairs")
         if isinstance(network, MimoUNet):
-            units = torch.cat(list(silent(network, blurred(pairs)).values()))
-            print(f"    {int(units.sum())} of {len(units)} units silent on the blurred sides")
+            print(f"    {count(network, blurred(pairs))}")
         with Deblurrer.load(weights=file, device="cpu", precision="fp32", backend="torch") as deblurrer:
             for kind, pictures in still.items():
                 results = [deblurrer.deblur_array(picture) for picture in pictures]

@@ -37,7 +37,7 @@ from vdeblur.learn.events import Event, Figures, line
 from vdeblur.learn.judge import Score, score
 from vdeblur.learn.recipe import Recipe, changes, read_recipe
 from vdeblur.learn.settings import Settings
-from vdeblur.learn.silence import silent
+from vdeblur.learn.silence import count
 from vdeblur.learn.train import Outcome, train
 from vdeblur.learn.widen import widen
 from vdeblur.models.contract import DeblurNetwork
@@ -154,8 +154,7 @@ def campaign(
     print(f"{len(still)} sharp pictures: {kept(outcome.network, still)}")
     if isinstance(outcome.network, MimoUNet):
         blurred = [torch.from_numpy(pair.blurred).to(device).permute(2, 0, 1) for pair in pairs]
-        units = torch.cat(list(silent(outcome.network, [rgb(side, step) for side in blurred]).values()))
-        print(f"{int(units.sum())} of {len(units)} units silent on blurred pictures")
+        print(count(outcome.network, [rgb(side, step) for side in blurred]))
 
 
 class Parcel:

@@ -64,9 +64,16 @@ def silent(network: MimoUNet, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
     return {name: share < LEAST_SHARE for name, share in shares.items()}
 
 
+def count(network: MimoUNet, pictures: Sequence[Tensor]) -> str:
+    """How many units are silent, in words."""
+    units = torch.cat(list(silent(network, pictures).values()))
+    return f"{int(units.sum())} of {len(units)} units silent on blurred pictures"
+
+
 @torch.no_grad()
 def revive(network: MimoUNet, pictures: Sequence[Tensor], seed: int = 0) -> int:
-    """Give silent units new weights, and what reads them zeros for them: the results stay the same. In place.
+    """Give silent units new weights, and what reads them zeros for them, in place: the results stay the same,
+    but for what units below `LEAST_SHARE` said.
 
     In a residual block a unit takes the filter of one that speaks on the same stream, turned or mirrored:
     those bear what silences random ones, and are of use at once. Elsewhere filters are drawn.
@@ -85,6 +92,8 @@ def revive(network: MimoUNet, pictures: Sequence[Tensor], seed: int = 0) -> int:
             (w.clone(), b.clone()) for w, b, speaks in both if speaks
         )
     for attempt in range(ATTEMPTS):
+        if not any(units.any() for units in quiet.values()):
+            break
         for layer in layers:
             filters, bias = _by_unit(network, layer.name), _bias(network, layer.name)
             known = speakers[layer.stream] if layer.stream and attempt < ATTEMPTS // 2 else []
